@@ -1,0 +1,314 @@
+"""From a graph to programs that run: the road from binding sizes to calling C, walked once for each set of sizes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cffi  # type: ignore[import-untyped]
+import numpy as np
+
+from exprc.errors import report
+from exprc.expr import Constant, Expr, Input, Shared, leaves
+from exprc.lower import lower
+from exprc.ops.formula import copy
+from exprc.ops.reduce import sum_
+from exprc.render.c import render
+from exprc.runtime import cpu
+from exprc.schedule.choose import choose, kernel_args, kernel_outs
+from exprc.schedule.fuse import Call, Fuser
+from exprc.schedule.layout import assign
+from exprc.schedule.memory import arena, build_plan
+from exprc.schedule.plan import Plan
+from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
+from exprc.size import Dim, substitute
+from exprc.types import itemsize
+
+ffi = cffi.FFI()
+
+#: A size that has taken this many values becomes an argument of the program, so that compiling ends.
+VALUES = 3
+#: Less work than this many operations is done by one thread: waking others takes longer.
+SMALL = 200_000
+#: Frames (arenas with their tables of pointers) kept ready per program and set of sizes.
+FRAMES = 4
+
+
+@dataclass
+class Stage:
+    """One step of the road: its name, how long it took, and what it made, as text on request."""
+
+    name: str
+    seconds: float
+    show: Callable[[], str]
+
+
+@dataclass
+class Loaded:
+    """A program in memory with the plan that it was made from."""
+
+    plan: Plan
+    fused: Any
+    lowered: Any
+    program: Any
+    stages: list[Stage]
+    bound: Bound
+    text: str
+    work: int = 0
+
+
+class Runner:
+    """A loaded program bound to one set of sizes: places in the arena, shapes of the outputs, frames that wait for calls."""
+
+    def __init__(self, loaded: Loaded, values: Mapping[str, int], threads: int):
+        self.loaded = loaded
+        plan = loaded.plan
+        number = _number(values)
+        self.offsets, self.arena = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
+        self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
+        self.sizes = ffi.new("int64_t[]", [values[n] for n in loaded.lowered.sizes] or [0])
+        self.threads = 1 if loaded.work < SMALL else threads
+        names = {s.buffer: k for k, s in enumerate(plan.outputs)}
+        self.slots_out = [(k, names[b]) for k, b in enumerate(loaded.lowered.buffers) if b in names]
+        self.slots_leaf = [(k, plan.leaves[b]) for k, b in enumerate(loaded.lowered.buffers) if b in plan.leaves]
+        self.slots_arena = [(k, b) for k, b in enumerate(loaded.lowered.buffers) if b in self.offsets]
+        self.frames: list[Frame] = []
+
+    def frame(self) -> Frame:
+        """Take a frame that no call is using; a call of its own has an arena of its own."""
+        try:
+            return self.frames.pop()
+        except IndexError:
+            return Frame(self)
+
+    def release(self, frame: Frame) -> None:
+        if len(self.frames) < FRAMES:
+            self.frames.append(frame)
+
+
+class Frame:
+    """An arena and the table of pointers into it."""
+
+    def __init__(self, runner: Runner):
+        buffers = runner.loaded.lowered.buffers
+        self.arena = np.zeros(runner.arena + 64, np.uint8)  # zeros: the padding lanes of the first call
+        base = int(ffi.cast("uintptr_t", ffi.from_buffer(self.arena)))
+        base = -(-base // 64) * 64
+        self.table = ffi.new("void *[]", len(buffers) + 1)
+        self.status = ffi.new("int64_t[4]")
+        for k, buffer in runner.slots_arena:
+            self.table[k] = ffi.cast("void *", base + runner.offsets[buffer])
+        self.constants = []
+        for k, leaf in runner.slots_leaf:
+            if isinstance(leaf, Constant):
+                self.constants.append(ffi.from_buffer(np.ascontiguousarray(leaf.value)))
+                self.table[k] = ffi.cast("void *", self.constants[-1])
+
+
+def _number(values: Mapping[str, int]) -> Callable[[Dim], int]:
+    def number(d: Dim) -> int:
+        x = d if isinstance(d, int) else substitute(d, values)
+        return int(x)  # type: ignore[arg-type]
+
+    return number
+
+
+@dataclass
+class Compiled:
+    """A graph with the programs made of it so far.
+
+    Parameters
+    ----------
+    roots : the outputs, then the new value of each variable of `updates`; each a node that can be stored (see `storable`).
+    inputs : the leaves whose arrays each call gives, in order.
+    """
+
+    roots: list[Expr]
+    outputs: int
+    updates: list[Shared]
+    inputs: list[Input]
+    threads: Callable[[], int]
+    target: Any
+    precompiled: list[Stage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        used = {leaf for leaf in leaves(self.roots)}
+        self.leaves = [x for x in used if not isinstance(x, Constant)]
+        self.scalars = [x for x in size_leaves(self.roots) if x in used]
+        self.lock = threading.RLock()
+        self.runners: dict[tuple[int, ...], Runner] = {}
+        self.programs: dict[tuple[Any, ...], Loaded] = {}
+        self.seen: dict[tuple[Expr, int | None], set[int]] = {}
+        self.keys = [(x, a) for x in self.leaves for a in range(x.ndim)] + [(x, None) for x in self.scalars]
+        self.last: Loaded | None = None
+
+    # -- sizes
+
+    def signature(self, arrays: Mapping[Expr, Any]) -> tuple[int, ...]:
+        """The numbers that decide which program runs."""
+        shapes = [n for x in self.leaves for n in arrays[x].shape]
+        return (*shapes, *(int(arrays[x]) for x in self.scalars))
+
+    def runner(self, signature: tuple[int, ...]) -> Runner:
+        found = self.runners.get(signature)
+        if found is None:
+            with self.lock:
+                found = self.runners.get(signature) or self._new_runner(signature)
+        return found
+
+    def _new_runner(self, signature: tuple[int, ...]) -> Runner:
+        sizes = dict(zip(self.keys, signature))
+        for key, n in sizes.items():
+            self.seen.setdefault(key, set()).add(n)
+        free = frozenset(k for k, n in sizes.items() if len(self.seen[k]) >= VALUES and (k[1] is None or n > 1))
+        pattern = tuple(None if k in free else n for k, n in sizes.items())
+        numbers = self._bind(sizes, frozenset())  # also where shapes are checked
+        loaded = self.programs.get(pattern)
+        if loaded is None:
+            bound = self._bind(sizes, free) if free else numbers
+            loaded = self.programs[pattern] = self._compile(bound, sizes)
+        if len(self.runners) > 256:
+            self.runners.clear()
+        values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
+        self.last = loaded
+        runner = self.runners[signature] = Runner(loaded, values, self.threads())
+        return runner
+
+    def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
+        shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
+        return bind(self.roots, Signature(shapes, {x: sizes[x, None] for x in self.scalars}), free)
+
+    # -- the road
+
+    def _compile(self, bound: Bound, sizes: Mapping[Any, int]) -> Loaded:
+        """sizes, choose, fuse, layout, memory, lower, render, load: each timed."""
+        road = Road(list(self.precompiled))
+        values = {name: sizes[key] for name, key in bound.symbols.items()}
+        number = _number(values)
+        lanes_of = self.target.lanes
+        bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy), lambda r: _chosen_text(r[1]))
+        fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number).run(), fused_text)
+        layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
+        plan = road.take("memory", lambda: build_plan(
+            bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number), memory_text)  # fmt: skip
+        lowered = road.take("lower", lambda: lower(plan), lambda p: f"{len(p.steps)} steps")
+        text = road.take("render", lambda: render(lowered, self.target.registers), lambda t: f"{len(t.splitlines())} lines of C")
+        program = road.take("load", lambda: cpu.load([text], self.target), lambda p: f"{'from the cache' if p.cached else 'compiled'}: {p.path}")
+        return Loaded(plan, fused, lowered, program, road.stages, bound, text, _work(plan))
+
+    # -- calls
+
+    def call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
+        """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
+        values = {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in self.leaves}
+        runner = self.runner(self.signature(values))
+        frame = runner.frame()
+        outputs = [np.empty(shape, dtype) for shape, dtype in runner.outputs]
+        held = [ffi.from_buffer(values[leaf]) if leaf in values else None for _, leaf in runner.slots_leaf]
+        for (k, _), pointer in zip(runner.slots_leaf, held):
+            if pointer is not None:
+                frame.table[k] = pointer
+        held += [ffi.from_buffer(outputs[o]) for _, o in runner.slots_out]
+        for (k, _), pointer in zip(runner.slots_out, held[len(runner.slots_leaf) :]):
+            frame.table[k] = pointer
+        frame.status[0] = 0
+        failed = runner.loaded.program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
+        status = list(frame.status)
+        runner.release(frame)
+        if failed:
+            raise IndexError(_index_error(runner.loaded.plan, status))
+        for container, k in runner.loaded.plan.replacements:
+            container.replace(outputs[k])
+        return outputs[: self.outputs]
+
+
+class Road:
+    """Runs stages one after the other, timing each."""
+
+    def __init__(self, stages: list[Stage]):
+        self.stages = stages
+
+    def take(self, name: str, work: Callable[[], Any], show: Callable[[Any], str]) -> Any:
+        begin = time.perf_counter()
+        made = work()
+        self.stages.append(Stage(name, time.perf_counter() - begin, lambda: show(made)))
+        return made
+
+
+def storable(roots: Sequence[Expr]) -> list[Expr]:
+    """Give every root a node of its own that can be stored: leaves, views and repeated roots are copied."""
+    seen: set[Expr] = set()
+    made = []
+    for root in roots:
+        plain = root.op.form in ("formula", "reduce") or (root.op.form in ("kernel", "item"))
+        node = root if plain and root not in seen else copy.node((root,), {})
+        seen.add(node)
+        made.append(node)
+    return made
+
+
+def _work(plan: Plan) -> int:
+    """About how many operations a call takes: elements of everything stored, and the kernels' multiplications."""
+    total = sum(plan.number(s.layout.elements(s.dims)) for s in plan.stored.values())
+    for step in plan.steps:
+        if isinstance(step, Call):
+            total += flops(plan, step) // 8
+        for root in step.roots:
+            total += 4 * plan.number(_elements(plan.dims[root.node.inputs[0] if root.is_reduce else root.node]))
+    return total
+
+
+def flops(plan: Plan, step: Call) -> int:
+    """Multiplications and additions of a kernel."""
+    impl = plan.implementations[step.node]
+    if impl.flops is None:
+        return 0
+    return plan.number(impl.flops(kernel_args(step.node, plan.dims), kernel_outs(step.node, plan.dims), step.node.params))
+
+
+def _elements(dims: Sequence[Dim]) -> Dim:
+    total: Dim = 1
+    for d in dims:
+        total = total * d  # type: ignore[operator]
+    return total
+
+
+def _index_error(plan: Plan, status: Sequence[int]) -> str:
+    node = plan.checks[status[0] - 1]
+    text = f"index {status[1]} is out of bounds for an axis of length {status[2]}"
+    return report(text, [("index", node.label, node.where)])
+
+
+# -- what stages made, as text
+
+
+def _chosen_text(chosen: Mapping[Expr, Any]) -> str:
+    return "\n".join(f"{n.op.name:<24} {impl.name:<24} {n.where}" for n, impl in chosen.items()) or "no kernels"
+
+
+def fused_text(fused: Any) -> str:
+    lines = []
+    for k, step in enumerate(fused.steps):
+        kind = f"call {step.node.op.name}" if isinstance(step, Call) else f"loops over {step.outer}" + (f" in {step.parts} parts" if step.parts else "")
+        lines.append(f"k{k}: {kind}")
+        lines += [f"      {r.node.op.name:<20} {r.dims}  {r.node.where}" for r in step.roots]
+    return "\n".join(lines)
+
+
+def layout_text(layouts: Mapping[Expr, Any]) -> str:
+    split = [f"{n.op.name:<24} {layout}  {n.where}" for n, layout in layouts.items() if layout.lanes]
+    return "\n".join([f"{len(layouts) - len(split)} values plain", *split])
+
+
+def memory_text(plan: Plan) -> str:
+    lines = [f"arena: {plan.arena} bytes, {len(plan.offsets)} buffers"]
+    total = 0
+    for buffer, at in sorted(plan.offsets.items(), key=lambda item: item[1]):
+        size = plan.number(buffer.size) * itemsize(buffer.dtype)
+        total += size
+        lines.append(f"  {buffer.name:<6} at {at:>10}  {size:>10} bytes")
+    return "\n".join([*lines, f"without sharing it would be {total} bytes"])
+

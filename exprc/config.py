@@ -1,0 +1,101 @@
+"""Settings: one object, read when a leaf or a function is made, never deep inside.
+
+A setting comes from ``EXPRC_FLAGS="floatX=float64,threads=1"``, from an assignment to the attribute, or for the length of a block from `config.override`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from exprc.errors import nearest, report
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return str(value)
+
+    return check
+
+
+def _switch(value: Any) -> bool:
+    words = {"1": True, "true": True, "0": False, "false": False}
+    if str(value).lower() not in words:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return words[str(value).lower()]
+
+
+def _count(value: Any) -> int:
+    if int(value) < 0:
+        raise ValueError(f"{value!r} is less than 0")
+    return int(value)
+
+
+#: name -> (default, check, what it does)
+SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
+    "floatX": ("float32", _one_of("float32", "float64"), "dtype of inputs of unstated dtype and of mathematics on integers"),
+    "device": ("cpu", _one_of("cpu"), "where compiled functions run"),
+    "mode": ("compiled", _one_of("compiled", "reference"), "compiled: generated C; reference: the NumPy interpreter"),
+    "threads": (0, _count, "threads of a compiled function; 0: as many as the process may use"),
+    "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
+    "on_unused_input": ("raise", _one_of("raise", "warn", "ignore"), "what function() does with an input that no output needs"),
+}
+
+
+class Config:
+    """The settings as attributes; see `SETTINGS` for what there is.
+
+    >>> config = Config("floatX=float64")
+    >>> config.floatX
+    'float64'
+    >>> with config.override(floatX="float32"):
+    ...     config.floatX
+    'float32'
+    """
+
+    floatX: str
+    device: str
+    mode: str
+    threads: int
+    flush_subnormals: bool
+    on_unused_input: str
+
+    def __init__(self, flags: str = ""):
+        for name, (default, _, _) in SETTINGS.items():
+            object.__setattr__(self, name, default)
+        for flag in filter(None, (f.strip() for f in flags.split(","))):
+            name, equals, value = flag.partition("=")
+            if not equals:
+                raise ValueError(f"EXPRC_FLAGS: {flag!r} is not of the form name=value")
+            setattr(self, name.strip(), value.strip())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in SETTINGS:
+            raise AttributeError(report(f"config has no setting {name!r}", fix=nearest(name, SETTINGS) or f"settings: {', '.join(SETTINGS)}"))
+        try:
+            checked = SETTINGS[name][1](value)
+        except ValueError as error:
+            raise ValueError(f"config.{name}: {error}") from None
+        object.__setattr__(self, name, checked)
+
+    @contextmanager
+    def override(self, **settings: Any) -> Iterator[None]:
+        """Change settings for the length of a ``with`` block."""
+        before = {name: getattr(self, name) for name in settings if name in SETTINGS}
+        try:
+            for name, value in settings.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{n} = {getattr(self, n)!r}  ({doc})" for n, (_, _, doc) in SETTINGS.items())
+
+
+config = Config(os.environ.get("EXPRC_FLAGS", ""))

@@ -1,0 +1,54 @@
+"""The one form of every message: what is wrong, what disagrees, where it was made, what would fix it.
+
+Errors are Python's own types (`ValueError`, `TypeError`, `IndexError` ...) plus `CompileError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class CompileError(RuntimeError):
+    """The C (or CUDA) compiler could not build a program.
+
+    The text names the command, the last lines that the compiler printed and the file that
+    holds the source, so that the command can be run again by hand.
+    """
+
+
+def report(what: str, rows: Iterable[tuple[str, str, str]] = (), fix: str = "") -> str:
+    """Lay out a message.
+
+    Parameters
+    ----------
+    what : one sentence, with the values that disagree.
+    rows : (role, name, where) for each thing involved; `where` is the user's ``file:line``, or "".
+    fix : what would mend it, as a sentence or a question; "" where nothing sensible can be said.
+
+    >>> print(report("dot: inner sizes differ: 784 ≠ 100", [("left", "x", "train.py:12")], "did you mean dot(h, W)?"))
+    dot: inner sizes differ: 784 ≠ 100
+      left  x    made at train.py:12
+      did you mean dot(h, W)?
+    """
+    rows = list(rows)
+    roles = max((len(role) for role, _, _ in rows), default=0)
+    names = max((len(name) for _, name, _ in rows), default=0)
+    lines = [what]
+    for role, name, where in rows:
+        place = f"    made at {where}" if where else ""
+        lines.append(f"  {role:<{roles}}  {name:<{names}}{place}".rstrip())
+    if fix:
+        lines.append(f"  {fix}")
+    return "\n".join(lines)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" for the closest of `choices`, or "" where none is close.
+
+    >>> nearest("flaotX", ["floatX", "device"])
+    "did you mean 'floatX'?"
+    """
+    import difflib
+
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

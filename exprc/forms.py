@@ -1,0 +1,638 @@
+"""The six forms that an operation can have, and what a record of each form declares.
+
+The compiler knows these forms, never the names of operations. A record is made once, in a file of `exprc.ops`; from it follow the
+function, the NumPy reference, C and CUDA, the gradient, the documentation and the tests.
+
+Rules that every record shares
+------------------------------
+shape(args, **params) : the dims of the result, by plain arithmetic over the dims of `args` (see `Arg`); one rule serves
+    building (dims may be `UNKNOWN`), binding (ints, where it also checks) and ``x.shape``, which never computes ``x``.
+dtype(dtypes, **params) : the dtype of the result.
+grad(g, y, *inputs, **params) : one expression per data input (None: no gradient), in the public language. Casts, un-broadcasting and
+    sums over several uses are done once, in `exprc.grad`, never in a rule.
+numpy(*arrays, **params) : the reference.
+samples() : [(args, params), ...] for the tests, where they cannot be worked out from the form.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, overload
+
+import numpy as np
+
+from exprc.errors import report
+from exprc.expr import Constant, Expr, Input, as_expr, set_leaf_records, topological
+from exprc.size import UNKNOWN, Dim, Size, Unknown
+from exprc.types import TensorType, TupleType, dtype_name, float_of, promote, tensor_type
+
+
+class Arg(NamedTuple):
+    """What a rule may know of an input: its dims, its dtype and, of an integer scalar that gives a size, its value."""
+
+    shape: tuple[Dim, ...]
+    dtype: str
+    value: Dim = UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """What the records of all forms have; `data` is how many inputs hold data, the rest give sizes (None: all hold data)."""
+
+    form: ClassVar[str] = ""
+    name: str
+    numpy: Callable[..., Any] | None = None
+    shape: Callable[..., Any] | None = None
+    dtype: Callable[..., Any] | None = None
+    grad: Callable[..., Any] | None = None
+    call: Callable[..., Any] | None = None
+    data: int | None = None
+    size: Callable[..., Dim] | None = None
+    samples: Callable[[], list[Any]] | None = None
+    doc: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.name):
+            raise ValueError(f"the name of an operation must match [a-z_][a-z0-9_]*: {self.name!r}")
+        object.__setattr__(self, "__doc__", self.doc)
+        object.__setattr__(self, "__name__", self.name)
+
+    def __repr__(self) -> str:
+        return f"<{self.form} {self.name}>"
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        if self.call is not None:
+            return self.call(*args, **params)
+        return self.node(wrap(args), params)
+
+    def node(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Expr:
+        """Build the node, its type worked out and checked."""
+        try:
+            type_ = self.infer(inputs, params)
+        except ShapeError as error:
+            raise ValueError(report(f"{self.name}: {error}", node_rows(inputs), error.fix)) from None
+        return Expr(self, inputs, params, type_)
+
+    def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
+        assert self.shape is not None
+        data = len(inputs) if self.data is None else self.data
+        args = [_static_arg(x, i >= data) for i, x in enumerate(inputs)]
+        assert self.dtype is not None
+        return tensor_type(self.dtype([a.dtype for a in args[:data]], **params), known(self.shape(args, **params)))
+
+    def data_inputs(self, node: Expr) -> tuple[Expr, ...]:
+        return node.inputs if self.data is None else node.inputs[: self.data]
+
+
+class ShapeError(ValueError):
+    """Raised by a shape rule; the caller adds what the inputs are called and where they were made."""
+
+    def __init__(self, text: str, fix: str = ""):
+        super().__init__(text)
+        self.fix = fix
+
+
+def node_rows(inputs: Sequence[Expr]) -> list[tuple[str, str, str]]:
+    """Rows for a message about a node: its inputs with type and the user's line."""
+    roles = ("left", "right") if len(inputs) == 2 else tuple(f"input {i}" for i in range(len(inputs)))
+    return [(role, f"{x.label}  {x.type}", x.where) for role, x in zip(roles, inputs)]
+
+
+def known(shape: Sequence[Dim]) -> tuple[int | None, ...]:
+    return tuple(None if isinstance(d, Unknown) else int(d) for d in shape)  # type: ignore[arg-type]
+
+
+def _static_arg(x: Expr, is_size: bool) -> Arg:
+    dims = tuple(UNKNOWN if d is None else d for d in x.type.shape)
+    return Arg(dims, x.dtype, static_size(x) if is_size else UNKNOWN)
+
+
+def static_size(x: Expr) -> Dim:
+    """Return the value of an integer scalar as far as it is known while building."""
+
+    def dim_of(array: Expr, axis: int) -> Dim:
+        dim = array.type.shape[axis]
+        return UNKNOWN if dim is None else dim
+
+    return size_value(x, dim_of, lambda leaf: int(leaf.value) if isinstance(leaf, Constant) else UNKNOWN)
+
+
+def size_value(x: Expr, dim_of: Callable[[Expr, int], Dim], leaf: Callable[[Expr], Dim]) -> Dim:
+    """Work out an integer scalar from dims and leaves; UNKNOWN where an operation in it has no `size` rule."""
+    values: dict[Expr, Dim] = {}
+    for node in topological([x], stop=lambda n: n.op.name == "dim" or n.op.size is None):
+        if node.op.name == "dim":
+            values[node] = dim_of(node.inputs[0], node.params["axis"])
+        elif node.op.form == "leaf":
+            values[node] = leaf(node)
+        else:
+            rule = node.op.size
+            values[node] = rule(*(values[i] for i in node.inputs)) if rule else UNKNOWN
+    return values[x]
+
+
+def wrap(args: Sequence[Any]) -> tuple[Expr, ...]:
+    """Make expressions of arguments; Python scalars take their dtype from the others."""
+    others = [_dtype_of(a) for a in args if not isinstance(a, (bool, int, float)) or isinstance(a, np.integer)]
+    return tuple(as_expr(a, others) for a in args)
+
+
+def _dtype_of(value: Any) -> str:
+    return value.dtype if isinstance(value, Expr) and isinstance(value.type, TensorType) else as_expr(value).dtype
+
+
+# -- shape rules that many records share ---------------------------------------------------------------------------
+
+
+def same_dim(a: Dim, b: Dim, what: str) -> Dim:
+    """Return the dim that both must be, or raise what `what` says; of two that cannot be compared yet, the better known."""
+    if isinstance(a, int) and isinstance(b, int) and a != b:
+        raise ShapeError(f"{what}: {a} ≠ {b}")
+    return a if isinstance(a, int) or isinstance(b, Unknown) else (b if isinstance(b, int) or isinstance(a, Unknown) else a)
+
+
+def broadcast_dim(dims: Sequence[Dim]) -> Dim:
+    """NumPy's rule for one axis. Of dims that are not numbers, none is 1 when a program is bound (see schedule/sizes.py)."""
+    result: Dim = 1
+    for dim in dims:
+        if isinstance(dim, int) and dim == 1:
+            continue
+        if isinstance(result, int) and result == 1:
+            result = dim
+        elif isinstance(result, int) and isinstance(dim, int) and dim != result:
+            raise ShapeError(f"shapes do not broadcast: {result} ≠ {dim}")
+        elif isinstance(dim, int):
+            result = dim
+    return result
+
+
+def broadcast(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
+    """NumPy's broadcasting of several shapes."""
+    ndim = max(map(len, shapes), default=0)
+    padded = [(1,) * (ndim - len(s)) + tuple(s) for s in shapes]
+    try:
+        return tuple(broadcast_dim(dims) for dims in zip(*padded))
+    except ShapeError as error:
+        texts = " · ".join(shape_text(s) for s in shapes)
+        raise ShapeError(f"{error.args[0].split(':')[0]}: {texts}:{error.args[0].split(':')[1]}") from None
+
+
+def shape_text(shape: Sequence[Any]) -> str:
+    dims = ", ".join("?" if d is None else str(d) for d in shape)
+    return f"({dims}{',' * (len(shape) == 1)})"
+
+
+def fill_dims(shape: Sequence[int | None], sizes: Sequence[Any]) -> tuple[Any, ...]:
+    """Put the size inputs in the places that a static shape leaves open (None)."""
+    rest = iter(sizes)
+    return tuple(next(rest) if d is None else d for d in shape)
+
+
+def split_dims(shape: Any) -> tuple[tuple[int | None, ...], tuple[Expr, ...]]:
+    """Split a shape given by the user in its static part (None where an expression stands) and those expressions."""
+    entries = [shape] if isinstance(shape, Expr) or not isinstance(shape, (tuple, list)) else list(shape)
+    static: list[int | None] = []
+    sizes: list[Expr] = []
+    for entry in entries:
+        value = static_size(_size_expr(entry)) if isinstance(entry, Expr) else int(entry)
+        static.append(value if isinstance(value, int) else None)
+        if not isinstance(value, int):
+            sizes.append(entry)
+    return tuple(static), tuple(sizes)
+
+
+def _size_expr(x: Expr) -> Expr:
+    if x.type.shape != () or x.dtype == "bool" or "int" not in x.dtype:
+        raise TypeError(report(f"a size must be an integer scalar, not {x.type}", [("size", x.label, x.where)], "cast it to 'int64'?"))
+    return x
+
+
+# -- form 1: formula -------------------------------------------------------------------------------------------------
+
+#: How operands meet: kind -> (their common dtype) -> (dtype the operands are cast to, dtype of the result).
+MEETING: dict[str, Callable[[str], tuple[str, str]]] = {
+    "same": lambda d: (d, d),
+    "float": lambda d: (float_of(d), float_of(d)),
+    "compare": lambda d: (d, "bool"),
+    "logic": lambda d: ("bool", "bool"),
+    "number": lambda d: ("int64" if d == "bool" else d,) * 2,  # type: ignore[dict-item, return-value]
+}
+
+_RESERVED = re.compile(r"i\d*|T|n")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Formula(Op):
+    """One branch-free scalar C expression, applied at every index of its broadcast operands.
+
+    c : the expression, valid in C and CUDA. ``{x}`` is an operand, ``{i0}`` an output index, ``{i}`` the position of the element in row-major
+        order, ``{T}`` the C type of the result. With `data` stated, names after the first `data` operands are integer params.
+    meet : a key of `MEETING`, or a function from operand dtypes to (dtypes to cast to, result dtype).
+    cheap : whether computing it again costs less than storing it (no function call in it).
+    """
+
+    form: ClassVar[str] = "formula"
+    c: str = ""
+    meet: Any = "same"
+    cheap: bool = True
+    operands: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = [n for n in re.findall(r"{(\w+)}", self.c) if not _RESERVED.fullmatch(n)]
+        operands = tuple(dict.fromkeys(names))
+        object.__setattr__(self, "operands", operands if self.data is None else operands[: self.data])
+        object.__setattr__(self, "data", len(self.operands))
+        super().__post_init__()
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        if self.call is not None:
+            return self.call(*args, **params)
+        if len(args) != len(self.operands):
+            raise TypeError(f"{self.name} takes {len(self.operands)} operands ({', '.join(self.operands)}), {len(args)} were given")
+        inputs = wrap(args)
+        wanted = self.meeting([x.dtype for x in inputs])[0]
+        return self.node(tuple(cast_to(x, d) for x, d in zip(inputs, wanted)), params)
+
+    def meeting(self, dtypes: Sequence[str]) -> tuple[Sequence[str], str]:
+        if not isinstance(self.meet, str):
+            return self.meet(dtypes)  # type: ignore[no-any-return]
+        operand, result = MEETING[self.meet](promote(dtypes))
+        return (operand,) * len(dtypes), result
+
+    def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
+        if self.shape is not None:
+            return super().infer(inputs, params)
+        dims = broadcast([_static_arg(x, False).shape for x in inputs])
+        dtypes = [x.dtype for x in inputs]
+        dtype = self.dtype(dtypes, **params) if self.dtype else self.meeting(dtypes)[1]
+        return tensor_type(dtype, known(dims))
+
+
+def broadcast_args(args: Sequence[Arg], **params: Any) -> tuple[Dim, ...]:
+    """The shape rule of a formula that states none of its own."""
+    return broadcast([a.shape for a in args])
+
+
+def formula(name: str, c: str, **record: Any) -> Formula:
+    """Declare a formula; see `Formula` for the fields.
+
+    >>> cube = formula("cube", "{x} * {x} * {x}", numpy=lambda x: x**3, grad=lambda g, y, x: 3 * g * x * x)
+    >>> cube.operands
+    ('x',)
+    """
+    return Formula(name=name, c=c, **record)
+
+
+_CAST: list[Op] = []
+
+
+def cast_to(x: Expr, dtype: str) -> Expr:
+    """Return `x` in another dtype; itself if it has that one already."""
+    return x if x.dtype == dtype else _CAST[0].node((x,), {"dtype": dtype})
+
+
+# -- form 2: view ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an element of a view comes from: an index into one input, where that is valid, and what stands elsewhere.
+
+    conditions : pairs (e, n), each meaning ``0 <= e < n``; all must hold. `fill` is "0" or "lowest", the value elsewhere.
+    """
+
+    index: tuple[Dim, ...]
+    conditions: tuple[tuple[Dim, Dim], ...] = ()
+    fill: str = "0"
+    input: int = 0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class View(Op):
+    """Data in another order: no element is computed.
+
+    index(i, args, load, **params) : `Source` of the element at output index `i`; ``load(k, j)`` is the element of integer input k at
+        index j, to be used in the index.
+    place(i, k, args, **params) : for a *store view* (concatenate): the output index where element `i` of input k goes.
+    """
+
+    form: ClassVar[str] = "view"
+    index: Callable[..., Source] | None = None
+    place: Callable[..., tuple[Dim, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype is None:
+            object.__setattr__(self, "dtype", first_dtype)
+        super().__post_init__()
+
+
+def first_dtype(dtypes: Sequence[str], **params: Any) -> str:
+    return dtypes[0]
+
+
+def view(name: str, **record: Any) -> View:
+    """Declare a view; see `View` for the fields."""
+    return View(name=name, **record)
+
+
+# -- form 3: reduce ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Acc:
+    """One accumulator of a reduction; the texts are scalar C expressions.
+
+    start : its first value ("{lowest}" and "{highest}" are the ends of its dtype's range).
+    step : its next value, from the old values of all accumulators by name, the element ``{x}`` and its position ``{i}``.
+    combine : its value for two parts joined: ``{name}`` of the earlier part, ``{name_}`` of the later one.
+    dtype : its dtype; None for that of the element.
+    """
+
+    name: str
+    start: str
+    step: str
+    combine: str
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reduce(Op):
+    """Axes folded to one value by accumulators that can be split and joined.
+
+    accs : the accumulators; finish : the result from them (``{n}`` is the number of elements).
+    meet : dtype of the operand -> (dtype it is cast to, dtype of the result).
+    nonempty : whether there is no result for no elements.
+    """
+
+    form: ClassVar[str] = "reduce"
+    accs: tuple[Acc, ...] = ()
+    finish: str = ""
+    meet: Callable[[str], tuple[str, str]] = lambda d: (d, d)
+    nonempty: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", self._reduced)
+        object.__setattr__(self, "dtype", lambda dtypes, **params: self.meet(dtypes[0])[1])
+        super().__post_init__()
+
+    def _reduced(self, args: Sequence[Arg], axes: tuple[int, ...]) -> tuple[Dim, ...]:
+        folded = [args[0].shape[a] for a in axes]
+        if self.nonempty and any(isinstance(d, int) and d == 0 for d in folded):
+            raise ShapeError(f"no elements to take the {self.name} of: shape {shape_text(args[0].shape)}, axes {axes}")
+        return tuple(d for a, d in enumerate(args[0].shape) if a not in axes)
+
+    def __call__(self, x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Expr:
+        x = as_expr(x)
+        if dtype is not None:
+            x = cast_to(x, dtype_name(dtype))
+        x = cast_to(x, self.meet(x.dtype)[0])
+        axes = normal_axes(axis, x.ndim, self.name)
+        y = self.node((x,), {"axes": axes})
+        return restore_axes(y, axes) if keepdims else y
+
+
+def reduce(name: str, **record: Any) -> Reduce:
+    """Declare a reduction; see `Reduce` for the fields."""
+    return Reduce(name=name, data=1, **record)
+
+
+def normal_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+    """Return axes as a sorted tuple of ints from 0; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    entries = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
+    for a in entries:
+        if not -ndim <= int(a) < ndim:
+            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {ndim} dimensions")
+    axes = [int(a) % ndim for a in entries]
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: an axis is named twice: {tuple(entries)}")
+    return tuple(sorted(axes))
+
+
+_DIMSHUFFLE: list[Op] = []
+
+
+def restore_axes(y: Expr, axes: tuple[int, ...]) -> Expr:
+    """Put axes of length 1 back where a reduction removed `axes`."""
+    kept = iter(range(y.ndim))
+    order = tuple("x" if a in axes else next(kept) for a in range(y.ndim + len(axes)))
+    return _DIMSHUFFLE[0].node((y,), {"order": order})
+
+
+# -- form 4: composite -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Composite(Op):
+    """An operation written in other operations; it stays whole until `expand`, so that rules and its own gradient can name it.
+
+    body(*inputs, **params) : the expression (or tuple of them) that it stands for.
+    late : whether the body must see the dims that only a call knows; such a node is opened when sizes are bound.
+    """
+
+    form: ClassVar[str] = "composite"
+    body: Callable[..., Any] = lambda *inputs: inputs
+    late: bool = False
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        if self.call is not None:
+            return self.call(*args, **params)
+        names = list(inspect.signature(self.body).parameters)
+        data = [n for n in names if n not in self.static_params()]
+        params = {**self.static_params(), **params}
+        positional = dict(zip(names, args))
+        inputs = wrap([positional.pop(n) if n in positional else params.pop(n) for n in data])
+        return results(self.node(inputs, {**params, **positional}))
+
+    def static_params(self) -> dict[str, Any]:
+        """The keyword-only parameters of the body with their defaults: static values, not arrays."""
+        signature = inspect.signature(self.body).parameters.values()
+        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+
+    def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
+        if self.shape is not None:
+            return super().infer(inputs, params)
+        made = self.open(inputs, params)
+        return TupleType(tuple(m.type for m in made)) if isinstance(made, tuple) else made.type
+
+    def open(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
+        """Return what this operation stands for on these inputs."""
+        made = self.body(*inputs, **params)
+        return tuple(map(as_expr, made)) if isinstance(made, (tuple, list)) else as_expr(made)
+
+    def gradient(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: give this operation a gradient of its own, ``rule(g, y, *inputs, **params)``."""
+        object.__setattr__(self, "grad", rule)
+        return rule
+
+
+@overload
+def composite(body: Callable[..., Any], **record: Any) -> Composite: ...
+@overload
+def composite(body: None = None, **record: Any) -> Callable[[Callable[..., Any]], Composite]: ...
+def composite(body: Callable[..., Any] | None = None, **record: Any) -> Any:
+    """Make an operation of a Python function over expressions: a decorator, for users too.
+
+    Parameters
+    ----------
+    body : function of expressions that returns an expression or a tuple of them. Keyword-only parameters are static values.
+    numpy : reference function, by default the body's own operations one by one.
+
+    Examples
+    --------
+    >>> import exprc.tensor as T
+    >>> @composite
+    ... def swish(x, *, beta=1.0):
+    ...     "x * sigmoid(beta x)"
+    ...     return x * T.sigmoid(beta * x)
+    >>> x = T.scalar("x")
+    >>> round(float(swish(x, beta=2.0).eval({x: 1.0})), 4)
+    0.8808
+    """
+    if body is None:
+        return lambda function: composite(function, **record)
+    record.setdefault("name", body.__name__)
+    return Composite(body=body, doc=inspect.getdoc(body) or "", **record)
+
+
+# -- form 5: kernel ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hook:
+    """How a kernel text reaches an operand: `index` maps the hook's arguments to a logical index.
+
+    kind : "load" (the value), "pointer" (the address of a vector) or "store"; operand : number of the input or of the result.
+    ``index(*arguments, lanes)`` gives the logical index; its parameter names (but `lanes`) are the hook's.
+    """
+
+    kind: str
+    operand: int
+    index: Callable[..., tuple[Dim, ...]]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(n for n in inspect.signature(self.index).parameters if n != "lanes")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute a kernel operation: a text of `kernels/` and how to fill it in.
+
+    when(args, outs, params, lanes) : whether it can serve; the first that can is chosen.
+    layouts : (layout wish of each input, of each result): "plain", "lanes" (first axis split, vector lanes innermost) or "any".
+    sizes(args, outs, params, lanes) : macro -> dim or number.
+    hooks : macro -> Hook. parts : the number of partial results along a leading axis, summed by the scheduler afterwards; 0 for none.
+    flags : macro -> (hook, argument): 1 if the hook's operand is simply stored and goes to the next element along that argument.
+    flops(args, outs, params) : multiplications and additions, for `f.profile()`.
+    """
+
+    name: str
+    text: str
+    sizes: Callable[..., dict[str, Dim]]
+    hooks: Mapping[str, Hook]
+    layouts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    when: Callable[..., bool] = lambda args, outs, params, lanes: True
+    parts: Callable[..., int] | None = None
+    flops: Callable[..., Dim] | None = None
+    flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Kernel(Op):
+    """An operation that a text in `kernels/` (or a library) computes.
+
+    shape and dtype return a tuple of shapes / of dtypes if there are several results.
+    meet(dtypes) : dtypes the inputs are cast to before.
+    """
+
+    form: ClassVar[str] = "kernel"
+    implementations: tuple[Implementation, ...] = ()
+    meet: Callable[[Sequence[str]], Sequence[str]] | None = None
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        if self.call is not None:
+            return self.call(*args, **params)
+        inputs = wrap(args)
+        if self.meet is not None:
+            inputs = tuple(cast_to(x, d) for x, d in zip(inputs, self.meet([x.dtype for x in inputs])))
+        return results(self.node(inputs, params))
+
+    def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
+        data = len(inputs) if self.data is None else self.data
+        args = [_static_arg(x, i >= data) for i, x in enumerate(inputs)]
+        assert self.shape is not None and self.dtype is not None
+        dims, dtype = self.shape(args, **params), self.dtype([a.dtype for a in args[:data]], **params)
+        if isinstance(dtype, str):
+            return tensor_type(dtype, known(dims))
+        return TupleType(tuple(tensor_type(t, known(d)) for t, d in zip(dtype, dims)))
+
+
+def kernel(name: str, **record: Any) -> Kernel:
+    """Declare a kernel operation; see `Kernel` for the fields."""
+    return Kernel(name=name, **record)
+
+
+# -- form 6: nested ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Nested(Op):
+    """An operation that holds graphs of its own (loops, lazy branches).
+
+    A node's params hold the inner graphs as `Graph` values under the names in `graphs`; what they capture from outside are ordinary
+    inputs of the node. `grad`, `rewrite` and `schedule` call themselves on each inner graph.
+    """
+
+    form: ClassVar[str] = "nested"
+    graphs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Inputs and outputs of an inner graph."""
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Expr, ...]
+
+
+# -- leaves and results --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leaf(Op):
+    """The record of inputs, constants and shared variables."""
+
+    form: ClassVar[str] = "leaf"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Item(Op):
+    """One of the results of an operation that has several."""
+
+    form: ClassVar[str] = "item"
+
+    def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
+        return inputs[0].type.items[params["i"]]
+
+
+set_leaf_records({kind: Leaf(kind) for kind in ("input", "constant", "shared")})
+ITEM = Item("item", numpy=lambda results, i: results[i])
+
+
+def results(node: Expr) -> Any:
+    """Return a node, or the tuple of its results if it has several."""
+    if not isinstance(node.type, TupleType):
+        return node
+    return tuple(ITEM.node((node,), {"i": i}) for i in range(len(node.type.items)))
+
+
+def is_size(dim: Dim) -> bool:
+    """Tell whether a dim is a number or a symbol, not unknown."""
+    return isinstance(dim, (int, Size))
+
+

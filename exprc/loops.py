@@ -1,0 +1,255 @@
+"""Loops: the C-like language that every operation is lowered to. C and CUDA are both printed from it.
+
+The whole language
+------------------
+::
+
+    Kernel(name, buffers, sizes, blocks, body)   a function of its buffers; `block` counts from 0 to blocks-1
+    Template(name, text, macros, hooks, ...)     a text of kernels/, filled in with sizes and hooks
+    Function(name, arguments, body, result)      a hook: called by a Template at an index
+
+    statement = Loop(var, extent, kind, body)    kind: serial, unroll, lanes, parallel, grid or block
+              | Let(name, dtype, value)          a scalar that never changes
+              | Alloc(name, dtype, size)         a small local array, in registers if it can
+              | Store(buffer, address, value)
+              | Accum(names, addresses, values)  several local values replaced at once
+              | If(conditions, body)             conditions: pairs (e, n) meaning 0 <= e < n
+              | Check(index, limit, name, where) a wrapped run-time index, its failure counted in the status
+              | Barrier()
+
+    value     = Literal(value, dtype) | Ref(name, dtype) | Load(buffer, address) | Apply(text, args, dtype, op) | Index(dim)
+              | Select(conditions, value, other)
+
+Addresses, extents and limits are integer expressions of `exprc.size` over loop variables and sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from exprc.size import Dim
+
+KINDS = ("serial", "unroll", "lanes", "parallel", "grid", "block")
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Storage that a kernel reads or writes: `size` elements of `dtype`, or a local array."""
+
+    name: str
+    dtype: str
+    size: Dim = 0
+    local: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# -- values
+
+
+@dataclass(frozen=True)
+class Literal:
+    value: Any
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Ref:
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Load:
+    buffer: Buffer
+    address: Dim
+
+    @property
+    def dtype(self) -> str:
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A scalar text applied to values; `op` is the record that it comes from, for the interpreter."""
+
+    text: str
+    args: tuple[tuple[str, Any], ...]
+    dtype: str
+    op: Any = None
+
+
+@dataclass(frozen=True)
+class Index:
+    dim: Dim
+    dtype: str = "int64"
+
+
+@dataclass(frozen=True)
+class Select:
+    """`value` where all conditions hold, else `other`; both are worked out."""
+
+    conditions: tuple[tuple[Dim, Dim], ...]
+    value: Any
+    other: Any
+
+    @property
+    def dtype(self) -> str:
+        return str(self.value.dtype)
+
+
+Value = Union[Literal, Ref, Load, Apply, Index, Select]
+
+
+# -- statements
+
+
+@dataclass(frozen=True)
+class Loop:
+    var: str
+    extent: Dim
+    kind: str
+    body: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Let:
+    name: str
+    dtype: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Alloc:
+    buffer: Buffer
+
+
+@dataclass(frozen=True)
+class Store:
+    buffer: Buffer
+    address: Dim
+    value: Value
+
+
+@dataclass(frozen=True)
+class Accum:
+    """Replace several elements of local arrays at once: every value is worked out before the first is written."""
+
+    targets: tuple[tuple[Buffer, Dim], ...]
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class If:
+    conditions: tuple[tuple[Dim, Dim], ...]
+    body: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """``name = index`` if it is in [0, limit), else 0 with the failure noted in the status (`code` says which check)."""
+
+    name: str
+    index: Value
+    limit: Dim
+    code: int
+
+
+@dataclass(frozen=True)
+class Barrier:
+    pass
+
+
+Statement = Union[Loop, Let, Alloc, Store, Accum, If, Check, Barrier]
+
+
+# -- functions
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Loops over `blocks` blocks; any thread may run any range of them."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    written: tuple[Buffer, ...]
+    blocks: Dim
+    body: tuple[Any, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A hook of a template: arguments are indices (and for a store one value); `result` is a value, an address or None."""
+
+    name: str
+    arguments: tuple[str, ...]
+    value: Ref | None
+    body: tuple[Any, ...]
+    result: Any = None
+    pointer: Buffer | None = None
+
+
+@dataclass(frozen=True)
+class Template:
+    name: str
+    text: str
+    dtype: str
+    lanes: int
+    buffers: tuple[Buffer, ...]
+    written: tuple[Buffer, ...]
+    macros: Mapping[str, Dim]
+    hooks: tuple[Function, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Storage copied whole, at the end of a segment."""
+
+    source: Buffer
+    target: Buffer
+    count: Dim
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is rendered as one text: steps in order, with barriers between them; the parameters of the whole."""
+
+    steps: tuple[Any, ...]
+    buffers: tuple[Buffer, ...]
+    sizes: Mapping[str, int | None]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+# -- walks and checks
+
+
+def statements(body: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield every statement, outer ones first."""
+    for s in body:
+        yield s
+        if isinstance(s, (Loop, If)):
+            yield from statements(s.body)
+
+
+def values_of(s: Any) -> tuple[Value, ...]:
+    """Return the values that a statement uses itself."""
+    if isinstance(s, (Let, Store)):
+        return (s.value,)
+    if isinstance(s, Accum):
+        return s.values
+    return (s.index,) if isinstance(s, Check) else ()
+
+
+def subvalues(value: Value) -> Iterator[Value]:
+    yield value
+    if isinstance(value, Apply):
+        for _, arg in value.args:
+            yield from subvalues(arg)
+    elif isinstance(value, Select):
+        yield from subvalues(value.value)
+        yield from subvalues(value.other)

@@ -1,0 +1,282 @@
+"""The two classes that every layer builds on, and the message that every wrong geometry gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from exprc.errors import report
+from exprc.expr import Expr, user_line
+from exprc.nn import utils
+
+__all__ = ["Layer", "MergeLayer"]
+
+Shape = tuple[int | None, ...]
+
+#: How many layers a message shows.
+LONGEST_CHAIN = 12
+
+
+class _Node:
+    """What layers with one and with several inputs have in common: a name, parameters with tags, an output shape."""
+
+    name: str | None
+    params: dict[Any, set[str]]
+    get_output_kwargs: list[str]
+    where: str
+
+    def _begin(self, name: str | None) -> None:
+        """Set the attributes that do not depend on the inputs."""
+        self.name = name
+        self.params = {}
+        self.get_output_kwargs = []
+        self.where = _user_place()
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the output: an int for a known size, None for one that may vary."""
+        shape = self.get_output_shape_for(self._input_shapes())
+        if any(isinstance(size, Expr) for size in shape):
+            raise ValueError(
+                f"{label(self)}: get_output_shape_for() returned a symbolic shape, {shape}\n"
+                "  a size is an int where it is fixed and None where it may vary"
+            )
+        return shape
+
+    def _input_shapes(self) -> Any:
+        """Return what `get_output_shape_for` takes."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its inputs are")
+
+    def get_output_shape_for(self, input_shape: Any) -> Shape:
+        """Return the shape of the output for given shapes of the input."""
+        raise NotImplementedError(f"{type(self).__name__} does not define get_output_shape_for()")
+
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
+        """List the parameters of this layer, all of them or by tag.
+
+        Parameters
+        ----------
+        unwrap_shared : bool
+            If true (the default), a parameter that is an expression is replaced by the shared variables in it.
+        **tags : bool
+            ``trainable=True`` keeps the parameters with that tag, ``trainable=False`` those without it.
+            Several tags must all agree.
+
+        Returns
+        -------
+        list of shared variables (or expressions)
+            In the order in which they were added.
+        """
+        wanted = {tag for tag, value in tags.items() if value}
+        unwanted = {tag for tag, value in tags.items() if not value}
+        chosen = [p for p, own in self.params.items() if wanted <= own and not unwanted & own]
+        return utils.collect_shared_vars(chosen) if unwrap_shared else chosen
+
+    def add_param(self, spec: Any, shape: Sequence[int], name: str | None = None, **tags: bool) -> Any:
+        """Make a parameter and register it with this layer.
+
+        Parameters
+        ----------
+        spec : number, array, expression, or callable
+            Its value, or how to get it; see `exprc.nn.utils.create_param`.
+        shape : sequence of int
+        name : str, optional
+            The layer's name and a dot come before it if the layer has a name.
+        **tags : bool
+            Tags to set.  `trainable` and `regularizable` are set unless given as False.
+
+        Returns
+        -------
+        shared variable or expression
+            To be kept as an attribute and used in `get_output_for`.
+        """
+        if name is not None and self.name is not None:
+            name = f"{self.name}.{name}"
+        param = utils.create_param(spec, shape, name)
+        tags = {"trainable": True, "regularizable": True, **tags}
+        self.params[param] = {tag for tag, value in tags.items() if value}
+        return param
+
+
+class Layer(_Node):
+    """Base class of every layer with one input.
+
+    Parameters
+    ----------
+    incoming : layer or tuple
+        The layer that feeds this one, or the shape of the input: a tuple of int, None for a size that may vary.
+        Anything with an attribute `output_shape` can be a layer.
+    name : str, optional
+        Shown in messages and put before the names of parameters.
+
+    Attributes
+    ----------
+    input_layer : the incoming layer, None if a shape was given.
+    input_shape, output_shape : tuple of int or None.
+    params : dict from parameter to its set of tags.
+    get_output_kwargs : list of str
+        Keyword arguments that `get_output_for` takes without naming them (for the warning of `get_output`).
+
+    Raises
+    ------
+    ValueError
+        If a size of the input shape is not positive.
+
+    Examples
+    --------
+    A layer of your own says what it computes and, if that differs from its input's, the shape of the result:
+
+    >>> class Double(Layer):
+    ...     def get_output_for(self, input, **kwargs):
+    ...         return 2 * input
+    >>> Double((None, 3)).output_shape
+    (None, 3)
+    """
+
+    def __init__(self, incoming: Any, name: str | None = None) -> None:
+        self._begin(name)
+        self.input_layer, self.input_shape = split_incoming(incoming)
+        check_sizes(self, self.input_shape, "input_shape")
+
+    def _input_shapes(self) -> Shape:
+        return self.input_shape
+
+    def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        """Return the shape of the output for an input of `input_shape`.
+
+        Parameters
+        ----------
+        input_shape : tuple of int or None
+
+        Returns
+        -------
+        tuple of int or None
+            `input_shape` itself, unless a subclass says otherwise.
+        """
+        return input_shape
+
+    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+        """Return the output of this layer as an expression; every subclass defines it.
+
+        Parameters
+        ----------
+        input : expression
+        **kwargs
+            What was given to `get_output`, such as ``deterministic=True``; a layer ignores what it does not know.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define get_output_for(input, **kwargs)")
+
+
+class MergeLayer(_Node):
+    """Base class of every layer with several inputs.
+
+    Parameters
+    ----------
+    incomings : list of layers or tuples
+        As for `Layer`, in the order in which `get_output_for` receives the inputs.
+    name : str, optional
+
+    Attributes
+    ----------
+    input_layers, input_shapes : lists, as `Layer.input_layer` and `Layer.input_shape`.
+
+    Raises
+    ------
+    ValueError
+        If a size of an input shape is not positive, or if there are no inputs.
+
+    Examples
+    --------
+    >>> class Product(MergeLayer):
+    ...     def get_output_shape_for(self, input_shapes):
+    ...         return input_shapes[0]
+    ...     def get_output_for(self, inputs, **kwargs):
+    ...         return inputs[0] * inputs[1]
+    >>> Product([(None, 3), (None, 3)]).output_shape
+    (None, 3)
+    """
+
+    def __init__(self, incomings: Iterable[Any], name: str | None = None) -> None:
+        self._begin(name)
+        if not isinstance(incomings, Iterable):
+            raise TypeError(f"{label(self)}: incomings is a list of layers, got {incomings!r}")
+        pairs = [split_incoming(incoming) for incoming in incomings]
+        if not pairs:
+            raise ValueError(f"{label(self)}: the list of incoming layers is empty")
+        self.input_layers = [layer for layer, _ in pairs]
+        self.input_shapes = [shape for _, shape in pairs]
+        for shape in self.input_shapes:
+            check_sizes(self, shape, "input_shape")
+
+    def _input_shapes(self) -> list[Shape]:
+        return self.input_shapes
+
+    def get_output_shape_for(self, input_shapes: list[Shape]) -> Shape:
+        """Return the shape of the output for inputs of `input_shapes`; every subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define get_output_shape_for(input_shapes)")
+
+    def get_output_for(self, inputs: list[Any], **kwargs: Any) -> Any:
+        """Return the output as an expression of the list of inputs; every subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define get_output_for(inputs, **kwargs)")
+
+
+def split_incoming(incoming: Any) -> tuple[Any, Shape]:
+    """Return the layer (None for a bare shape) and the shape that a constructor was given."""
+    if isinstance(incoming, tuple):
+        return None, incoming
+    if not hasattr(incoming, "output_shape"):
+        raise TypeError(
+            f"incoming is a layer or a tuple (a shape), got {incoming!r} of type {type(incoming).__name__}\n"
+            "  anything with an attribute output_shape can be a layer; data enter by an InputLayer"
+        )
+    return incoming, incoming.output_shape
+
+
+def check_sizes(layer: Any, shape: Shape, which: str) -> None:
+    """Raise ValueError if a known size of a shape is not positive."""
+    if any(size is not None and size <= 0 for size in shape):
+        raise geometry_error(layer, f"every size must be positive or None, got {which} {shape}")
+
+
+def geometry_error(layer: Any, what: str, fix: str = "") -> ValueError:
+    """Make the error for a layer that does not fit its input: it shows the last layers that lead there.
+
+    Parameters
+    ----------
+    layer : the layer that is being made; its inputs are known already.
+    what : what is wrong, with the sizes that disagree.
+    fix : what would mend it.
+    """
+    chain = list(islice(_upwards(layer), LONGEST_CHAIN))[::-1]
+    rows = [(label(before), str(shape), getattr(before, "where", "")) for before, shape in chain]
+    return ValueError(report(f"{label(layer)}: {what}", rows, fix))
+
+
+def label(layer: Any) -> str:
+    """Return how messages call a layer.
+
+    >>> label(Layer((2, 3), name="first")), label(Layer((2, 3)))
+    ('first (Layer)', 'Layer')
+    """
+    if layer is None:
+        return "input"
+    kind = type(layer).__name__
+    name = getattr(layer, "name", None)
+    return f"{name} ({kind})" if name else kind
+
+
+def _upwards(layer: Any) -> Iterator[tuple[Any, Shape]]:
+    """Walk from `layer` towards the input, yielding what feeds it and the shape; several inputs end the walk."""
+    while hasattr(layer, "input_layer"):
+        yield layer.input_layer, layer.input_shape
+        layer = layer.input_layer
+    if hasattr(layer, "input_layers"):
+        yield from reversed(list(zip(layer.input_layers, layer.input_shapes, strict=True)))
+
+
+def _user_place() -> str:
+    """Return the user's line that makes a layer, as ``file:line``."""
+    line = user_line()
+    return f"{Path(line[0]).name}:{line[1]}" if line else ""

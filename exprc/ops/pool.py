@@ -1,0 +1,349 @@
+"""Pooling of images in two dimensions: the largest element or the sum of each window, and the transposes.
+
+Windows of KH x KW elements start at ``p S - P`` for output row p, stride S and padding P. `max_pool` also gives the *code* of each window, the
+position ``u * KW + v`` of its first largest element; `unpool` sends a gradient there, and `pool_at` reads there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from exprc.errors import report
+from exprc.expr import Expr, as_expr
+from exprc.forms import Arg, Hook, Implementation, ShapeError, Source, fill_dims, kernel, results, same_dim, shape_text, split_dims, view
+from exprc.ops.formula import cast
+from exprc.ops.view import broadcast_to, dim_of, reshape
+from exprc.size import Dim, ceildiv, floordiv, maximum, mod
+from exprc.types import float_of, is_float
+
+# -- geometry ---------------------------------------------------------------------------------------------------------------------------------
+# Params of all records: window, stride, pad (2 ints each), partial (whether windows may reach beyond the lower and right border).
+
+
+def _windows_along(n: Dim, w: int, s: int, p: int, partial: bool) -> Dim:
+    """How many windows there are along an axis of length n."""
+    if not partial:
+        return maximum(floordiv(n + 2 * p - w, s) + 1, 0)
+    if s >= w:
+        return floordiv(n - 1, s) + 1
+    return maximum(floordiv(n - 1 - w + s, s), 0) + 1
+
+
+def _pool_dims(x: Sequence[Dim], window: Any, stride: Any, pad: Any, partial: bool) -> tuple[Dim, ...]:
+    made = tuple(_windows_along(n, w, s, p, partial) for n, w, s, p in zip(x[2:], window, stride, pad))
+    if any(isinstance(m, int) and m < 1 for m in made):
+        sides = f"images of {shape_text(x[2:])}" + (f" with padding {tuple(pad)}" if any(pad) else "")
+        raise ShapeError(f"windows of {shape_text(window)} do not fit in {sides}", "smaller windows, or ignore_border=False")
+    return (*x[:2], *made)
+
+
+def _max_shape(args: Sequence[Arg], **params: Any) -> tuple[tuple[Dim, ...], ...]:
+    return (_pool_dims(args[0].shape, **params),) * 2
+
+
+def _unpool_shape(args: Sequence[Arg], size: Any, **params: Any) -> tuple[Dim, ...]:
+    codes = 2 if len(args[0].shape) == 4 and len(args) > 1 and len(args[1].shape) == 4 else 1
+    if codes == 2:
+        for a, b in zip(args[0].shape, args[1].shape):
+            same_dim(a, b, "values and codes differ in shape")
+    return (*args[0].shape[:2], *fill_dims(size, [a.value for a in args[codes:]]))
+
+
+# -- the NumPy references ------------------------------------------------------------------------------------------------------------------------
+
+
+def _framed(x: Any, fill: Any, window: Any, stride: Any, pad: Any, partial: bool) -> tuple[Any, tuple[Any, Any]]:
+    """Return `x` with `fill` around it as far as windows reach, and the number of windows each way."""
+    _, _, p, q = _pool_dims(x.shape, window, stride, pad, partial)
+    lengths = [(m - 1) * s + w for m, s, w in zip((p, q), stride, window)]
+    frame = np.full((*x.shape[:2], *(max(length, n + b) for length, n, b in zip(lengths, x.shape[2:], pad))), fill, x.dtype)
+    frame[:, :, pad[0] : pad[0] + x.shape[2], pad[1] : pad[1] + x.shape[3]] = x
+    return frame, (p, q)
+
+
+def _positions(window: Any, stride: Any, counts: Any) -> Any:
+    """For each position in the window, the part of the frame that it meets, window by window."""
+    for u, v in np.ndindex(*window):
+        rows = slice(u, u + (counts[0] - 1) * stride[0] + 1, stride[0])
+        yield u * window[1] + v, (slice(None), slice(None), rows, slice(v, v + (counts[1] - 1) * stride[1] + 1, stride[1]))
+
+
+def _lowest(dtype: Any) -> Any:
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def _max_numpy(x: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
+    inside, counts = _framed(np.ones(x.shape, bool), False, window, stride, pad, partial)
+    frame, _ = _framed(x, _lowest(x.dtype), window, stride, pad, partial)
+    best = np.full((*x.shape[:2], *counts), _lowest(x.dtype), x.dtype)
+    code = np.full(best.shape, -1, "int32")
+    for k, part in _positions(window, stride, counts):
+        new = frame[part]
+        better = inside[part] & ((code < 0) | (new > best) | (np.isnan(new) & ~np.isnan(best)))
+        best, code = np.where(better, new, best), np.where(better, np.int32(k), code)
+    return best, code
+
+
+def _unpool_numpy(g: Any, code: Any, *sizes: Any, size: Any, **params: Any) -> Any:
+    return _spread_numpy(g, [int(d) for d in fill_dims(size, sizes)], lambda k: np.where(code == k, g, 0), **params)
+
+
+def _spread_numpy(g: Any, size: Any, share: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
+    counts = g.shape[2:]
+    reach = [max((m - 1) * s + w, p + n) for m, s, w, p, n in zip(counts, stride, window, pad, size)]
+    frame = np.zeros((*g.shape[:2], *reach), g.dtype)
+    for k, part in _positions(window, stride, counts):
+        frame[part] += share(k)
+    return frame[:, :, pad[0] : pad[0] + size[0], pad[1] : pad[1] + size[1]].copy()
+
+
+def _pool_at_numpy(x: Any, code: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
+    n, c, p, q = np.indices(code.shape)
+    return x[n, c, p * stride[0] - pad[0] + code // window[1], q * stride[1] - pad[1] + code % window[1]]
+
+
+def _sum_numpy(x: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
+    frame, counts = _framed(x, 0, window, stride, pad, partial)
+    total = np.zeros((*x.shape[:2], *counts), x.dtype)
+    for _, part in _positions(window, stride, counts):
+        total += frame[part]
+    return total
+
+
+def _sum_unpool_numpy(g: Any, *sizes: Any, size: Any, **params: Any) -> Any:
+    return _spread_numpy(g, [int(d) for d in fill_dims(size, sizes)], lambda k: g, **params)
+
+
+# -- gradients -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def _image_size(x: Expr) -> tuple[tuple[int | None, ...], tuple[Expr, ...]]:
+    return split_dims([dim_of(x, 2), dim_of(x, 3)])
+
+
+def _max_grad(g: tuple[Expr, Expr], y: tuple[Expr, Expr], x: Expr, **params: Any) -> Expr:
+    """Only the value has a gradient; the code says where it goes."""
+    size, sizes = _image_size(x)
+    return unpool.node((g[0], y[1], *sizes), {**params, "size": size})
+
+
+def _unpool_grad(g: Expr, y: Expr, value: Expr, code: Expr, *sizes: Expr, size: Any, **params: Any) -> tuple[Expr, None]:
+    return pool_at.node((g, code), params), None
+
+
+def _pool_at_grad(g: Expr, y: Expr, x: Expr, code: Expr, **params: Any) -> tuple[Expr, None]:
+    size, sizes = _image_size(x)
+    return unpool.node((g, code, *sizes), {**params, "size": size}), None
+
+
+def _sum_grad(g: Expr, y: Expr, x: Expr, **params: Any) -> Expr:
+    size, sizes = _image_size(x)
+    return sum_unpool.node((g, *sizes), {**params, "size": size})
+
+
+# -- implementations ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def _sizes(images: Arg, pooled: Arg, params: Any, lanes: int) -> dict[str, Dim]:
+    n, c, h, w = images.shape
+    names = {"K": params["window"], "S": params["stride"], "P": params["pad"]}
+    own = {f"{name}{axis}": value for name, pair in names.items() for axis, value in zip("HW", pair)}
+    return {"N": n, "NB": ceildiv(n, lanes), "C": c, "H": h, "W": w, "P": pooled.shape[2], "Q": pooled.shape[3], **own}
+
+
+def _pool_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+    return {**_sizes(args[0], outs[0], params, lanes), "MAX": int(len(outs) == 2)}
+
+
+def _unpool_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+    return {**_sizes(outs[0], args[0], params, lanes), "CODED": int(len(args) > 1)}
+
+
+def _pooled_index(b: Dim, c: Dim, p: Dim, q: Dim, l: Dim, lanes: int) -> tuple[Dim, ...]:  # noqa: E741
+    return (b * lanes + l, c, p, q)
+
+
+def _image_pointer(b: Dim, c: Dim, h: Dim, w: Dim, lanes: int) -> tuple[Dim, ...]:
+    return (b * lanes, c, h, w)
+
+
+_MAX = Implementation(
+    name="max_pool", text="pool.h", sizes=_pool_sizes, layouts=(("lanes",), ("lanes", "lanes")),
+    hooks={
+        "PTR_x": Hook("pointer", 0, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index), "STORE_code": Hook("store", 1, _pooled_index),
+    },
+)  # fmt: skip
+_SUM = Implementation(
+    name="sum_pool", text="pool.h", sizes=_pool_sizes, layouts=(("lanes",), ("lanes",)),
+    hooks={"PTR_x": Hook("pointer", 0, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index)},
+)  # fmt: skip
+_UNPOOL = Implementation(
+    name="unpool", text="unpool.h", sizes=_unpool_sizes, layouts=(("lanes", "lanes"), ("lanes",)),
+    hooks={
+        "PTR_g": Hook("pointer", 0, _image_pointer), "PTR_code": Hook("pointer", 1, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index),
+    },
+)  # fmt: skip
+_SUM_UNPOOL = Implementation(
+    name="sum_unpool", text="unpool.h", sizes=_unpool_sizes, layouts=(("lanes",), ("lanes",)),
+    hooks={"PTR_g": Hook("pointer", 0, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index)},
+)  # fmt: skip
+
+# -- the records -----------------------------------------------------------------------------------------------------------------------------------------
+
+_GEOMETRIES: tuple[dict[str, Any], ...] = (
+    {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False},
+    {"window": (3, 2), "stride": (2, 1), "pad": (1, 0), "partial": False},
+    {"window": (2, 3), "stride": (2, 2), "pad": (0, 0), "partial": True},
+    {"window": (2, 2), "stride": (3, 3), "pad": (0, 0), "partial": True},
+)
+
+
+def _images(dtype: str) -> Any:
+    x = np.sin(np.arange(2 * 3 * 7 * 6) * 1.3).reshape(2, 3, 7, 6).round(1)  # rounded: some windows hold equal largest elements
+    x[0, 0, 0, 1] = x[1, 2, 3, 3] = np.nan
+    return x.astype(dtype)
+
+
+def _pool_samples() -> list[Any]:
+    return [((_images(d),), p) for d in ("float32", "float64") for p in _GEOMETRIES]
+
+
+def _unpool_samples() -> list[Any]:
+    made = []
+    for (x,), params in _pool_samples():
+        value, code = _max_numpy(x, **params)
+        made.append(((np.arange(value.size).reshape(value.shape).astype(x.dtype), code), {**params, "size": x.shape[2:]}))
+    return made
+
+
+def _sum_unpool_samples() -> list[Any]:
+    return [((args[0],), params) for args, params in _unpool_samples()]
+
+
+def _pool_at_samples() -> list[Any]:
+    return [((x, _max_numpy(x, **params)[1]), params) for (x,), params in _pool_samples()]
+
+
+def _pool_at_index(i: Sequence[Dim], args: Sequence[Arg], load: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Source:
+    n, c, p, q = i
+    code = load(1, tuple(i), window[0] * window[1])
+    return Source((n, c, p * stride[0] - pad[0] + floordiv(code, window[1]), q * stride[1] - pad[1] + mod(code, window[1])))
+
+
+max_pool = kernel(
+    "max_pool", shape=_max_shape, dtype=lambda dtypes, **params: (dtypes[0], "int32"), numpy=_max_numpy, grad=_max_grad,
+    implementations=(_MAX,), samples=_pool_samples,
+    doc="the largest element of each window of images (n, channels, rows, columns), NaN if one is, and its position in the window; padding does not count",
+)  # fmt: skip
+unpool = kernel(
+    "unpool", data=2, shape=_unpool_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_unpool_numpy, grad=_unpool_grad,
+    implementations=(_UNPOOL,), samples=_unpool_samples,
+    doc="zeros with each window's value added at the position in the window that its code names: the gradient of max_pool",
+)  # fmt: skip
+pool_at = view(
+    "pool_at", shape=lambda args, **params: args[1].shape, index=_pool_at_index, numpy=_pool_at_numpy, grad=_pool_at_grad,
+    samples=_pool_at_samples, doc="the element of each window at the position that its code names",
+)  # fmt: skip
+sum_pool = kernel(
+    "sum_pool", shape=lambda args, **params: _pool_dims(args[0].shape, **params), dtype=lambda dtypes, **params: dtypes[0], numpy=_sum_numpy,
+    grad=_sum_grad, implementations=(_SUM,), samples=_pool_samples, doc="the sum of each window of images (n, channels, rows, columns)",
+)  # fmt: skip
+sum_unpool = kernel(
+    "sum_unpool", data=1, shape=_unpool_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_sum_unpool_numpy,
+    grad=lambda g, y, value, *sizes, size, **params: sum_pool.node((g,), params), implementations=(_SUM_UNPOOL,), samples=_sum_unpool_samples,
+    doc="zeros with each window's value added at every position in it: the gradient of sum_pool",
+)  # fmt: skip
+
+# -- the public function ------------------------------------------------------------------------------------------------------------------------------------
+
+MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
+
+
+def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
+    entries = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(entries) != 2 or any(int(v) != v or v < least for v in entries):
+        raise ValueError(f"pool_2d: {name} must be an integer of at least {least}, or two of them: {value!r}")
+    return int(entries[0]), int(entries[1])
+
+
+def _geometry(ws: Any, stride: Any, pad: Any, ignore_border: bool) -> dict[str, Any]:
+    window = _pair("ws", ws, 1)
+    params: dict[str, Any] = {
+        "window": window, "stride": window if stride is None else _pair("stride", stride, 1), "pad": _pair("pad", pad, 0),
+        "partial": not ignore_border,
+    }  # fmt: skip
+    if any(params["pad"]) and not ignore_border:
+        raise ValueError(f"pool_2d: padding {params['pad']} needs ignore_border=True")
+    if any(p >= w for p, w in zip(params["pad"], window)):
+        raise ValueError(f"pool_2d: padding {params['pad']} must be smaller than the window {window}: some windows would hold nothing but padding")
+    return params
+
+
+def pool_2d(input: Any, ws: Any, ignore_border: bool = True, stride: Any = None, pad: Any = (0, 0), mode: str = "max") -> Expr:
+    """Pool windows over the last two axes.
+
+    Parameters
+    ----------
+    input : shape (..., rows, columns), at least 2 axes
+    ws : int or pair
+        Rows and columns of a window.
+    ignore_border : bool
+        Leave out windows that reach beyond the lower or right border; False keeps them, with what they hold.
+    stride : int or pair, optional
+        Step between windows, by default `ws`.
+    pad : int or pair
+        Rows and columns of padding on every side; only with ``ignore_border=True``, and smaller than `ws`.
+    mode : "max" (padding does not count), "sum", "average_inc_pad" (padding counts as zeros) or "average_exc_pad" (only the
+        elements of `input` count)
+
+    Returns
+    -------
+    shape (..., (rows + 2 pad - ws) // stride + 1, the same for columns); with ``ignore_border=False`` one more where elements are left
+
+    Raises
+    ------
+    ValueError
+        for geometry that does not fit, or an unknown mode.
+
+    Examples
+    --------
+    >>> import exprc.tensor as T
+    >>> pool_2d(T.tensor4("x", shape=(None, 8, 28, 28)), 2).type.shape
+    (None, 8, 14, 14)
+    """
+    x = as_expr(input)
+    if x.ndim < 2:
+        raise ValueError(report(f"pool_2d: at least 2 axes are needed, not {x.ndim}", [("input", f"{x.label}  {x.type}", x.where)]))
+    if mode not in MODES:
+        raise ValueError(f"pool_2d: mode {mode!r} is none of {', '.join(MODES)}")
+    params = _geometry(ws, stride, pad, ignore_border)
+    images = _as_images(x)
+    pooled = results(max_pool.node((images,), params))[0] if mode == "max" else _summed(images, params, mode)
+    return pooled if x.ndim == 4 else reshape(pooled, (*(dim_of(x, a) for a in range(x.ndim - 2)), dim_of(pooled, 2), dim_of(pooled, 3)))
+
+
+def _as_images(x: Expr) -> Expr:
+    """Return `x` with 4 axes: leading ones are merged, missing ones of length 1 added."""
+    if x.ndim == 4:
+        return x
+    lead = [dim_of(x, a) for a in range(x.ndim - 2)]
+    first: Any = 1
+    for d in lead[: max(len(lead) - 1, 1)]:
+        first = first * d
+    second = lead[-1] if len(lead) > 1 else 1
+    return reshape(x, (first, second, dim_of(x, x.ndim - 2), dim_of(x, x.ndim - 1)))
+
+
+def _summed(images: Expr, params: dict[str, Any], mode: str) -> Expr:
+    if mode != "sum" and not is_float(images.dtype):
+        images = cast(images, float_of(images.dtype))
+    total = sum_pool.node((images,), params)
+    if mode == "sum":
+        return total
+    if mode == "average_inc_pad" and not params["partial"]:
+        return total / float(params["window"][0] * params["window"][1])
+    ones = broadcast_to(as_expr(1, (images.dtype,)), (1, 1, dim_of(images, 2), dim_of(images, 3)))
+    return total / sum_pool.node((ones,), params)

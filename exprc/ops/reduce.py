@@ -1,0 +1,173 @@
+"""Reductions: axes folded by accumulators that can be split into parts and joined again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exprc.expr import Expr
+from exprc.forms import Acc, Composite, fill_dims, first_dtype, reduce, restore_axes, split_dims
+from exprc.ops.formula import cast, eq, where
+from exprc.ops.view import broadcast_to, dim_of
+from exprc.types import float_of, is_float
+
+
+def _wide(dtype: str) -> tuple[str, str]:
+    """Small integers are summed in 64 bits, as NumPy does."""
+    wide = dtype if is_float(dtype) else ("uint64" if dtype.startswith("uint") else "int64")
+    return wide, wide
+
+
+def _mathematics(dtype: str) -> tuple[str, str]:
+    return float_of(dtype), float_of(dtype)
+
+
+def spread(g: Expr, x: Expr, axes: tuple[int, ...]) -> Expr:
+    """Repeat a reduced value along the axes that were folded, to the shape of `x`."""
+    return broadcast_to(restore_axes(g, axes), tuple(dim_of(x, a) for a in range(x.ndim)))
+
+
+def _reference(function: Any) -> Any:
+    def numpy(x: Any, axes: tuple[int, ...]) -> Any:
+        with np.errstate(all="ignore"):
+            return function(x, axis=axes)
+
+    return numpy
+
+
+def _positions(function: Any) -> Any:
+    """argmax and argmin over several axes: the position in the row-major order of those axes."""
+
+    def numpy(x: Any, axes: tuple[int, ...]) -> Any:
+        kept = [a for a in range(x.ndim) if a not in axes]
+        rows = np.transpose(x, kept + list(axes)).reshape([x.shape[a] for a in kept] + [-1])
+        return function(rows, axis=-1)
+
+    return numpy
+
+
+def _mean(x: Any, axis: Any) -> Any:
+    """NumPy's mean, NaN without a warning where there are no elements."""
+    count = int(np.prod([x.shape[a] for a in axis]))
+    return (np.sum(x, axis=axis) / x.dtype.type(count)).astype(x.dtype)
+
+
+sum_ = reduce(
+    "sum", accs=(Acc("s", "0", "{s} + {x}", "{s} + {s_}"),), finish="{s}", meet=_wide, numpy=_reference(np.sum),
+    grad=lambda g, y, x, axes: spread(g, x, axes), doc="sum over axes; small integers are summed in 64 bits",
+)  # fmt: skip
+prod = reduce(
+    "prod", accs=(Acc("p", "1", "{p} * {x}", "{p} * {p_}"),), finish="{p}", meet=_wide, numpy=_reference(np.prod),
+    grad=lambda g, y, x, axes: _prod_grad(g, y, x, axes), doc="product over axes; small integers are multiplied in 64 bits",
+)  # fmt: skip
+mean = reduce(
+    "mean", accs=(Acc("s", "0", "{s} + {x}", "{s} + {s_}"),), finish="{s} / {n}", meet=_mathematics, numpy=_reference(_mean),
+    grad=lambda g, y, x, axes: spread(g / count(x, axes, g.dtype), x, axes), doc="mean over axes; NaN of no elements",
+)  # fmt: skip
+
+
+def count(x: Expr, axes: tuple[int, ...], dtype: str) -> Any:
+    """Return how many elements axes hold, as a scalar of `dtype`: a number where it is known."""
+    total: Any = 1
+    for a in axes:
+        total = total * dim_of(x, a)
+    return cast(total, dtype) if isinstance(total, Expr) else (float(total) if is_float(dtype) else total)
+
+
+def _prod_grad(g: Expr, y: Expr, x: Expr, axes: tuple[int, ...]) -> Expr:
+    """The product of the others: y / x, except at zeros, where it is the product of the elements that are not 0, if there is but one 0."""
+    zero = eq(x, 0)
+    zeros = sum_(cast(zero, "int64"), axis=axes)
+    others = prod.node((where(zero, 1, x),), {"axes": axes})
+    at_zero = where(zero, spread(where(eq(zeros, 1), others, 0), x, axes), 0)
+    no_zero = where(zero, 0, spread(where(eq(zeros, 0), y, 0), x, axes) / where(zero, 1, x))
+    return spread(g, x, axes) * (at_zero + no_zero)
+
+
+def _extreme_grad(g: Expr, y: Expr, x: Expr, axes: tuple[int, ...]) -> Expr:
+    """Elements that tie for the extreme share the gradient evenly."""
+    hit = cast(eq(x, spread(y, x, axes)), g.dtype)
+    return spread(g / sum_(hit, axis=axes), x, axes) * hit
+
+
+max_ = reduce(
+    "max", accs=(Acc("m", "{lowest}", "maximum({m}, {x})", "maximum({m}, {m_})"),), finish="{m}", nonempty=True,
+    numpy=_reference(np.max), grad=_extreme_grad, doc="largest element over axes; NaN if one is NaN; ties share the gradient",
+)  # fmt: skip
+min_ = reduce(
+    "min", accs=(Acc("m", "{highest}", "minimum({m}, {x})", "minimum({m}, {m_})"),), finish="{m}", nonempty=True,
+    numpy=_reference(np.min), grad=_extreme_grad, doc="smallest element over axes; NaN if one is NaN; ties share the gradient",
+)  # fmt: skip
+
+
+def _position(name: str, sign: str, start: str, reference: Any, doc: str) -> Any:
+    """argmax and argmin: the best value so far and its position; the first NaN wins, then the first of equals.
+
+    A position of -1 stands for "none yet", so that an element equal to the start value is taken.
+    """
+    better = f"(({{x}} {sign} {{m}}) || ({{x}} != {{x}} && {{m}} == {{m}}) || {{at}} < 0)"
+    joined = f"({{at_}} >= 0 && (({{m_}} {sign} {{m}}) || ({{m_}} != {{m_}} && {{m}} == {{m}}) || {{at}} < 0" \
+             " || (({m_} == {m} || ({m_} != {m_} && {m} != {m})) && {at_} < {at})))"  # fmt: skip
+    accs = (
+        Acc("m", start, f"{better} ? {{x}} : {{m}}", f"{joined} ? {{m_}} : {{m}}"),
+        Acc("at", "-1", f"{better} ? {{i}} : {{at}}", f"{joined} ? {{at_}} : {{at}}", dtype="int64"),
+    )
+    return reduce(
+        name, accs=accs, finish="{at}", nonempty=True, numpy=_positions(reference), meet=lambda d: (d, "int64"),
+        grad=lambda g, y, x, axes: None, doc=doc,
+    )  # fmt: skip
+
+
+argmax = _position("argmax", ">", "{lowest}", np.argmax, "position of the first largest element, in the row-major order of the folded axes")
+argmin = _position("argmin", "<", "{highest}", np.argmin, "position of the first smallest element, in the row-major order of the folded axes")
+any_ = reduce(
+    "any", accs=(Acc("s", "0", "{s} || {x}", "{s} || {s_}"),), finish="{s}", meet=lambda d: ("bool", "bool"),
+    numpy=_reference(np.any), grad=lambda g, y, x, axes: None, doc="whether any element over axes is true",
+)  # fmt: skip
+all_ = reduce(
+    "all", accs=(Acc("s", "1", "{s} && {x}", "{s} && {s_}"),), finish="{s}", meet=lambda d: ("bool", "bool"),
+    numpy=_reference(np.all), grad=lambda g, y, x, axes: None, doc="whether all elements over axes are true",
+)  # fmt: skip
+
+
+# -- folding back what broadcasting repeated -------------------------------------------------------------------------------------
+
+
+def _unbroadcast_shape(args: Any, shape: tuple[int | None, ...]) -> tuple[Any, ...]:
+    return fill_dims(shape, [a.value for a in args[1:]])
+
+
+def _unbroadcast_body(g: Expr, *sizes: Expr, shape: tuple[int | None, ...]) -> Expr:
+    """Unknown dims are known not to be 1 by the time this body is opened (`late`)."""
+    lead = g.ndim - len(shape)
+    repeated = [lead + a for a, d in enumerate(shape) if d == 1 and g.type.shape[lead + a] != 1]
+    axes = (*range(lead), *repeated)
+    if not axes:
+        return g
+    return restore_axes(sum_.node((g,), {"axes": axes}), tuple(a - lead for a in repeated))
+
+
+def _unbroadcast_numpy(g: Any, *sizes: Any, shape: tuple[int | None, ...]) -> Any:
+    dims = fill_dims(shape, [int(s) for s in sizes])
+    lead = g.ndim - len(dims)
+    axes = tuple(range(lead)) + tuple(lead + a for a, d in enumerate(dims) if d == 1)
+    return np.sum(g, axis=axes, dtype=g.dtype).reshape(dims)
+
+
+unbroadcast = Composite(
+    "unbroadcast", body=_unbroadcast_body, shape=_unbroadcast_shape, dtype=first_dtype, data=1, late=True, numpy=_unbroadcast_numpy,
+    grad=lambda g, y, x, *sizes, shape: broadcast_to(g, tuple(dim_of(x, a) for a in range(x.ndim))),
+    samples=lambda: [((np.arange(6.0).reshape(2, 3),), {"shape": s}) for s in ((1, 3), (3,), (2, 3), ())],
+    doc="the sum over the axes along which broadcasting would repeat an array of `shape`",
+)  # fmt: skip
+
+
+def unbroadcast_to(g: Expr, x: Expr) -> Expr:
+    """Sum `g` back to the shape of `x`, from which broadcasting made it."""
+    if g.type.shape == x.type.shape and None not in x.type.shape:
+        return g
+    if None in x.type.shape:
+        static, sizes = split_dims([dim_of(x, a) for a in range(x.ndim)])
+        return unbroadcast.node((g, *sizes), {"shape": static})
+    return unbroadcast.node((g,), {"shape": x.type.shape}) if None in g.type.shape else _unbroadcast_body(g, shape=x.type.shape)

@@ -1,0 +1,178 @@
+"""What the C and the CUDA printer share: sizes, literals, values and statements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from exprc.loops import (
+    Accum, Alloc, Apply, Barrier, Buffer, Check, Function, If, Index, Let, Literal, Load, Loop, Ref, Select, Store,
+)  # fmt: skip
+from exprc.size import Atom, Dim, Size, Symbol, nonnegative
+from exprc.types import C_TYPES
+
+
+@lru_cache(maxsize=None)
+def kernel_source(name: str) -> str:
+    """Return a text of ``kernels/``, wherever this package was installed from."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "kernels", package.parent / "kernels"):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    raise FileNotFoundError(f"the kernel text {name} is missing from this installation of exprc; install it again")
+
+
+# -- integers
+
+
+def dim_text(x: Dim) -> str:
+    """Print an integer expression.
+
+    >>> from exprc.size import symbol
+    >>> dim_text(symbol("i") * 4 + symbol("j") + 1)
+    '1 + 4*i + j'
+    """
+    if not isinstance(x, Size):
+        return str(x)
+    text = ""
+    for atoms, factor in sorted(x.terms.items(), key=lambda item: str(item[0])):
+        term = "*".join([str(abs(factor))] * (abs(factor) != 1 or not atoms) + [_atom_text(a) for a in atoms])
+        text += (" - " if factor < 0 else " + ") + term
+    return text[3:] if text.startswith(" + ") else "-" + text[3:]
+
+
+def _atom_text(atom: Any) -> str:
+    if isinstance(atom, Symbol):
+        return atom.name
+    assert isinstance(atom, Atom)
+    a, b = (dim_text(x) for x in atom.args)
+    if atom.kind in ("min", "max"):
+        return f"{'minimum' if atom.kind == 'min' else 'maximum'}((int64_t)({a}), (int64_t)({b}))"
+    if all(nonnegative(x) for x in atom.args):
+        return f"(({a}) {'/' if atom.kind == '//' else '%'} ({b}))"
+    return f"{'floor_divide' if atom.kind == '//' else 'mod'}((int64_t)({a}), (int64_t)({b}))"
+
+
+def condition_text(conditions: Sequence[tuple[Dim, Dim]]) -> str:
+    """Print ``0 <= e < n`` for each pair; one comparison where the lower end is sure."""
+    parts = []
+    for e, n in conditions:
+        low = "" if nonnegative(e) else f"{dim_text(e)} >= 0 && "
+        parts.append(f"{low}{dim_text(e)} < {dim_text(n)}")
+    return " && ".join(parts)
+
+
+# -- values
+
+
+def literal_text(value: Any, dtype: str) -> str:
+    """Print a constant so that the compiler reads back the same bits."""
+    if dtype == "bool":
+        return "1" if value else "0"
+    if dtype in ("float32", "float64"):
+        return _float_text(float(value), dtype)
+    text = f"(-{2**63 - 1} - 1)" if value == -(2**63) else (f"{value}u" if value >= 2**63 else str(value))
+    return text if dtype == "int32" else f"({C_TYPES[dtype]})({text})" if value < 0 else f"({C_TYPES[dtype]}){text}"
+
+
+def _float_text(value: float, dtype: str) -> str:
+    suffix = "f" if dtype == "float32" else ""
+    if math.isnan(value):
+        return f'__builtin_nan{suffix}("")'
+    if math.isinf(value):
+        return f"{'-' if value < 0 else ''}__builtin_inf{suffix}()"
+    text = repr(value)
+    return (text if "." in text or "e" in text else text + ".0") + suffix
+
+
+def value_text(value: Any) -> str:
+    if isinstance(value, Literal):
+        text = literal_text(value.value, value.dtype)
+        return f"({text})" if text.startswith("-") else text
+    if isinstance(value, Ref):
+        return value.name
+    if isinstance(value, Index):
+        return f"(int64_t)({dim_text(value.dim)})"
+    if isinstance(value, Load):
+        return element_text(value.buffer, value.address)
+    if isinstance(value, Select):
+        return f"({condition_text(value.conditions)} ? {value_text(value.value)} : {value_text(value.other)})"
+    return apply_text(value)
+
+
+def apply_text(value: Apply) -> str:
+    """Fill the operands in a scalar text."""
+    filled = {name: value_text(arg) for name, arg in value.args}
+    return value.text.format_map({**filled, "T": C_TYPES[value.dtype], "lowest": "", "highest": ""})
+
+
+def element_text(buffer: Buffer, address: Dim) -> str:
+    if buffer.local and buffer.size == 1:
+        return buffer.name
+    return f"{buffer.name}[{dim_text(address)}]"
+
+
+# -- statements
+
+
+class Printer:
+    """Prints statements; a backend says how a loop begins (`loop_head`) and how it notes a failed check."""
+
+    status = "status"
+
+    def loop_head(self, loop: Loop) -> list[str]:
+        raise NotImplementedError("a backend prints its loops")
+
+    def barrier(self) -> str:
+        raise NotImplementedError("a backend prints its barrier")
+
+    def lines(self, body: Sequence[Any], depth: int) -> Iterator[str]:
+        pad = "    " * depth
+        for s in body:
+            if isinstance(s, Loop):
+                yield from (pad + line for line in self.loop_head(s))
+                yield from self.lines(s.body, depth + 1)
+                yield pad + "}"
+            elif isinstance(s, If):
+                yield f"{pad}if ({condition_text(s.conditions)}) {{"
+                yield from self.lines(s.body, depth + 1)
+                yield pad + "}"
+            else:
+                yield from (pad + line for line in self.statement(s))
+
+    def statement(self, s: Any) -> list[str]:
+        if isinstance(s, Let):
+            return [f"const {C_TYPES[s.dtype]} {s.name} = {self._rhs(s.value)};"]
+        if isinstance(s, Store):
+            return [f"{element_text(s.buffer, s.address)} = {self._rhs(s.value)};"]
+        if isinstance(s, Alloc):
+            size = "" if s.buffer.size == 1 else f"[{dim_text(s.buffer.size)}]"
+            return [f"{C_TYPES[s.buffer.dtype]} {s.buffer.name}{size};"]
+        if isinstance(s, Accum):
+            return self.accumulate(s)
+        if isinstance(s, Check):
+            return [f"const int64_t {s.name} = checked({value_text(s.index)}, {dim_text(s.limit)}, {s.code}, {self.status});"]
+        assert isinstance(s, Barrier), s
+        return [self.barrier()]
+
+    def _rhs(self, value: Any) -> str:
+        return dim_text(value.dim) if isinstance(value, Index) else value_text(value)
+
+    def accumulate(self, s: Accum) -> list[str]:
+        """Several values are worked out before the first is written."""
+        targets = [element_text(b, at) for b, at in s.targets]
+        if len(targets) == 1:
+            return [f"{targets[0]} = {value_text(s.values[0])};"]
+        lets = [f"const {C_TYPES[b.dtype]} {b.name}_next = {value_text(v)};" for (b, _), v in zip(s.targets, s.values)]
+        return ["{", *(f"    {line}" for line in lets), *(f"    {t} = {b.name}_next;" for t, (b, _) in zip(targets, s.targets)), "}"]
+
+    def function_lines(self, f: Function, head: str) -> list[str]:
+        lines = [head + " {", *self.lines(f.body, 1)]
+        if f.pointer is not None:
+            lines.append(f"    return {f.pointer.name} + ({dim_text(f.result.dim)});")
+        elif f.result is not None:
+            lines.append(f"    return {self._rhs(f.result)};")
+        return [*lines, "}"]

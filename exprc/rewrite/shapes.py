@@ -1,0 +1,119 @@
+"""When two dims are surely equal although neither is known: both come from the same axis of the same node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from exprc.expr import Expr
+from exprc.forms import Arg, Formula, Reduce, ShapeError
+from exprc.ops.reduce import unbroadcast
+from exprc.ops.view import broadcast_to, dim, dimshuffle, reshape, subtensor
+from exprc.size import Size, symbol
+from exprc.types import TensorType, TupleType
+
+#: How many nodes the search for the origin of a dim may visit.
+_STEPS = 24
+
+FULL = ("range", None, None, None)
+
+
+def dim_key(x: Expr, axis: int, steps: int = _STEPS) -> Any:
+    """Return a number, or where the dim comes from: a pair (node, axis). Equal keys are equal dims; unequal ones may be."""
+    while steps > 0:
+        steps -= 1
+        known = x.type.shape[axis]
+        if known is not None:
+            return known
+        origins = _origins(x, axis)
+        if len(origins) > 1:
+            keys = {dim_key(o, a, steps // len(origins)) for o, a in origins}
+            return keys.pop() if len(keys) == 1 else (x, axis)
+        if not origins:
+            return (x, axis)
+        ((x, axis),) = origins
+    return (x, axis)
+
+
+def _origins(x: Expr, axis: int) -> list[tuple[Expr, int]]:
+    """The axes of inputs whose dims, if they are all equal, are the dim of this axis."""
+    op = x.op
+    if isinstance(op, Formula) and op.shape is None:
+        aligned = ((i, axis - x.ndim + i.ndim) for i in x.inputs)
+        return [(i, a) for i, a in aligned if a >= 0 and i.type.shape[a] != 1]
+    if op is dimshuffle:
+        return [(x.inputs[0], x.params["order"][axis])]
+    if isinstance(op, Reduce):
+        return [(x.inputs[0], _kept(x.inputs[0].ndim, x.params["axes"])[axis])]
+    if op is broadcast_to or op is reshape or op is unbroadcast:
+        return _from_size(x, axis)
+    if op is subtensor:
+        entries = x.params["slices"]
+        at = [a for a, e in enumerate(entries) if e[0] == "range"][axis]
+        return [(x.inputs[0], at)] if entries[at] == FULL else []
+    return _by_rule(x, axis) if op.shape is not None else []
+
+
+def _by_rule(x: Expr, axis: int) -> list[tuple[Expr, int]]:
+    """Ask the shape rule of the record, with a symbol for each dim of each input: it may hand one of them on."""
+    inputs = x.inputs if x.op.data is None else x.inputs[: x.op.data]
+    if not all(isinstance(i.type, TensorType) for i in x.inputs) or isinstance(x.type, TupleType):
+        return []
+    args = [Arg(tuple(symbol(f"{k} {a}") for a in range(i.ndim)), i.dtype) for k, i in enumerate(inputs)]
+    sizes = [Arg((), i.dtype, symbol(f"{k} size")) for k, i in enumerate(x.inputs[len(inputs) :], len(inputs))]
+    try:
+        found = x.op.shape([*args, *sizes], **x.params)[axis]  # type: ignore[misc]
+    except ShapeError:
+        return []
+    return _named(x, str(found)) if isinstance(found, Size) else []
+
+
+def _named(x: Expr, text: str) -> list[tuple[Expr, int]]:
+    k, _, axis = text.partition(" ")
+    if axis.isdigit():
+        return [(x.inputs[int(k)], int(axis))]
+    size = x.inputs[int(k)] if axis == "size" else None
+    return [(size.inputs[0], size.params["axis"])] if size is not None and size.op is dim else []
+
+
+def _kept(ndim: int, axes: tuple[int, ...]) -> list[int]:
+    return [a for a in range(ndim) if a not in axes]
+
+
+def _from_size(x: Expr, axis: int) -> list[tuple[Expr, int]]:
+    """The dim that a size input gives, where that is the length of an axis."""
+    static = x.params["shape"]
+    if static[axis] is not None:
+        return []
+    size = x.inputs[1 + static[:axis].count(None)]
+    return [(size.inputs[0], size.params["axis"])] if size.op is dim else []
+
+
+def same_shape(a: Expr, b: Expr) -> bool:
+    """Tell whether two expressions surely have the same shape."""
+    if not (isinstance(a.type, TensorType) and isinstance(b.type, TensorType)):
+        return a.type == b.type
+    return a.ndim == b.ndim and all(dim_key(a, k) == dim_key(b, k) for k in range(a.ndim))
+
+
+def meet_shape(parts: Iterable[Expr], whole: Expr) -> bool:
+    """Tell whether the parts surely broadcast to the shape of `whole`."""
+    inputs = list(parts)
+    return max((p.ndim for p in inputs), default=0) == whole.ndim and all(
+        _meets(_aligned(inputs, whole.ndim, k), dim_key(whole, k)) for k in range(whole.ndim)
+    )
+
+
+def _aligned(inputs: list[Expr], ndim: int, axis: int) -> Iterator[Any]:
+    for x in inputs:
+        if axis - ndim + x.ndim >= 0:
+            yield dim_key(x, axis - ndim + x.ndim)
+
+
+def _meets(keys: Iterator[Any], wanted: Any) -> bool:
+    long = {k for k in keys if k != 1}
+    return long == {wanted} or (not long and wanted == 1)
+
+
+
+

@@ -1,0 +1,131 @@
+"""Numerics: rules that keep plain formulas from overflowing, cancelling and turning into NaN, forward and through `grad`.
+
+The left sides are what people write down from a book: ``log(softmax(x))``, ``exp(x) / sum(exp(x))``, ``log(1 + exp(x))``, ``log(1 - sigmoid(x))``.
+A rule marked `through` fits also where views (transposes, slices, reshapes, integer indices) and widening casts lie between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exprc.expr import Expr
+from exprc.forms import Composite
+from exprc.ops.composite import crossentropy, logsumexp, softmax
+from exprc.ops.formula import cast, exp, log, sigmoid
+from exprc.ops.index import gather
+from exprc.ops.reduce import count, mean, sum_
+from exprc.ops.view import broadcast_to, dimshuffle, reshape, subtensor
+from exprc.rewrite.engine import Rule
+from exprc.rewrite.pattern import Notation
+from exprc.rewrite.simplify import FAMILIES, function_rule, keeps_values
+from exprc.types import is_float
+
+_VIEWS = (dimshuffle, reshape, subtensor, broadcast_to, gather)
+
+
+def _transparent(node: Expr) -> bool:
+    """Views, and casts from one float dtype to a wider one: an elementwise operation may as well be applied below them."""
+    if node.op is cast:
+        return is_float(node.inputs[0].dtype) and keeps_values(node.inputs[0].dtype, node.dtype)
+    return node.op in _VIEWS
+
+
+notation = Notation(*FAMILIES, transparent=_transparent)
+rule = notation.rule
+
+
+# -- softmax and logsumexp from their formulas ----------------------------------------------------------------------------------
+
+
+@function_rule(
+    "true_div", "exp(x) / dimshuffle(sum(exp(x), axes=(1,)), order=(0, 'x'))", "exp(x) / sum(exp(x), axes=(0,))",
+    "exp(v) / sum(exp(v), axes=(0,))",
+)  # fmt: skip
+def plain_softmax(node: Expr) -> Expr | None:
+    """exp(x) / sum(exp(x)) → softmax(x)"""
+    e, total = node.inputs
+    if e.op is not exp:
+        return None
+    order: tuple[Any, ...] = tuple(range(total.ndim))
+    if total.op is dimshuffle:
+        total, order = total.inputs[0], total.params["order"]
+    if total.op is not sum_ or total.inputs[0] is not e or len(order) > e.ndim:
+        return None
+    axes = total.params["axes"]
+    kept = [a for a in range(e.ndim) if a not in axes]
+    aligned = ["x"] * (e.ndim - len(order)) + [a if a == "x" else kept[a] for a in order]
+    if aligned != ["x" if a in axes else a for a in range(e.ndim)]:
+        return None
+    return softmax.node(e.inputs, {"axes": axes})
+
+
+@function_rule("log", "log(mean(exp(x), axes=(1,)))", "log(dimshuffle(mean(exp(x), axes=(1,)), order=(0, 'x')))")
+def log_mean_exp(node: Expr) -> Expr | None:
+    """log(mean(exp(x))) → logsumexp(x) - log(n)"""
+    views, core = _below_views(node.inputs[0])
+    if core.op is not mean or core.inputs[0].op is not exp:
+        return None
+    x, axes = core.inputs[0].inputs[0], core.params["axes"]
+    made: Any = logsumexp.node((x,), {"axes": axes}) - log(count(x, axes, core.dtype))  # type: ignore[operator]
+    for view in reversed(views):
+        made = view.op.node((made, *view.inputs[1:]), view.params)
+    return made  # type: ignore[no-any-return]
+
+
+def _below_views(x: Expr) -> tuple[list[Expr], Expr]:
+    views = []
+    while len(views) < 8 and x.inputs and _transparent(x):
+        views.append(x)
+        x = x.inputs[0]
+    return views, x
+
+
+@function_rule(
+    "categorical_crossentropy binary_crossentropy", "categorical_crossentropy(subtensor(softmax(x, axes=(1,)), slices="
+    "(('range', 1, None, None), ('range', None, None, None))), subtensor(k, slices=(('range', 1, None, None),)))",
+    "binary_crossentropy(dimshuffle(sigmoid(x), order=(1, 0)), dimshuffle(p, order=(1, 0)))",
+)  # fmt: skip
+def opened_loss(node: Expr) -> Expr | None:
+    """loss(view(softmax(x)), t) → its formula, in which the logarithms meet the softmax"""
+    views, core = _below_views(node.inputs[0])
+    wanted = softmax if node.op is crossentropy else sigmoid
+    if core.op is not wanted or not isinstance(node.op, Composite):
+        return None
+    last = core.op is softmax and not views and core.params["axes"] == (core.ndim - 1,)
+    return None if last or not views and core.op is sigmoid else node.op.open(node.inputs, node.params)
+
+
+def _last_axis(x: Expr, a: tuple[int, ...], t: Expr) -> bool:
+    return a == (x.ndim - 1,)
+
+
+#: Ordered: the first rule that fits is taken.
+STABILISE: list[Rule] = [
+    rule("-(-x)", "x"),
+    rule("categorical_crossentropy(softmax(x, axes=a), t)", "softmax_crossentropy(x, t)", when=_last_axis),
+    rule("binary_crossentropy(sigmoid(x), t)", "sigmoid_crossentropy(x, t)"),
+    opened_loss,
+    plain_softmax,
+    rule("log(exp(x))", "x", through=True),
+    rule("log(softmax(x, axes=a))", "log_softmax(x, axes=a)", through=True),
+    rule("log(sum(exp(x), axes=a))", "logsumexp(x, axes=a)", through=True),
+    log_mean_exp,
+    rule("log(sigmoid(x))", "-softplus(-x)", through=True),
+    rule("log1p(-sigmoid(x))", "-softplus(x)", through=True),
+    rule("log(1 + x)", "log1p(x)"),
+    rule("log(1 - x)", "log1p(-x)"),
+    rule("log1p(exp(x))", "softplus(x)", through=True),
+    rule("1 - sigmoid(x)", "sigmoid(-x)", through=True),
+    rule("sigmoid(x) - 1", "-sigmoid(-x)", through=True),
+    rule("(exp(x) - exp(-x)) / (exp(x) + exp(-x))", "tanh(x)"),
+    rule("expm1(x) / (1 + exp(x))", "tanh(0.5 * x)"),
+    rule("-expm1(x) / (1 + exp(x))", "-tanh(0.5 * x)"),
+    rule("exp(x) / (1 + exp(x))", "sigmoid(x)"),
+    rule("inv(1 + exp(x))", "sigmoid(-x)"),
+    rule("1 / (1 + exp(x))", "sigmoid(-x)"),
+    rule("y / (1 + exp(x))", "y * sigmoid(-x)"),
+    rule("y * inv(1 + exp(x))", "y * sigmoid(-x)"),
+    rule("exp(x) - 1", "expm1(x)", through=True),
+    rule("exp(x) + -1", "expm1(x)", through=True),
+    rule("1 - exp(x)", "-expm1(x)", through=True),
+]

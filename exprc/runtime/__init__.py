@@ -1,0 +1,1 @@
+"""Building, keeping, loading and running programs."""

@@ -1,0 +1,103 @@
+"""Choose: each kernel node takes the first of its implementations that can serve these sizes on this target.
+
+An implementation that computes partial results (`parts`) becomes a node of its own with a leading axis of parts, and a sum over that axis: from then on it is
+an ordinary reduction, which fuses with what uses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from exprc.errors import report
+from exprc.expr import Expr, made_for, topological
+from exprc.forms import Arg, Implementation, Kernel, Op, Reduce
+from exprc.schedule.sizes import Bound
+from exprc.types import TupleType, itemsize, tensor_type
+
+
+def kernel_args(node: Expr, dims: Mapping[Expr, Any]) -> list[Arg]:
+    """What the rules of an implementation may know of the data inputs of a kernel node."""
+    return [Arg(dims[x], x.dtype) for x in node.op.data_inputs(node)]
+
+
+def kernel_outs(node: Expr, dims: Mapping[Expr, Any]) -> list[Arg]:
+    """The same for its results."""
+    types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+    shapes = dims[node] if isinstance(node.type, TupleType) else (dims[node],)
+    return [Arg(s, t.dtype) for s, t in zip(shapes, types)]
+
+
+def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op) -> tuple[Bound, dict[Expr, Implementation]]:
+    """Return the graph with partial kernels made explicit, and the implementation of every kernel node.
+
+    Parameters
+    ----------
+    lanes_of : the target's vector lanes for an element size.
+    total : the record of the sum, which joins partial results; copy : the record of the identity, for operands that must be stored anew.
+    """
+    new: dict[Expr, Expr] = {}
+    items: dict[Any, Expr] = {}
+    chosen: dict[Expr, Implementation] = {}
+    dims = bound.dims
+    for node in topological(bound.roots):
+        new[node] = _with(node, tuple(new[i] for i in node.inputs), dims)
+        if node.op.form == "item":
+            new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
+        if node.op.form == "kernel":
+            impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)))
+            fresh = new[node] = _with_operands(new[node], impl, dims, copy)
+            chosen[fresh] = impl
+            if impl.parts is not None:
+                new[node] = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
+    return dataclasses.replace(bound, roots=[new[r] for r in bound.roots]), chosen
+
+
+def _with(node: Expr, inputs: Sequence[Expr], dims: dict[Expr, Any]) -> Expr:
+    if all(a is b for a, b in zip(node.inputs, inputs)):
+        return node
+    with made_for(node):
+        fresh = Expr(node.op, tuple(inputs), node.params, node.type, node.name)
+    dims[fresh] = dims[node]
+    return fresh
+
+
+def _with_operands(node: Expr, impl: Implementation, dims: dict[Expr, Any], copy: Op) -> Expr:
+    """An operand that the text reads through an address in lanes must be a value of its own, stored in that layout."""
+    wishes = impl.layouts[0] + ("any",) * len(node.inputs)
+    hard = {h.operand for h in impl.hooks.values() if h.kind == "pointer"}
+    inputs = list(node.inputs)
+    for k, x in enumerate(node.inputs):
+        if k in hard and wishes[k] == "lanes" and x.op.form not in ("formula", "kernel", "item"):
+            with made_for(node):
+                inputs[k] = Expr(copy, (x,), {}, x.type)
+            dims[inputs[k]] = dims[x]
+    return _with(node, inputs, dims)
+
+
+def _first(node: Expr, dims: Mapping[Expr, Any], lanes: int) -> Implementation:
+    assert isinstance(node.op, Kernel)
+    args, outs = kernel_args(node, dims), kernel_outs(node, dims)
+    for impl in node.op.implementations:
+        if impl.when(args, outs, node.params, lanes):
+            return impl
+    text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}"
+    raise NotImplementedError(report(text, [("node", node.label, node.where)], "mode='reference' computes it with NumPy"))
+
+
+def _in_parts(
+    node: Expr, impl: Implementation, dims: dict[Expr, Any], chosen: dict[Expr, Implementation], lanes: int, total: Reduce
+) -> Expr:
+    assert impl.parts is not None and isinstance(node.op, Kernel)
+    count = impl.parts(kernel_args(node, dims), kernel_outs(node, dims), node.params, lanes)
+    shape = (count, *dims[node])
+    with made_for(node):
+        type_ = tensor_type(node.dtype, (count, *node.type.shape))
+        partial = Expr(node.op, node.inputs, {**node.params, "parts": count}, type_, node.name)
+        dims[partial] = shape
+        joined = Expr(total, (partial,), {"axes": (0,)}, node.type, node.name)
+        dims[joined] = dims[node]
+    del chosen[node]
+    chosen[partial] = impl
+    return joined

@@ -1,0 +1,197 @@
+"""Sizes: give every dim of a graph a number, or a symbol that the program takes as an argument.
+
+Binding walks the graph once with the shape rules of the records, now over known dims; so it is also where shapes that could not be compared
+while building are checked, with the user's lines in the message. Dims of 0 and 1 are always numbers, because they change broadcasting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exprc.errors import report
+from exprc.expr import Constant, Expr, Input, made_for, topological
+from exprc.forms import Arg, ShapeError, node_rows, size_value
+from exprc.size import UNKNOWN, Dim, symbol
+from exprc.types import TensorType, TupleType, tensor_type
+
+import numpy as np
+
+
+#: `Bound.dims` also holds the values of size inputs, under the key (_SIZES, node).
+_SIZES = "size"
+
+
+@dataclass
+class Bound:
+    """A graph whose dims are all sizes.
+
+    roots : the graph; dims : of every node, its shape in sizes (a tuple of shapes for several results);
+    leaves : the original leaf of each leaf; symbols : name -> which leaf and axis (None: its value) the size is read from.
+    """
+
+    roots: list[Expr]
+    dims: dict[Expr, Any]
+    leaves: dict[Expr, Expr]
+    symbols: dict[str, tuple[Expr, int | None]]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a call gives: the shape of each leaf, and the value of each integer scalar that a size depends on."""
+
+    shapes: Mapping[Expr, tuple[int, ...]]
+    values: Mapping[Expr, int]
+
+
+def size_leaves(roots: Sequence[Expr]) -> list[Expr]:
+    """Return the integer scalar leaves whose values sizes depend on."""
+    found: dict[Expr, None] = {}
+    for node in topological(roots):
+        sizes = () if node.op.data is None else node.inputs[node.op.data :]
+        for leaf in topological(sizes, stop=lambda n: n.op.name == "dim"):
+            if leaf.op.form == "leaf" and not isinstance(leaf, Constant):
+                found[leaf] = None
+    return list(found)
+
+
+def bind(roots: Sequence[Expr], signature: Signature, free: frozenset[tuple[Expr, int | None]] = frozenset()) -> Bound:
+    """Return the graph with every dim known.
+
+    Parameters
+    ----------
+    signature : the numbers of this call.
+    free : (leaf, axis) pairs whose size becomes an argument of the program (axis None: the leaf's value).
+
+    Raises
+    ------
+    ValueError
+        if shapes disagree, with the node's inputs and the user's lines.
+    """
+    binder = _Binder(signature, free)
+    for node in topological(roots):
+        binder.take(node)
+    return Bound([binder.new[r] for r in roots], binder.dims, binder.leaves, binder.symbols)
+
+
+class _Binder:
+    def __init__(self, signature: Signature, free: frozenset[tuple[Expr, int | None]]):
+        self.signature, self.free = signature, free
+        self.new: dict[Expr, Expr] = {}
+        self.dims: dict[Expr, Any] = {}
+        self.leaves: dict[Expr, Expr] = {}
+        self.symbols: dict[str, tuple[Expr, int | None]] = {}
+
+    def take(self, node: Expr) -> None:
+        if not node.inputs and node.op.form == "leaf":
+            self._leaf(node)
+            return
+        inputs = tuple(self.new[i] for i in node.inputs)
+        with made_for(node):
+            self.new[node] = self._node(node, inputs)
+
+    def _leaf(self, leaf: Expr) -> None:
+        if isinstance(leaf, Constant):
+            self.new[leaf], self.dims[leaf], self.leaves[leaf] = leaf, leaf.value.shape, leaf
+            return
+        dims = tuple(self._size(leaf, axis, n) for axis, n in enumerate(self.signature.shapes[leaf]))
+        type_ = tensor_type(leaf.dtype, tuple(d if isinstance(d, int) else None for d in dims))
+        fresh: Expr = Input(type_, leaf.name)
+        object.__setattr__(fresh, "line", leaf.line)
+        self.new[leaf], self.dims[fresh], self.leaves[fresh] = fresh, dims, leaf
+
+    def _size(self, leaf: Expr, axis: int | None, number: int) -> Dim:
+        if (leaf, axis) not in self.free or (axis is not None and number < 2):
+            return number
+        name = f"n{len(self.symbols)}"
+        self.symbols[name] = (leaf, axis)
+        return symbol(name, 2 if axis is not None else -(2**62))
+
+    def _value(self, x: Expr) -> Dim:
+        """The value of a size expression of the *new* graph."""
+        return size_value(x, lambda array, axis: self.dims[array][axis], self._leaf_value)
+
+    def _leaf_value(self, leaf: Expr) -> Dim:
+        if isinstance(leaf, Constant):
+            return int(leaf.value)
+        old = self.leaves[leaf]
+        if old not in self.signature.values:
+            return UNKNOWN
+        for name, key in self.symbols.items():
+            if key == (old, None):
+                return symbol(name, -(2**62))
+        return self._size(old, None, self.signature.values[old])
+
+    def _node(self, node: Expr, inputs: tuple[Expr, ...]) -> Expr:
+        data = len(inputs) if node.op.data is None else node.op.data
+        sizes = [self._value(x) for x in inputs[data:]]
+        for x, value in zip(inputs[data:], sizes):
+            if value is UNKNOWN:
+                raise ValueError(_not_host(node, x))
+        fixed = tuple(_number(x, v) for x, v in zip(inputs[data:], sizes))
+        self.dims.update({(_SIZES, x): v for x, v in zip(fixed, sizes)})  # type: ignore[misc]
+        for x in fixed:
+            self.dims.setdefault(x, ())
+        args = [Arg(self._shape(x), "tuple" if isinstance(x.type, TupleType) else x.dtype) for x in inputs[:data]]
+        args += [Arg((), "int64", v) for v in sizes]
+        return self._build(node, inputs[:data] + fixed, args)
+
+    def _shape(self, x: Expr) -> Any:
+        return self.dims[x]
+
+    def _build(self, node: Expr, inputs: tuple[Expr, ...], args: list[Arg]) -> Expr:
+        op = node.op
+        if op.form == "composite":
+            return self._open(node, inputs)
+        try:
+            dims = args[0].shape[node.params["i"]] if op.form == "item" else shape_rule(op, args, node.params)
+        except ShapeError as error:
+            raise ValueError(report(f"{op.name}: {error}", node_rows(inputs), error.fix)) from None
+        fresh = Expr(op, inputs, node.params, _bound_type(node.type, dims), node.name)
+        self.dims[fresh] = dims
+        return fresh
+
+    def _open(self, node: Expr, inputs: tuple[Expr, ...]) -> Expr:
+        made = node.op.open(inputs, node.params)  # type: ignore[attr-defined]
+        for part in topological([made], stop=lambda n: n in self.dims):
+            if part in self.dims:
+                self.new[part] = part
+            elif part.op.form == "leaf":
+                self._leaf(part)
+            else:
+                self.new[part] = self._node(part, tuple(self.new[i] for i in part.inputs))
+        return self.new[made]
+
+
+def shape_rule(op: Any, args: Sequence[Arg], params: Mapping[str, Any]) -> Any:
+    """Run a record's shape rule; a formula without one broadcasts."""
+    from exprc.forms import broadcast
+
+    return op.shape(args, **params) if op.shape is not None else broadcast([a.shape for a in args])
+
+
+def _number(x: Expr, value: Dim) -> Expr:
+    """A size input as a constant where its number is known."""
+    return Constant(np.int64(value)) if isinstance(value, int) else x
+
+
+def _bound_type(old: Any, dims: Any) -> Any:
+    if isinstance(old, TupleType):
+        return TupleType(tuple(_bound_type(t, d) for t, d in zip(old.items, dims)))
+    assert isinstance(old, TensorType)
+    return tensor_type(old.dtype, tuple(int(d) if isinstance(d, (int, np.integer)) else None for d in dims))
+
+
+def _not_host(node: Expr, x: Expr) -> str:
+    text = f"{node.op.name}: a size must follow from shapes and integer scalar inputs"
+    return report(text, [("size", x.label, x.where), ("of", node.label, node.where)], "compute it outside, and pass it as an input")
+
+
+
+
+def size_args(node: Expr, dims: Mapping[Expr, Any]) -> list[Arg]:
+    """Return what a rule of a bound node may know of its inputs, the values of its size inputs included."""
+    data = len(node.inputs) if node.op.data is None else node.op.data
+    args = [Arg(dims[x], x.dtype) for x in node.inputs[:data]]
+    return args + [Arg((), "int64", dims[_SIZES, x] if (_SIZES, x) in dims else int(x.value)) for x in node.inputs[data:]]  # type: ignore[attr-defined]

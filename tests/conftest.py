@@ -1,0 +1,35 @@
+"""What all tests share: a compile cache of their own, settings that no shell can change, and repeatable random numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+
+_cache = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Runs before exprc is imported, which reads its environment then."""
+    os.environ.pop("EXPRC_FLAGS", None)
+    config.stash[_cache] = os.environ["EXPRC_CACHE"] = tempfile.mkdtemp(prefix="exprc-tests-")
+    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_cache], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Let each test begin with the same random numbers, alone or in the suite."""
+    random.seed(0)
+    np.random.seed(0)

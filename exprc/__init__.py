@@ -14,6 +14,12 @@ from exprc.config import config
 from exprc.errors import CompileError
 from exprc.expr import clone
 from exprc.forms import composite
+from exprc.function import Function, function
+from exprc.grad import grad, verify_grad
 from exprc.runtime.containers import shared
+from exprc.runtime.cpu import set_threads
+from exprc.tensor.random import seed
 
-__all__ = ["CompileError", "clone", "composite", "config", "shared", "tensor"]
+__all__ = [
+    "CompileError", "Function", "clone", "composite", "config", "function", "grad", "seed", "set_threads", "shared", "tensor", "verify_grad",
+]  # fmt: skip

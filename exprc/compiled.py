@@ -18,7 +18,7 @@ from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.render.c import render
 from exprc.runtime import cpu
-from exprc.schedule.choose import choose, kernel_args, kernel_outs
+from exprc.schedule.choose import choose, closed, kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, Fuser
 from exprc.schedule.layout import assign
 from exprc.schedule.memory import arena, build_plan
@@ -56,7 +56,7 @@ class Loaded:
     program: Any
     stages: list[Stage]
     bound: Bound
-    text: str
+    text: list[str]
     work: int = 0
 
 
@@ -190,13 +190,13 @@ class Compiled:
         number = _number(values)
         lanes_of = self.target.lanes
         bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy), lambda r: _chosen_text(r[1]))
-        fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number).run(), fused_text)
+        fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number, closed(chosen)).run(), fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(
             bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number), memory_text)  # fmt: skip
         lowered = road.take("lower", lambda: lower(plan), lambda p: f"{len(p.steps)} steps")
-        text = road.take("render", lambda: render(lowered, self.target.registers), lambda t: f"{len(t.splitlines())} lines of C")
-        program = road.take("load", lambda: cpu.load([text], self.target), lambda p: f"{'from the cache' if p.cached else 'compiled'}: {p.path}")
+        text = road.take("render", lambda: render(lowered, self.target.registers), lambda t: f"{sum(len(u.splitlines()) for u in t)} lines of C")
+        program = road.take("load", lambda: cpu.load(text, self.target), lambda p: f"{'from the cache' if p.cached else 'compiled'}: {p.path}")
         return Loaded(plan, fused, lowered, program, road.stages, bound, text, _work(plan))
 
     # -- calls
@@ -206,23 +206,30 @@ class Compiled:
         values = {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in self.leaves}
         runner = self.runner(self.signature(values))
         frame = runner.frame()
-        outputs = [np.empty(shape, dtype) for shape, dtype in runner.outputs]
-        held = [ffi.from_buffer(values[leaf]) if leaf in values else None for _, leaf in runner.slots_leaf]
-        for (k, _), pointer in zip(runner.slots_leaf, held):
-            if pointer is not None:
-                frame.table[k] = pointer
-        held += [ffi.from_buffer(outputs[o]) for _, o in runner.slots_out]
-        for (k, _), pointer in zip(runner.slots_out, held[len(runner.slots_leaf) :]):
-            frame.table[k] = pointer
-        frame.status[0] = 0
+        held, outputs = self.fill(frame, runner, values)
         failed = runner.loaded.program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
-        status = list(frame.status)
+        status = list(frame.status) if failed else None
+        del held
         runner.release(frame)
-        if failed:
+        if status is not None:
             raise IndexError(_index_error(runner.loaded.plan, status))
         for container, k in runner.loaded.plan.replacements:
             container.replace(outputs[k])
         return outputs[: self.outputs]
+
+    def fill(self, frame: Frame, runner: Runner, values: Mapping[Expr, Any]) -> tuple[list[Any], list[Any]]:
+        """Put the pointers of a call in a frame's table: to leaves, and to outputs that are fresh arrays."""
+        held = []
+        for k, leaf in runner.slots_leaf:
+            if leaf in values:
+                pointer = frame.table[k] = ffi.from_buffer(values[leaf])
+                held.append(pointer)
+        outputs = [np.empty(shape, dtype) for shape, dtype in runner.outputs]
+        for k, o in runner.slots_out:
+            pointer = frame.table[k] = ffi.from_buffer(outputs[o])
+            held.append(pointer)
+        frame.status[0] = 0
+        return held, outputs
 
 
 class Road:

@@ -258,7 +258,7 @@ def as_expr(value: Any, others: Sequence[str] = ()) -> Expr:
     return Constant(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-# -- walks: all of them iterative, so that a chain of 100,000 nodes needs no deep recursion ------------------------------
+# -- walks: all of them iterative, so that a chain of 100,000 nodes needs no deep recursion ----------------------------
 
 
 def topological(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None) -> list[Expr]:

@@ -144,7 +144,7 @@ def _dtype_of(value: Any) -> str:
     return value.dtype if isinstance(value, Expr) and isinstance(value.type, TensorType) else as_expr(value).dtype
 
 
-# -- shape rules that many records share ---------------------------------------------------------------------------
+# -- shape rules that many records share -------------------------------------------------------------------------------
 
 
 def same_dim(a: Dim, b: Dim, what: str) -> Dim:
@@ -210,7 +210,7 @@ def _size_expr(x: Expr) -> Expr:
     return x
 
 
-# -- form 1: formula -------------------------------------------------------------------------------------------------
+# -- form 1: formula ---------------------------------------------------------------------------------------------------
 
 #: How operands meet: kind -> (their common dtype) -> (dtype the operands are cast to, dtype of the result).
 MEETING: dict[str, Callable[[str], tuple[str, str]]] = {
@@ -228,8 +228,8 @@ _RESERVED = re.compile(r"i\d*|T|n")
 class Formula(Op):
     """One branch-free scalar C expression, applied at every index of its broadcast operands.
 
-    c : the expression, valid in C and CUDA. ``{x}`` is an operand, ``{i0}`` an output index, ``{i}`` the position of the element in row-major
-        order, ``{T}`` the C type of the result. With `data` stated, names after the first `data` operands are integer params.
+    c : the expression, valid in C and CUDA. ``{x}`` is an operand, ``{i0}`` an output index, ``{i}`` the position of the element
+        in row-major order, ``{T}`` the C type of the result. With `data` stated, names after the first `data` operands are integer params.
     meet : a key of `MEETING`, or a function from operand dtypes to (dtypes to cast to, result dtype).
     cheap : whether computing it again costs less than storing it (no function call in it).
     """
@@ -506,7 +506,8 @@ def composite(body: Callable[..., Any] | None = None, **record: Any) -> Any:
 class Hook:
     """How a kernel text reaches an operand: `index` maps the hook's arguments to a logical index.
 
-    kind : "load" (the value), "pointer" (the address of a vector) or "store"; operand : number of the input or of the result.
+    kind : "load" (the value), "pointer" (the address of a vector), "store", or "result" (the address of an element of the result, for a
+        text that builds it up; then no other value can be worked out in its hooks); operand : number of the input or of the result.
     ``index(*arguments, lanes)`` gives the logical index; its parameter names (but `lanes`) are the hook's.
     """
 
@@ -600,7 +601,7 @@ class Graph:
     outputs: tuple[Expr, ...]
 
 
-# -- leaves and results --------------------------------------------------------------------------------------------------
+# -- leaves and results ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,6 +15,7 @@ from exprc.config import config
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, as_expr, leaves, rebuild, topological
 from exprc.forms import cast_to, shape_text
+from exprc.profile import profile
 from exprc.rewrite.engine import rewrite
 from exprc.rewrite.expand import expand, named_by, open_user
 from exprc.rewrite.optimise import OPTIMISE
@@ -154,7 +155,7 @@ class Function:
     @property
     def source(self) -> str:
         """The C text of the program that was made last. Raises RuntimeError if there is none yet."""
-        return str(self._loaded().text)
+        return "\n".join(self._loaded().text)
 
     def _loaded(self) -> Any:
         loaded = self._compiled.last if self._compiled is not None else None
@@ -172,6 +173,15 @@ class Function:
             lines.append(f"{stage.name:<10} {stage.seconds * 1e3:9.2f} ms   {text.splitlines()[0] if not verbose else ''}".rstrip())
             lines += [f"    {line}" for line in text.splitlines()] if verbose else []
         return "\n".join(lines)
+
+    def profile(self, *args: Any, calls: int = 20, **named: Any) -> str:
+        """Return a table of the time, bytes and operations of every step, measured over `calls` calls on these values.
+
+        Shared variables keep their values.
+        """
+        if self._compiled is None:
+            raise RuntimeError(f"{self._label()} runs on the NumPy interpreter: there are no steps to time")
+        return profile(self._compiled, self._bind(args, named), calls)
 
     def __repr__(self) -> str:
         return f"<{self._label()} of ({', '.join(x.label for x in self.inputs)}), {self.mode}>"

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from exprc import philox
 from exprc.errors import report
 from exprc.loops import (
     Accum,
@@ -36,10 +37,24 @@ from exprc.loops import (
     Store,
 )
 from exprc.loops_text import text_of
+from exprc.scalar_text import FUNCTIONS as SCALAR
 from exprc.scalar_text import convert, evaluate
 from exprc.size import Dim, Size, Symbol
 
 Array = np.ndarray[Any, Any]
+
+
+def _draw(kind: str, dtype: str) -> Any:
+    samples = getattr(philox, kind)
+    return lambda key, counter: samples(int(key), counter, dtype)
+
+
+#: name -> function, of all that the texts in Loops may call: those of scalar.h and philox.h in ``kernels/c``.
+FUNCTIONS = SCALAR | {
+    f"{kind}_{suffix}": _draw(kind, dtype)
+    for kind in ("uniform", "normal")
+    for suffix, dtype in (("f32", "float32"), ("f64", "float64"))
+}
 
 
 def interpret(
@@ -317,7 +332,7 @@ class _Run:
             case Select():
                 return convert(self.value(v.value if self.hold(v.conditions) else v.other), v.dtype)
             case Apply():
-                return evaluate(v.text, {name: self.value(arg) for name, arg in v.args}, v.dtype)
+                return evaluate(v.text, {name: self.value(arg) for name, arg in v.args}, v.dtype, FUNCTIONS)
         self.fail(TypeError, f"{type(v).__name__} is no value")
 
     def result(self, function: Function) -> Any:

@@ -13,11 +13,11 @@ import numpy as np
 from exprc.errors import nearest, report
 from exprc.expr import Expr, as_expr
 from exprc.forms import cast_to, static_size
-from exprc.ops import formula as f
 from exprc.ops import composite, index, linalg, reduce, view
+from exprc.ops import formula as f
 from exprc.types import dtype_name
 
-# -- operators ------------------------------------------------------------------------------------------------------------------
+# -- operators ---------------------------------------------------------------------------------------------------------
 
 _BINARY: dict[str, Callable[..., Any]] = {
     "add": f.add, "sub": f.sub, "mul": f.mul, "truediv": f.true_div, "floordiv": f.floor_div, "mod": f.mod, "pow": f.power,
@@ -43,7 +43,7 @@ for _name, _op in _COMPARISONS.items():
 for _name, _op in _UNARY.items():
     setattr(Expr, f"__{_name}__", (lambda op: lambda self: op(self))(_op))
 
-# -- methods and properties -----------------------------------------------------------------------------------------------------
+# -- methods and properties --------------------------------------------------------------------------------------------
 
 _METHODS: dict[str, Callable[..., Any]] = {
     **{n: getattr(reduce, n) for n in ("mean", "prod", "argmax", "argmin")},
@@ -87,12 +87,18 @@ _PROPERTIES = {"shape": _shape, "size": _size, "T": view.transpose}
 for _name, _getter in _PROPERTIES.items():
     setattr(Expr, _name, property(_getter))
 
-# -- indexing, iteration and what an expression cannot be ---------------------------------------------------------------------------
+# -- indexing, iteration and what an expression cannot be --------------------------------------------------------------
 
 
 def _refuse(what: str, fix: str) -> Callable[..., Any]:
     def refuse(self: Expr, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(report(f"{what}: it has no value until it is compiled and called", [("expression", self.label, self.where)], fix))
+        raise TypeError(
+            report(
+                f"{what}: it has no value until it is compiled and called",
+                [("expression", self.label, self.where)],
+                fix,
+            )
+        )
 
     return refuse
 
@@ -101,7 +107,11 @@ def _length(self: Expr) -> int:
     if self.ndim == 0:
         raise TypeError(report("a scalar has no length", [("expression", self.label, self.where)]))
     if self.type.shape[0] is None:
-        raise TypeError(report("the length of the first axis is not known", [("expression", self.label, self.where)], "use x.shape[0]"))
+        raise TypeError(
+            report(
+                "the length of the first axis is not known", [("expression", self.label, self.where)], "use x.shape[0]"
+            )
+        )
     return int(self.type.shape[0])
 
 
@@ -126,8 +136,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
 for _name, _op in _SPECIAL.items():
     setattr(Expr, _name, _op)
 
-# -- NumPy's functions on expressions ---------------------------------------------------------------------------------------------
-
+# -- NumPy's functions on expressions ----------------------------------------------------------------------------------
 
 
 def _full_like(x: Any, value: Any, dtype: Any = None) -> Expr:
@@ -144,7 +153,9 @@ def _filled(value: int) -> Callable[..., Expr]:
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Expr:
     """NumPy's norm, of vectors only: for matrices its orders mean something else."""
     if ord is not None and isinstance(axis, tuple) and len(axis) > 1:
-        raise TypeError(f"np.linalg.norm: order {ord!r} of a matrix is not supported on expressions, only that of vectors")
+        raise TypeError(
+            f"np.linalg.norm: order {ord!r} of a matrix is not supported on expressions, only that of vectors"
+        )
     return composite.norm(x, 2 if ord is None else ord, axis, keepdims)
 
 
@@ -155,8 +166,9 @@ _NUMPY: dict[Any, Callable[..., Any]] = {
     np.dot: linalg.dot, np.tensordot: linalg.tensordot, np.outer: linalg.outer, np.where: f.where, np.clip: f.clip, np.round: f.round_,
     np.reshape: view.reshape, np.transpose: view.transpose, np.squeeze: view.squeeze, np.broadcast_to: view.broadcast_to,
     np.concatenate: view.concatenate, np.stack: view.stack, np.ravel: lambda x: view.flatten(x, 1),
-    np.var: composite.var, np.std: composite.std, np.take: index.take, np.linalg.norm: _norm,
-    np.zeros_like: _filled(0), np.ones_like: _filled(1), np.full_like: _full_like, np.matmul: linalg.matmul, np.abs: f.abs_, np.divide: f.true_div, np.reciprocal: f.inv, np.square: f.sqr, np.isinf: f.isinf, np.isnan: f.isnan,
+    np.var: composite.var, np.std: composite.std, np.take: index.take, np.linalg.norm: _norm, np.square: f.sqr, np.isinf: f.isinf,
+    np.zeros_like: _filled(0), np.ones_like: _filled(1), np.full_like: _full_like, np.matmul: linalg.matmul, np.abs: f.abs_,
+    np.divide: f.true_div, np.reciprocal: f.inv, np.isnan: f.isnan,
 }  # fmt: skip
 _NUMPY.update({op.numpy: op for op in vars(f).values() if isinstance(getattr(op, "numpy", None), np.ufunc)})
 
@@ -165,7 +177,9 @@ def _no_such(function: Any, args: Any) -> TypeError:
     first = next((a for a in args if isinstance(a, Expr)), None)
     rows = [("expression", first.label, first.where)] if first is not None else []
     name = getattr(function, "__name__", str(function))
-    return TypeError(report(f"np.{name} is not supported on expressions", rows, nearest(name, [k.__name__ for k in _NUMPY])))
+    return TypeError(
+        report(f"np.{name} is not supported on expressions", rows, nearest(name, [k.__name__ for k in _NUMPY]))
+    )
 
 
 def _array_ufunc(self: Expr, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ _TOKEN = re.compile(
 #: The binary operators, those that bind least first.
 _LEVELS = tuple(level.split() for level in ("||", "&&", "|", "^", "&", "== !=", "< <= > >=", "<< >>", "+ -", "* / %"))
 _TYPES = {c: name for name, c in C_TYPES.items()} | {"int": "int32", "bool": "bool"}
+_DTYPES = {name: np.dtype(name) for name in C_TYPES}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _CONSTANTS = {"INFINITY": np.float32(np.inf), "NAN": np.float32(np.nan)}
 
 
@@ -162,6 +165,8 @@ def _number(digits: str, suffix: str) -> Any:
 
 def convert(x: Any, dtype: str) -> Any:
     """Convert a value as an assignment in C does: integers wrap, floats are truncated, everything but 0 is true."""
+    if getattr(x, "dtype", None) is _DTYPES[dtype]:
+        return x
     with np.errstate(all="ignore"):
         return np.asarray(x).astype(dtype)[()]
 
@@ -172,7 +177,7 @@ def promoted(dtype: str) -> str:
     >>> promoted("uint8"), promoted("bool"), promoted("uint32")
     ('int32', 'int32', 'uint32')
     """
-    return "int32" if np.dtype(dtype).itemsize < 4 else dtype
+    return "int32" if _DTYPES[dtype].itemsize < 4 else dtype
 
 
 def common(a: str, b: str) -> str:
@@ -185,11 +190,11 @@ def common(a: str, b: str) -> str:
     floats = [d for d in (a, b) if is_float(d)]
     if floats:
         return max(floats)
-    return max((a, b), key=lambda d: (np.dtype(d).itemsize, d.startswith("u")))
+    return max((a, b), key=lambda d: (_DTYPES[d].itemsize, d.startswith("u")))
 
 
 def _name(x: Any) -> str:
-    return str(np.asarray(x).dtype.name)
+    return _NAMES[x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype]
 
 
 def _meet(*values: Any) -> list[Any]:
@@ -361,7 +366,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "erf": _real(_each(math.erf)), "erfc": _real(_each(math.erfc)), "gammaln": _real(_each(_gammaln)),
     "isnan": _test(np.isnan), "isinf": _test(np.isinf), "isfinite": _test(np.isfinite),
     "floor": _whole(np.floor), "ceil": _whole(np.ceil), "trunc": _whole(np.trunc), "round": _whole(np.rint),
-    "rint": _real(np.rint), "absolute": _any(np.abs), "invert": _inverted, "abs": _any(np.abs), "sign": _any(np.sign), "maximum": _any(np.maximum), "minimum": _any(np.minimum),
+    "rint": _real(np.rint), "invert": _inverted, "absolute": _any(np.abs), "abs": _any(np.abs),
+    "sign": _any(np.sign), "maximum": _any(np.maximum), "minimum": _any(np.minimum),
     "mod": _any(np.remainder), "floor_divide": _any(np.floor_divide), "fmod": _any(np.fmod), "power": _power,
 }  # fmt: skip
 
@@ -369,7 +375,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 # -- evaluation ------------------------------------------------------------------------------------------------------
 
 
-def evaluate(text: str, values: Mapping[str, Any], dtype: str) -> Any:
+def evaluate(
+    text: str, values: Mapping[str, Any], dtype: str, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS
+) -> Any:
     """Compute a scalar C expression on values and convert the result to `dtype`.
 
     Parameters
@@ -378,6 +386,7 @@ def evaluate(text: str, values: Mapping[str, Any], dtype: str) -> Any:
         ``{highest}`` the ends of its range.
     values : the operands, NumPy scalars or arrays that broadcast; their dtypes decide how C would compute.
     dtype : what the result is assigned to.
+    functions : name -> function, of all that a text may call.
 
     Raises
     ------
@@ -395,9 +404,10 @@ def evaluate(text: str, values: Mapping[str, Any], dtype: str) -> Any:
     low, high = ends(dtype)
     known = {"lowest": low, "highest": high, **values}
     with np.errstate(all="ignore"):
-        return convert(_value(parse(text), known, dtype, text), dtype)
+        return convert(_Evaluation(text, known, dtype, functions).value(parse(text)), dtype)
 
 
+@cache
 def ends(dtype: str) -> tuple[Any, Any]:
     """Return the lowest and the highest value of a dtype; infinities for floats.
 
@@ -412,31 +422,34 @@ def ends(dtype: str) -> tuple[Any, Any]:
     return kind.type(np.iinfo(kind).min), kind.type(np.iinfo(kind).max)
 
 
-def _value(tree: Any, values: Mapping[str, Any], dtype: str, text: str) -> Any:
-    kind, first, *rest = tree
-    if kind == "number":
-        return first
-    if kind in ("operand", "constant"):
-        return _look_up(kind, first, values, text)
-    if kind == "cast":
-        return convert(_value(rest[0], values, dtype, text), first or dtype)
-    if kind == "call":
-        return _function(first, text)(*(_value(a, values, dtype, text) for a in rest[0]))
-    parts = [_value(part, values, dtype, text) for part in rest]
-    if kind == "choose":
-        return np.where(_truth(_value(first, values, dtype, text)), *_meet(*parts))[()]
-    return _UNARY[first](*parts) if kind == "unary" else _BINARY[first](*parts)
+@dataclass(frozen=True)
+class _Evaluation:
+    """What a text is computed with."""
 
+    text: str
+    values: Mapping[str, Any]
+    dtype: str
+    functions: Mapping[str, Callable[..., Any]]
 
-def _look_up(kind: str, name: str, values: Mapping[str, Any], text: str) -> Any:
-    table = values if kind == "operand" else _CONSTANTS
-    if name not in table:
-        raise ValueError(report(f"no value for {name} in a scalar text", [("text", text, "")], nearest(name, table)))
-    return table[name]
+    def value(self, tree: Any) -> Any:
+        kind, first, *rest = tree
+        if kind == "number":
+            return first
+        if kind == "operand":
+            return self.find(self.values, first, f"no value for {first} in a scalar text")
+        if kind == "constant":
+            return self.find(_CONSTANTS, first, f"no value for {first} in a scalar text")
+        if kind == "cast":
+            return convert(self.value(rest[0]), first or self.dtype)
+        if kind == "call":
+            function = self.find(self.functions, first, f"{first} is no function of kernels/c")
+            return function(*map(self.value, rest[0]))
+        parts = [self.value(part) for part in rest]
+        if kind == "choose":
+            return np.where(_truth(self.value(first)), *_meet(*parts))[()]
+        return _UNARY[first](*parts) if kind == "unary" else _BINARY[first](*parts)
 
-
-def _function(name: str, text: str) -> Callable[..., Any]:
-    if name not in FUNCTIONS:
-        what = f"{name} is no function of kernels/c/scalar.h"
-        raise ValueError(report(what, [("text", text, "")], nearest(name, FUNCTIONS)))
-    return FUNCTIONS[name]
+    def find(self, table: Mapping[str, Any], name: str, otherwise: str) -> Any:
+        if name not in table:
+            raise ValueError(report(otherwise, [("text", self.text, "")], nearest(name, table)))
+        return table[name]

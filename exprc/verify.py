@@ -148,6 +148,7 @@ class _Walk:
 
     def __init__(self, where: str, step: Any, sizes: Mapping[str, int | None]):
         self.where, self.sizes = where, frozenset(sizes)
+        self.defined: list[str] = []
         self.names: dict[str, str] = {}
         self.loops: dict[str, Loop] = {}
         self.ranges: dict[str, Dim] = {n: v for n, v in sizes.items() if v is not None}
@@ -173,6 +174,7 @@ class _Walk:
         if name in self.names or name in self.buffers:
             self.fail(f"the name {name} is defined twice")
         self.dtype(dtype)
+        self.defined.append(name)
         self.names[name] = dtype
         if loop is not None:
             self.loops[name] = loop
@@ -186,6 +188,7 @@ class _Walk:
             self.fail(f"the name {buffer} is defined twice")
         self.dtype(buffer.dtype)
         self.dim(buffer.size)
+        self.defined.append(buffer.name)
         self.buffers[buffer.name] = buffer
 
     def dtype(self, dtype: str) -> None:
@@ -202,10 +205,13 @@ class _Walk:
     @contextmanager
     def scope(self) -> Iterator[None]:
         """What is defined inside ends with it; the state of the walk is put back."""
-        saved = dict(self.names), dict(self.loops), dict(self.ranges), dict(self.buffers), set(self.varying)
-        flags = self.executed, self.lanes, self.uniform
+        outside, flags = len(self.defined), (self.executed, self.lanes, self.uniform)
         yield
-        self.names, self.loops, self.ranges, self.buffers, self.varying = saved
+        for name in self.defined[outside:]:
+            for table in (self.names, self.loops, self.ranges, self.buffers):
+                table.pop(name, None)  # type: ignore[attr-defined]
+            self.varying.discard(name)
+        del self.defined[outside:]
         self.executed, self.lanes, self.uniform = flags
 
     # -- statements

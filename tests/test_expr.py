@@ -36,7 +36,9 @@ def test_a_node_is_immutable_but_for_its_name():
     x.name = "features"
     assert x.name == "features" and x.label == "features"
     for field in ("op", "inputs", "params", "type", "line", "anything"):
-        with pytest.raises(AttributeError, match=f"an expression is immutable: only its name can be set, not '{field}'"):
+        with pytest.raises(
+            AttributeError, match=f"an expression is immutable: only its name can be set, not '{field}'"
+        ):
             setattr(x, field, None)
 
 
@@ -50,7 +52,7 @@ def test_building_never_simplifies():
     x = T.vector("x")
     first, second = x + 0, x + 0
     assert first is not second and first.op.name == "add"
-    assert (x * 1).op.name == "mul" and x[:].op.name == "subtensor" and (-(-x)).inputs[0].op.name == "neg"
+    assert (x * 1).op.name == "mul" and x[:].op.name == "subtensor" and T.neg(-x).inputs[0].op.name == "neg"
 
 
 def test_every_node_knows_the_line_that_made_it():
@@ -123,13 +125,17 @@ def test_a_python_int_must_fit():
 
 @pytest.mark.parametrize("thing", ["text", None, object(), [object()], 1j])
 def test_what_is_no_number_is_refused(thing):
-    with pytest.raises(TypeError, match="cannot make an expression of .* a number, an array or an expression is needed"):
+    with pytest.raises(
+        TypeError, match="cannot make an expression of .* a number, an array or an expression is needed"
+    ):
         as_expr(thing)
 
 
 def test_several_results_must_be_taken_apart():
     images = T.tensor4("x", shape=(1, 1, 4, 4))
-    node = results(max_pool.node((images,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False}))[0].inputs[0]
+    node = results(max_pool.node((images,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False}))[
+        0
+    ].inputs[0]
     with pytest.raises(TypeError, match="has several results .* take one of them with item"):
         as_expr(node)
 

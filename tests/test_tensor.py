@@ -36,11 +36,20 @@ def message(kind, function, *args, **kwargs):
 @pytest.mark.parametrize(
     ("make", "dtype", "shape"),
     [
-        (T.scalar, "float32", ()), (T.vector, "float32", (None,)), (T.row, "float32", (1, None)), (T.col, "float32", (None, 1)),
-        (T.matrix, "float32", (None, None)), (T.tensor5, "float32", (None,) * 5), (T.ivector, "int32", (None,)), (T.lscalar, "int64", ()),
-        (T.bmatrix, "int8", (None, None)), (T.wvector, "int16", (None,)), (T.dtensor3, "float64", (None,) * 3), (T.frow, "float32", (1, None)),
+        (T.scalar, "float32", ()),
+        (T.vector, "float32", (None,)),
+        (T.row, "float32", (1, None)),
+        (T.col, "float32", (None, 1)),
+        (T.matrix, "float32", (None, None)),
+        (T.tensor5, "float32", (None,) * 5),
+        (T.ivector, "int32", (None,)),
+        (T.lscalar, "int64", ()),
+        (T.bmatrix, "int8", (None, None)),
+        (T.wvector, "int16", (None,)),
+        (T.dtensor3, "float64", (None,) * 3),
+        (T.frow, "float32", (1, None)),
     ],
-)  # fmt: skip
+)
 def test_constructors(make, dtype, shape):
     x = make("x")
     assert (x.name, x.dtype, x.type.shape) == ("x", dtype, shape)
@@ -55,7 +64,9 @@ def test_a_stated_dtype_is_strict_an_unstated_one_is_floatx():
 def test_shapes_can_be_stated():
     assert T.matrix(shape=(None, 784)).type.shape == (None, 784)
     assert T.row(shape=(1, 5)).type.shape == (1, 5) and T.vector(shape=3).type.shape == (3,)
-    assert "matrix: shape (3,) does not fit: a matrix has the shape (None, None)" in message(ValueError, T.matrix, shape=(3,))
+    assert "matrix: shape (3,) does not fit: a matrix has the shape (None, None)" in message(
+        ValueError, T.matrix, shape=(3,)
+    )
     assert "row: shape (2, 5) does not fit" in message(ValueError, T.row, shape=(2, 5))
 
 
@@ -79,10 +90,16 @@ def test_everything_announced_is_there():
 @pytest.mark.parametrize(
     ("a", "b", "dtype"),
     [
-        ("float32", "float64", "float64"), ("int64", "float32", "float32"), ("int32", "float64", "float64"), ("int8", "uint8", "int16"),
-        ("bool", "float32", "float32"), ("bool", "int8", "int8"), ("int64", "uint64", "float32"), ("uint8", "int32", "int32"),
+        ("float32", "float64", "float64"),
+        ("int64", "float32", "float32"),
+        ("int32", "float64", "float64"),
+        ("int8", "uint8", "int16"),
+        ("bool", "float32", "float32"),
+        ("bool", "int8", "int8"),
+        ("int64", "uint64", "float32"),
+        ("uint8", "int32", "int32"),
     ],
-)  # fmt: skip
+)
 def test_promotion(a, b, dtype):
     x, y = T.vector(dtype=a), T.vector(dtype=b)
     assert (x + y).dtype == (y * x).dtype == T.maximum(x, y).dtype == T.where(x > y, x, y).dtype == dtype
@@ -91,14 +108,26 @@ def test_promotion(a, b, dtype):
 @pytest.mark.parametrize(
     ("build", "dtype"),
     [
-        (lambda i, f, d: i / i, "float32"), (lambda i, f, d: i + 0.5, "float32"), (lambda i, f, d: i.mean(), "float32"),
-        (lambda i, f, d: T.exp(i), "float32"), (lambda i, f, d: i * 2, "int32"), (lambda i, f, d: f * np.sqrt(2), "float32"),
-        (lambda i, f, d: 0.1 * d, "float64"), (lambda i, f, d: i.sum(), "int64"), (lambda i, f, d: (f > 0).sum(), "int64"),
-        (lambda i, f, d: i // 2, "int32"), (lambda i, f, d: f.var(), "float32"), (lambda i, f, d: T.softmax(i), "float32"),
-        (lambda i, f, d: f.argmax(), "int64"), (lambda i, f, d: i.astype("float64"), "float64"), (lambda i, f, d: f @ f, "float32"),
-        (lambda i, f, d: i @ i, "int32"), (lambda i, f, d: f - [1.0, 2.0], "float32"), (lambda i, f, d: T.floor(i), "float32"),
+        (lambda i, f, d: i / i, "float32"),
+        (lambda i, f, d: i + 0.5, "float32"),
+        (lambda i, f, d: i.mean(), "float32"),
+        (lambda i, f, d: T.exp(i), "float32"),
+        (lambda i, f, d: i * 2, "int32"),
+        (lambda i, f, d: f * np.sqrt(2), "float32"),
+        (lambda i, f, d: 0.1 * d, "float64"),
+        (lambda i, f, d: i.sum(), "int64"),
+        (lambda i, f, d: (f > 0).sum(), "int64"),
+        (lambda i, f, d: i // 2, "int32"),
+        (lambda i, f, d: f.var(), "float32"),
+        (lambda i, f, d: T.softmax(i), "float32"),
+        (lambda i, f, d: f.argmax(), "int64"),
+        (lambda i, f, d: i.astype("float64"), "float64"),
+        (lambda i, f, d: f @ f, "float32"),
+        (lambda i, f, d: i @ i, "int32"),
+        (lambda i, f, d: f - [1.0, 2.0], "float32"),
+        (lambda i, f, d: T.floor(i), "float32"),
     ],
-)  # fmt: skip
+)
 def test_float64_never_creeps_in(build, dtype):
     assert build(T.ivector("i"), T.fvector("f"), T.dvector("d")).dtype == dtype
 
@@ -115,8 +144,21 @@ A = np.array([[1.5, -2.0, 3.0], [0.5, 4.0, -1.0]])
 B = np.array([2.0, -3.0, 0.5])
 
 
-@pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.lt,
-                                operator.le, operator.gt, operator.ge])  # fmt: skip
+@pytest.mark.parametrize(
+    "op",
+    [
+        operator.add,
+        operator.sub,
+        operator.mul,
+        operator.truediv,
+        operator.floordiv,
+        operator.mod,
+        operator.lt,
+        operator.le,
+        operator.gt,
+        operator.ge,
+    ],
+)
 def test_operators_are_numpys(op):
     x, y = like(A), like(B)
     np.testing.assert_allclose(run(op(x, y), A, B), op(A, B))
@@ -138,10 +180,26 @@ def test_more_operators():
 
 
 METHODS = {
-    "sum": {}, "mean": {"axis": 0}, "max": {"axis": 1}, "min": {"axis": (0, 1)}, "prod": {"axis": -1}, "argmax": {"axis": 1}, "argmin": {},
-    "any": {"axis": 0}, "all": {}, "var": {"axis": 1}, "std": {"axis": 0, "keepdims": True}, "reshape": {"shape": (3, 2)}, "ravel": {},
-    "flatten": {}, "transpose": {}, "squeeze": {}, "clip": {"min": -1, "max": 2}, "round": {}, "copy": {},
-}  # fmt: skip
+    "sum": {},
+    "mean": {"axis": 0},
+    "max": {"axis": 1},
+    "min": {"axis": (0, 1)},
+    "prod": {"axis": -1},
+    "argmax": {"axis": 1},
+    "argmin": {},
+    "any": {"axis": 0},
+    "all": {},
+    "var": {"axis": 1},
+    "std": {"axis": 0, "keepdims": True},
+    "reshape": {"shape": (3, 2)},
+    "ravel": {},
+    "flatten": {},
+    "transpose": {},
+    "squeeze": {},
+    "clip": {"min": -1, "max": 2},
+    "round": {},
+    "copy": {},
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -172,8 +230,17 @@ def test_shapes_are_numbers_where_known_and_never_compute():
     assert run(T.exp(x).shape[0] + 1, np.zeros((4, 3))) == 5
 
 
-@pytest.mark.parametrize(("a", "b", "shape"), [((2, 1), (1, 3), (2, 3)), ((None, 1), (4,), (None, 4)), ((), (5,), (5,)), ((0, 1), (3,), (0, 3)),
-                                               ((None,), (None,), (None,)), ((None, 2), (1, 1), (None, 2))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("a", "b", "shape"),
+    [
+        ((2, 1), (1, 3), (2, 3)),
+        ((None, 1), (4,), (None, 4)),
+        ((), (5,), (5,)),
+        ((0, 1), (3,), (0, 3)),
+        ((None,), (None,), (None,)),
+        ((None, 2), (1, 1), (None, 2)),
+    ],
+)
 def test_broadcasting(a, b, shape):
     x, y = T.TensorType("float32", a)(), T.TensorType("float32", b)()
     assert (x + y).type.shape == (y + x).type.shape == shape
@@ -192,7 +259,9 @@ def test_what_an_expression_cannot_be():
     assert "use where(condition, a, b), or .eval() for its value" in message(TypeError, bool, x > 0)
     for kind in (float, int):
         assert "an expression is no number" in message(TypeError, kind, x)
-    assert "an expression is no array: it has no value until it is compiled and called" in message(TypeError, np.asarray, x)
+    assert "an expression is no array: it has no value until it is compiled and called" in message(
+        TypeError, np.asarray, x
+    )
     assert "made at test_tensor.py" in message(TypeError, np.asarray, x)
 
 
@@ -209,14 +278,40 @@ def test_known_lengths_are_indices():
 @pytest.mark.parametrize(
     "call",
     [
-        np.exp, np.sin, np.abs, np.sqrt, np.square, np.isnan, np.negative, np.floor, np.sum, np.var, np.std, np.argmax, np.transpose, np.ravel,
-        np.zeros_like, np.ones_like, lambda x: np.maximum(x, 1), lambda x: np.add(B, x), lambda x: np.mean(x, axis=1), lambda x: np.clip(x, 0, 1),
-        lambda x: np.where(x > 0, x, 0), lambda x: np.concatenate([x, x], axis=1), lambda x: np.stack([x, x]), lambda x: np.dot(x, B),
-        lambda x: np.reshape(x, (3, 2)), lambda x: np.broadcast_to(x, (2, 2, 3)), lambda x: np.linalg.norm(x), lambda x: np.take(x, [0, 2], 1),
-        lambda x: np.full_like(x, 7), lambda x: np.tensordot(x, x, ((1,), (1,))), lambda x: np.max(x, axis=0, keepdims=True),
+        np.exp,
+        np.sin,
+        np.abs,
+        np.sqrt,
+        np.square,
+        np.isnan,
+        np.negative,
+        np.floor,
+        np.sum,
+        np.var,
+        np.std,
+        np.argmax,
+        np.transpose,
+        np.ravel,
+        np.zeros_like,
+        np.ones_like,
+        lambda x: np.maximum(x, 1),
+        lambda x: np.add(B, x),
+        lambda x: np.mean(x, axis=1),
+        lambda x: np.clip(x, 0, 1),
+        lambda x: np.where(x > 0, x, 0),
+        lambda x: np.concatenate([x, x], axis=1),
+        lambda x: np.stack([x, x]),
+        lambda x: np.dot(x, B),
+        lambda x: np.reshape(x, (3, 2)),
+        lambda x: np.broadcast_to(x, (2, 2, 3)),
+        lambda x: np.linalg.norm(x),
+        lambda x: np.take(x, [0, 2], 1),
+        lambda x: np.full_like(x, 7),
+        lambda x: np.tensordot(x, x, ((1,), (1,))),
+        lambda x: np.max(x, axis=0, keepdims=True),
         lambda x: np.linalg.norm(x, axis=0),
     ],
-)  # fmt: skip
+)
 def test_numpys_functions_build_expressions(call):
     with np.errstate(all="ignore"):
         wanted = call(A)
@@ -229,7 +324,11 @@ def test_numpys_functions_build_expressions(call):
 
 def test_functions_that_are_not_there_say_so():
     text = message(TypeError, np.cumsum, T.vector("v"))
-    assert text.startswith("np.cumsum is not supported on expressions") and "v    made at test_tensor.py" in text and "did you mean 'sum'?" in text
+    assert (
+        text.startswith("np.cumsum is not supported on expressions")
+        and "v    made at test_tensor.py" in text
+        and "did you mean 'sum'?" in text
+    )
     assert "np.add is not supported" in message(TypeError, np.add.reduce, T.vector("v"))
 
 
@@ -264,7 +363,11 @@ def test_arange_of_expressions():
 
 
 def test_constants():
-    assert T.constant(2.0).dtype == "float32" and T.constant([1, 2]).dtype == "int64" and T.constant(1, dtype="int8").dtype == "int8"
+    assert (
+        T.constant(2.0).dtype == "float32"
+        and T.constant([1, 2]).dtype == "int64"
+        and T.constant(1, dtype="int8").dtype == "int8"
+    )
     assert T.constant(np.zeros(2)).dtype == "float64" and T.constant(3, "three").name == "three"
     assert "must be numbers, not an expression" in message(TypeError, T.constant, T.scalar("x"))
 
@@ -273,26 +376,62 @@ def test_as_tensor_variable():
     x = T.scalar("x")
     assert T.as_tensor_variable(x) is x and T.as_tensor_variable([1, 2]).type.shape == (2,)
     np.testing.assert_array_equal(run(T.as_tensor_variable([x, 2.0]), 5), [5, 2])
-    assert T.as_tensor_variable([[x, 2.0], [1, x]]).type.shape == (2, 2) and T.as_tensor_variable(x, ndim=2).type.shape == (1, 1)
+    assert T.as_tensor_variable([[x, 2.0], [1, x]]).type.shape == (2, 2) and T.as_tensor_variable(
+        x, ndim=2
+    ).type.shape == (1, 1)
     assert "2 axes are more than ndim=1" in message(ValueError, T.as_tensor_variable, T.matrix("m"), ndim=1)
 
 
 # -- indexing
 
 C = np.arange(60.0).reshape(3, 4, 5)
-I, J = np.array([2, 0, -1]), np.array([[1], [-2]])
+ROWS, J = np.array([2, 0, -1]), np.array([[1], [-2]])
 INDICES = [
-    0, -1, (1, 2), (1, 2, 3), slice(1, 3), slice(None, None, -1), (slice(None), slice(3, 0, -2)), None, (0, None), Ellipsis, (Ellipsis, 1),
-    (slice(None), None, 2), (slice(None), None, slice(1, 9)), (slice(5, 2),), np.int64(1), I, [0, 2], (I, I), (J, I), (slice(None), I), (slice(1, 3), I, slice(0, 2)),
-    (I, slice(None), I), (Ellipsis, I), (1, I), (I, 1), (I, None), (None, I), (slice(None), J, I), (I, None, slice(1, 2), I), (I, 1, 2),
-    (slice(None), 2, I), [], range(2), (0, slice(None), J),
-]  # fmt: skip
+    0,
+    -1,
+    (1, 2),
+    (1, 2, 3),
+    slice(1, 3),
+    slice(None, None, -1),
+    (slice(None), slice(3, 0, -2)),
+    None,
+    (0, None),
+    Ellipsis,
+    (Ellipsis, 1),
+    (slice(None), None, 2),
+    (slice(None), None, slice(1, 9)),
+    (slice(5, 2),),
+    np.int64(1),
+    ROWS,
+    [0, 2],
+    (ROWS, ROWS),
+    (J, ROWS),
+    (slice(None), ROWS),
+    (slice(1, 3), ROWS, slice(0, 2)),
+    (ROWS, slice(None), ROWS),
+    (Ellipsis, ROWS),
+    (1, ROWS),
+    (ROWS, 1),
+    (ROWS, None),
+    (None, ROWS),
+    (slice(None), J, ROWS),
+    (ROWS, None, slice(1, 2), ROWS),
+    (ROWS, 1, 2),
+    (slice(None), 2, ROWS),
+    [],
+    range(2),
+    (0, slice(None), J),
+]
 
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("index", INDICES, ids=str)
 def test_indexing_is_numpys(index, known):
-    wanted = C[[]].astype(float) if isinstance(index, list) and not index else C[list(index) if isinstance(index, range) else index]
+    wanted = (
+        C[[]].astype(float)
+        if isinstance(index, list) and not index
+        else C[list(index) if isinstance(index, range) else index]
+    )
     made = like(C, known)[index]
     np.testing.assert_array_equal(run(made, C), wanted)
     assert made.ndim == wanted.ndim and (not known or made.type.shape == wanted.shape)
@@ -303,8 +442,8 @@ def test_indices_can_be_expressions():
     np.testing.assert_array_equal(run(x[n], C, 2), C[2])
     np.testing.assert_array_equal(run(x[n], C, -1), C[-1])
     np.testing.assert_array_equal(run(x[:, n:], C, 2), C[:, 2:])
-    np.testing.assert_array_equal(run(x[:, 1:n, i], C, 3, I), C[:, 1:3, I])
-    np.testing.assert_array_equal(run(x[i], C, I), C[I])
+    np.testing.assert_array_equal(run(x[:, 1:n, i], C, 3, ROWS), C[:, 1:3, ROWS])
+    np.testing.assert_array_equal(run(x[i], C, ROWS), C[ROWS])
     y = T.matrix("p")
     np.testing.assert_array_equal(run(y[T.arange(y.shape[0]), i], C[0][:3], [1, 0, 4]), C[0][[0, 1, 2], [1, 0, 4]])
 
@@ -350,13 +489,18 @@ def test_positions_named_twice():
 def test_errors_of_indexing():
     x = T.matrix("x", shape=(3, 4))
     text = message(IndexError, lambda: x[0, 0, 0])
-    assert text.startswith("too many indices: 3 for an array of 2 dimensions") and "x  float32, (3, 4)    made at test_tensor.py" in text
+    assert (
+        text.startswith("too many indices: 3 for an array of 2 dimensions")
+        and "x  float32, (3, 4)    made at test_tensor.py" in text
+    )
     assert "index 3 is out of bounds for an axis of length 3" in message(ValueError, lambda: x[3])
     assert "index 4 is out of bounds for axis 1 of length 4" in message(IndexError, lambda: x[:, [0, 4]])
     assert "boolean masks are not supported yet" in message(TypeError, lambda: x[x > 0])
     assert "use where(mask, x, 0)" in message(TypeError, lambda: x[np.array([True, False, True])])
     assert "an index must be of an integer dtype, not float32" in message(TypeError, lambda: x[T.vector("i")])
-    assert "an index must be an integer, a slice, None, ... or integers in an array" in message(TypeError, lambda: x[1.5])
+    assert "an index must be an integer, a slice, None, ... or integers in an array" in message(
+        TypeError, lambda: x[1.5]
+    )
     assert "slice step must be a number other than 0" in message(ValueError, lambda: x[::0])
     assert "index 7 is out of bounds" in message(IndexError, run, x[T.ivector("i")], np.zeros((3, 4)), [7])
     made = T.inc_subtensor(x[T.ivector("i"), 0], 1)
@@ -368,7 +512,9 @@ def test_errors_of_setting():
     assert "the first argument must be an indexed expression x[...]" in message(TypeError, T.set_subtensor, x, 1)
     assert "the first argument must be an indexed expression x[...]" in message(TypeError, T.inc_subtensor, x + 1, 1)
     assert "values of float32 do not fit in int32" in message(TypeError, T.set_subtensor, i[0], T.vector("v"))
-    assert "a value of 3 dimensions does not fit in a part of 1" in message(ValueError, T.set_subtensor, x[0], T.tensor3("t"))
+    assert "a value of 3 dimensions does not fit in a part of 1" in message(
+        ValueError, T.set_subtensor, x[0], T.tensor3("t")
+    )
     assert "shapes do not broadcast: (5,) · (4,): 5 ≠ 4" in message(ValueError, T.set_subtensor, x[0], np.zeros(5))
 
 
@@ -379,7 +525,10 @@ def test_shapes_that_do_not_broadcast():
     x, y = T.matrix("x", shape=(2, 3)), T.vector("y", shape=(4,))
     text = message(ValueError, lambda: x + y)
     assert text.startswith("add: shapes do not broadcast: (2, 3) · (4,): 3 ≠ 4")
-    assert "left   x  float32, (2, 3)    made at test_tensor.py:" in text and "right  y  float32, (4,)      made at test_tensor.py:" in text
+    assert (
+        "left   x  float32, (2, 3)    made at test_tensor.py:" in text
+        and "right  y  float32, (4,)      made at test_tensor.py:" in text
+    )
 
 
 def test_inner_sizes_of_a_product():
@@ -387,7 +536,9 @@ def test_inner_sizes_of_a_product():
     assert message(ValueError, T.dot, x, w).startswith("dot: inner sizes differ: (32, 784) · (100, 10): 784 ≠ 100")
     assert "did you mean dot(x, h.T)?" in message(ValueError, T.dot, x, h)
     assert "matmul: operands need at least one axis" in message(ValueError, T.matmul, T.scalar(), x)
-    assert "axis 0 of the left and axis 0 of the right differ: 32 ≠ 100" in message(ValueError, T.tensordot, x, w, ((0,), (0,)))
+    assert "axis 0 of the left and axis 0 of the right differ: 32 ≠ 100" in message(
+        ValueError, T.tensordot, x, w, ((0,), (0,))
+    )
 
 
 def test_shapes_of_views():
@@ -399,7 +550,9 @@ def test_shapes_of_views():
     assert "axis 1 of length 3 cannot be dropped" in message(ValueError, x.dimshuffle, 0)
     assert "shapes do not broadcast: (2, 3) · (3, 3): 2 ≠ 3" in message(ValueError, T.broadcast_to, x, (3, 3))
     assert "concatenate: axis 2 is out of bounds" in message(ValueError, T.concatenate, [x, x], 2)
-    assert "lengths of axis 0 differ (only axis 1 may): 2 ≠ 4" in message(ValueError, T.concatenate, [x, T.matrix(shape=(4, 3))], 1)
+    assert "lengths of axis 0 differ (only axis 1 may): 2 ≠ 4" in message(
+        ValueError, T.concatenate, [x, T.matrix(shape=(4, 3))], 1
+    )
     assert "scalars have no axis to be joined along" in message(ValueError, T.concatenate, [T.scalar()])
     assert "a size must be an integer scalar" in message(TypeError, T.zeros, T.scalar("n"))
 
@@ -425,7 +578,9 @@ def test_targets_that_do_not_fit():
     p = T.matrix("p", shape=(8, 10))
     text = message(ValueError, T.categorical_crossentropy, p, T.ivector("t", shape=(9,)))
     assert text.startswith("categorical_crossentropy: predictions (8, 10) and targets (9,) differ: 8 ≠ 9")
-    assert "class numbers must be integers, not float32" in message(TypeError, T.categorical_crossentropy, p, T.vector("t"))
+    assert "class numbers must be integers, not float32" in message(
+        TypeError, T.categorical_crossentropy, p, T.vector("t")
+    )
     assert "targets are integers, one axis fewer" in message(ValueError, T.categorical_crossentropy, p, T.tensor3("t"))
 
 
@@ -438,7 +593,9 @@ def test_batch_normalization():
     np.testing.assert_allclose([value.mean(), value.std()], [0, 1], atol=1e-5)
     tested = T.batch_normalization_test(x, np.ones(4), np.zeros(4), m, C.var((0, 2)), "spatial")
     np.testing.assert_allclose(run(tested, C), value)
-    given = [T.batch_normalization(x, 1.0, 0.0, m[:, None], **k) for k in ({"std": 1 / s[:, None]}, {"inv_std": s[:, None]})]
+    given = [
+        T.batch_normalization(x, 1.0, 0.0, m[:, None], **k) for k in ({"std": 1 / s[:, None]}, {"inv_std": s[:, None]})
+    ]
     for made in given:
         np.testing.assert_allclose(run(made, C), value)
     assert "give one of std and inv_std" in message(TypeError, T.batch_normalization, x, 1, 0, 0)
@@ -449,6 +606,8 @@ def test_activations():
     np.testing.assert_allclose(run(T.relu(like(x)), x), [0, 0, 3])
     np.testing.assert_allclose(run(T.relu(like(x), 0.1), x), [-0.2, 0, 3])
     np.testing.assert_allclose(run(T.elu(like(x)), x), [np.exp(-2) - 1, 0, 3])
-    np.testing.assert_allclose(run(T.selu(like(x)), x), 1.0507009873554805 * np.array([1.6732632423543772 * (np.exp(-2) - 1), 0, 3]))
+    np.testing.assert_allclose(
+        run(T.selu(like(x)), x), 1.0507009873554805 * np.array([1.6732632423543772 * (np.exp(-2) - 1), 0, 3])
+    )
     np.testing.assert_allclose(run(T.softsign(like(x)), x), x / (1 + np.abs(x)))
     np.testing.assert_allclose(run(T.hard_sigmoid(like(x)), x), [0.1, 0.5, 1])

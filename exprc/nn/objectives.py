@@ -54,7 +54,7 @@ def binary_crossentropy(predictions: Any, targets: Any) -> Any:
     -----
     Written on a sigmoid it is finite for every score: the compiler joins the logarithm and the sigmoid.
 
-    >>> binary_crossentropy(T.constant([0.5]), T.constant([1.0])).eval().round(4).tolist()
+    >>> print(binary_crossentropy(T.constant([0.5]), T.constant([1.0])).eval().round(4))
     [0.6931]
     """
     return T.binary_crossentropy(*_aligned(predictions, targets))
@@ -78,7 +78,7 @@ def categorical_crossentropy(predictions: Any, targets: Any) -> Any:
     -----
     Written on a softmax it is finite for every score: the compiler joins the logarithm and the softmax.
 
-    >>> categorical_crossentropy(T.constant([[0.5, 0.5]]), T.constant([1])).eval().round(4).tolist()
+    >>> print(categorical_crossentropy(T.constant([[0.5, 0.5]]), T.constant([1])).eval().round(4))
     [0.6931]
     """
     return T.categorical_crossentropy(as_expression(predictions), as_expression(targets))

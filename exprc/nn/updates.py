@@ -364,8 +364,9 @@ def norm_constraint(
     .. [1] Srivastava et al.: Dropout, JMLR 15 (2014), section 5.1.
 
     >>> w = T.constant([[3.0], [4.0]])
-    >>> norm_constraint(w, 1.0).eval().round(2).tolist()
-    [[0.6], [0.8]]
+    >>> print(norm_constraint(w, 1.0).eval().round(2))
+    [[0.6]
+     [0.8]]
     """
     norms = T.sqrt(T.sum(T.sqr(tensor_var), axis=_constraint_axes(tensor_var, norm_axes), keepdims=True))
     return tensor_var * (T.minimum(norms, max_norm) / (epsilon + norms))
@@ -412,8 +413,8 @@ def total_norm_constraint(
     .. [2] Pascanu, Mikolov, Bengio: On the difficulty of training recurrent neural networks, ICML 2013, section 3.2.
 
     >>> scaled, norm = total_norm_constraint([T.constant([3.0]), T.constant([4.0])], 1.0, return_norm=True)
-    >>> float(norm.eval()), [float(s.eval()[0].round(2)) for s in scaled]
-    (5.0, [0.6, 0.8])
+    >>> print(norm.eval(), [round(float(s.eval()[0]), 2) for s in scaled])
+    5.0 [0.6, 0.8]
     """
     norm = T.sqrt(sum(T.sum(T.sqr(tensor)) for tensor in tensor_vars))
     multiplier = T.minimum(norm, max_norm) / (epsilon + norm)

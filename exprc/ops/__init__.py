@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 
 from exprc.forms import Item, Op
-from exprc.ops import composite, conv, formula, index, linalg, pool, reduce, view
+from exprc.ops import composite, conv, formula, gradient, index, linalg, pool, random, reduce, view
 
 #: The families, each of which imports only those to its left.
-families: tuple[ModuleType, ...] = (formula, view, reduce, index, linalg, composite, conv, pool)
+families: tuple[ModuleType, ...] = (formula, view, reduce, index, linalg, composite, gradient, conv, pool, random)
 
 
 def _collect() -> dict[str, Op]:

@@ -12,8 +12,38 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Expr, as_expr
-from exprc.forms import Arg, Composite, ShapeError, composite, node_rows, normal_axes, restore_axes, same_dim, shape_text, wrap
-from exprc.ops.formula import cast, clip, eq, exp, expm1, gt, iota, isinf, log, log1p, lt, maximum, minimum, sigmoid, softplus, sqr, sqrt, where
+from exprc.forms import (
+    Arg,
+    Composite,
+    ShapeError,
+    composite,
+    node_rows,
+    normal_axes,
+    restore_axes,
+    same_dim,
+    shape_text,
+    wrap,
+)
+from exprc.ops.formula import (
+    cast,
+    clip,
+    eq,
+    exp,
+    expm1,
+    gt,
+    iota,
+    isinf,
+    log,
+    log1p,
+    lt,
+    maximum,
+    minimum,
+    sigmoid,
+    softplus,
+    sqr,
+    sqrt,
+    where,
+)
 from exprc.ops.index import getitem
 from exprc.ops.reduce import count, max_, mean, spread, sum_
 from exprc.ops.view import dim_of, dimshuffle, reshape
@@ -43,7 +73,7 @@ def _along(name: str, x: Any, axis: Any) -> tuple[Expr, tuple[int, ...]]:
     return x, normal_axes(axis, x.ndim, name)
 
 
-# -- softmax and its logarithm -----------------------------------------------------------------------------------------------------
+# -- softmax and its logarithm -----------------------------------------------------------------------------------------
 
 
 def _one_axis(op: Composite, axis_default: Any = -1) -> Any:
@@ -138,7 +168,7 @@ def _logsumexp_grad(g: Expr, y: Expr, x: Expr, *, axes: tuple[int, ...]) -> Any:
 
 _reducer(logsumexp)
 
-# -- variance ------------------------------------------------------------------------------------------------------------------------
+# -- variance ----------------------------------------------------------------------------------------------------------
 
 
 def _variance_numpy(x: Any, axes: tuple[int, ...], ddof: int) -> Any:
@@ -199,7 +229,7 @@ def norm(x: Any, L: Any = 2, axis: Any = None, keepdims: bool = False) -> Expr:
     return sum_(abs(x) ** L, axis=axis, keepdims=keepdims) ** (1.0 / L)
 
 
-# -- activations -----------------------------------------------------------------------------------------------------------------------
+# -- activations -------------------------------------------------------------------------------------------------------
 
 _LINE = np.array([-3.0, -0.5, 0.0, 0.5, 30.0])
 
@@ -208,7 +238,13 @@ def _line_samples(*rest: Any) -> Any:
     return lambda: [((_LINE.astype(d), *(np.asarray(r, d) for r in rest)), {}) for d in ("float32", "float64")]
 
 
-@composite(name="relu", shape=_same_shape, dtype=lambda dtypes: dtypes[0], numpy=lambda x: np.maximum(x, 0), samples=_line_samples())
+@composite(
+    name="relu",
+    shape=_same_shape,
+    dtype=lambda dtypes: dtypes[0],
+    numpy=lambda x: np.maximum(x, 0),
+    samples=_line_samples(),
+)
 def rectified(x: Expr) -> Any:
     "max(x, 0); the gradient at 0 is 0"
     return maximum(x, 0)
@@ -275,7 +311,7 @@ def hard_sigmoid(x: Any) -> Expr:
     return clip(_floating(x) * 0.2 + 0.5, 0.0, 1.0)
 
 
-# -- losses ----------------------------------------------------------------------------------------------------------------------------
+# -- losses ------------------------------------------------------------------------------------------------------------
 
 
 def _crossentropy_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
@@ -360,7 +396,9 @@ def _crossentropy_grad(g: Expr, y: Expr, p: Expr, t: Expr) -> Any:
 def _targets(name: str, x: Expr, t: Expr) -> Expr:
     """Check the dtype of targets: class numbers must be integers."""
     if _is_index(x, t) and not is_integer(t.dtype):
-        raise TypeError(report(f"{name}: class numbers must be integers, not {t.dtype}", node_rows((x, t)), "cast them to 'int32'?"))
+        raise TypeError(
+            report(f"{name}: class numbers must be integers, not {t.dtype}", node_rows((x, t)), "cast them to 'int32'?")
+        )
     return t
 
 
@@ -486,7 +524,7 @@ def sigmoid_binary_crossentropy(x: Any, targets: Any) -> Expr:
     return _sigmoid_crossentropy.node((x, t if is_float(t.dtype) else cast(t, x.dtype)), {})
 
 
-# -- normalisation ---------------------------------------------------------------------------------------------------------------------
+# -- normalisation -----------------------------------------------------------------------------------------------------
 
 
 def _axes_of(name: str, x: Expr, axes: Any) -> tuple[int, ...]:
@@ -515,7 +553,9 @@ def _normalize(x: Expr, gamma: Expr, beta: Expr, *, axes: tuple[int, ...], epsil
     return (x - restore_axes(average, axes)) * scale + _statistics(x, axes, beta), average, inv_std
 
 
-def batch_normalization_train(x: Any, gamma: Any, beta: Any, axes: Any = "per-activation", epsilon: float = 1e-4) -> tuple[Expr, Expr, Expr]:
+def batch_normalization_train(
+    x: Any, gamma: Any, beta: Any, axes: Any = "per-activation", epsilon: float = 1e-4
+) -> tuple[Expr, Expr, Expr]:
     """Normalise with the statistics of the batch: ``(x - mean) * gamma / sqrt(var + epsilon) + beta``.
 
     Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1.

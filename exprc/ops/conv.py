@@ -4,8 +4,8 @@ With padding P above, stride S and dilation D (the same for columns)::
 
     y[n, o, p, q] = sum over c, u, v of x[n, c, p S + u D - P, q S + v D - P] * w[o, c, u, v]
 
-The gradient for `x` is the same sum over an upsampled `g`, with the weights of input and output channels swapped and both spatial axes reversed
-(`turned`); so the two share one text. Each of the three records is the gradient of the others.
+The gradient for `x` is the same sum over an upsampled `g`, with the weights of input and output channels swapped and both
+spatial axes reversed (`turned`); so the two share one text. Each of the three records is the gradient of the others.
 """
 
 from __future__ import annotations
@@ -17,12 +17,25 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Expr
-from exprc.forms import Arg, Hook, Implementation, ShapeError, cast_to, fill_dims, kernel, node_rows, same_dim, shape_text, split_dims, wrap
+from exprc.forms import (
+    Arg,
+    Hook,
+    Implementation,
+    ShapeError,
+    cast_to,
+    fill_dims,
+    kernel,
+    node_rows,
+    same_dim,
+    shape_text,
+    split_dims,
+    wrap,
+)
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
 from exprc.size import Dim, ceildiv, floordiv
 from exprc.types import float_of, promote
 
-# -- geometry ------------------------------------------------------------------------------------------------------------------------------
+# -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all three: stride (2 ints), pad ("half", "full", or ((top, bottom), (left, right))), dilation (2 ints), groups.
 
 
@@ -46,7 +59,9 @@ def _lengths(image: Sequence[Dim], kernel_dims: Sequence[Dim], stride: Any, pad:
     for n, k, s, d, (before, after) in zip(image, kernel_dims, stride, dilation, pads(pad, kernel_dims, dilation)):
         free = n + before + after - span(k, d)
         if isinstance(free, int) and free < 0:
-            raise ShapeError(_does_not_fit(image, kernel_dims, pad, dilation), "larger images, smaller filters or border_mode='half'")
+            raise ShapeError(
+                _does_not_fit(image, kernel_dims, pad, dilation), "larger images, smaller filters or border_mode='half'"
+            )
         made.append(floordiv(free, s) + 1)
     return tuple(made)
 
@@ -88,7 +103,7 @@ def _weight_shape(args: Sequence[Arg], size: Any, groups: int, **params: Any) ->
     return (g[1], floordiv(x[1], groups), *_two_sizes(size, args))
 
 
-# -- the NumPy reference: one product a position of the filter ----------------------------------------------------------------------------------
+# -- the NumPy reference: one product a position of the filter ---------------------------------------------------------
 
 
 def _framed(x: Any, first: Sequence[int], lengths: Sequence[int], up: Sequence[int]) -> Any:
@@ -104,7 +119,9 @@ def _framed(x: Any, first: Sequence[int], lengths: Sequence[int], up: Sequence[i
     return out
 
 
-def _windows(x: Any, size: Any, kernel_dims: Any, stride: Any, up: Any, before: Any, dilation: Any) -> Callable[[int, int], Any]:
+def _windows(
+    x: Any, size: Any, kernel_dims: Any, stride: Any, up: Any, before: Any, dilation: Any
+) -> Callable[[int, int], Any]:
     """Return a function that gives, for a position in the filter, the element of `x` that it meets at each output, 0 outside."""
     lengths = [max((n - 1) * s + span(k, d), 0) for n, s, k, d in zip(size, stride, kernel_dims, dilation)]
     frame = _framed(x, [-b for b in before], lengths, up)
@@ -152,7 +169,7 @@ def _weight_numpy(x: Any, g: Any, *sizes: Any, size: Any, stride: Any, pad: Any,
     return y.reshape(o, c, kh, kw)
 
 
-# -- gradients -----------------------------------------------------------------------------------------------------------------------------------
+# -- gradients ---------------------------------------------------------------------------------------------------------
 
 
 def turned(w: Expr, groups: int) -> Expr:
@@ -194,13 +211,13 @@ def _same_images(y: Expr, like: Expr) -> Expr:
     return y if y.type.shape == like.type.shape else reshape(y, tuple(dim_of(like, a) for a in range(4)))
 
 
-# -- implementations --------------------------------------------------------------------------------------------------------------------------------
+# -- implementations ---------------------------------------------------------------------------------------------------
 
 
 def _fills_lanes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int) -> bool:
     """Whether vectors of images are full; of an unknown number it is assumed."""
     n = args[0].shape[0]
-    return not isinstance(n, int) or n >= lanes
+    return not isinstance(n, int) or n > lanes // 2
 
 
 def _sizes(images: Arg, result: Arg, kernel_dims: Sequence[Dim], lanes: int, params: Any) -> dict[str, Dim]:
@@ -286,17 +303,28 @@ def _weight_flops(args: Any, outs: Any, params: Any) -> Dim:
     return 2 * n * o * p * q * c * kh * kw
 
 
-_WEIGHT = Implementation(
-    name="conv2d_grad_weight", text="conv2d_grad_weight.h", sizes=_weight_sizes, layouts=(("lanes", "lanes"), ("plain",)),
-    parts=_weight_parts, flops=_weight_flops,
-    hooks={
-        "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
-        "PTR_g": Hook("pointer", 1, lambda b, o, p, q, lanes: (b * lanes, o, p, q)),
-        "STORE_y": Hook("store", 0, lambda r, o, c, u, v: (r, o, c, u, v)),
-    },
+_WEIGHT = (
+    Implementation(
+        name="conv2d_grad_weight", text="conv2d_grad_weight.h", sizes=_weight_sizes, layouts=(("lanes", "lanes"), ("plain",)),
+        when=_fills_lanes, parts=_weight_parts, flops=_weight_flops,
+        hooks={
+            "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
+            "PTR_g": Hook("pointer", 1, lambda b, o, p, q, lanes: (b * lanes, o, p, q)),
+            "STORE_y": Hook("store", 0, lambda r, o, c, u, v: (r, o, c, u, v)),
+        },
+    ),
+    Implementation(
+        name="conv2d_plain_grad_weight", text="conv2d_plain_grad_weight.h", sizes=_weight_sizes,
+        layouts=(("plain", "plain"), ("plain",)), parts=_weight_parts, flops=_weight_flops,
+        hooks={
+            "LOAD_x": Hook("load", 0, lambda n, c, h, w: (n, c, h, w)),
+            "LOAD_g": Hook("load", 1, lambda n, o, p, q: (n, o, p, q)),
+            "STORE_y": Hook("store", 0, lambda r, o, c, u, v: (r, o, c, u, v)),
+        },
+    ),
 )  # fmt: skip
 
-# -- the records -----------------------------------------------------------------------------------------------------------------------------------------
+# -- the records -------------------------------------------------------------------------------------------------------
 
 _GEOMETRIES: tuple[dict[str, Any], ...] = (
     {"stride": (1, 1), "pad": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1},
@@ -330,7 +358,8 @@ def _input_samples() -> list[Any]:
 
 def _weight_samples() -> list[Any]:
     return [
-        ((x, _wave(_conv_numpy(x, w, **params).shape, x.dtype.name)), {**params, "size": w.shape[2:]}) for (x, w), params in _conv_samples()
+        ((x, _wave(_conv_numpy(x, w, **params).shape, x.dtype.name)), {**params, "size": w.shape[2:]})
+        for (x, w), params in _conv_samples()
     ]
 
 
@@ -350,11 +379,11 @@ conv2d_grad_input = kernel(
 )  # fmt: skip
 conv2d_grad_weight = kernel(
     "conv2d_grad_weight", data=2, shape=_weight_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_weight_numpy, grad=_weight_grad,
-    implementations=(_WEIGHT,), samples=_weight_samples,
+    implementations=_WEIGHT, samples=_weight_samples,
     doc="gradient of conv2d for its filters, from the images and the gradient of its result; `size` is the filters' rows and columns",
 )  # fmt: skip
 
-# -- the public function ------------------------------------------------------------------------------------------------------------------------------------
+# -- the public function -----------------------------------------------------------------------------------------------
 
 
 def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
@@ -368,7 +397,9 @@ def _border(mode: Any) -> Any:
     """Return the `pad` param for a border mode."""
     if isinstance(mode, str):
         if mode not in ("valid", "full", "half"):
-            raise ValueError(f"conv2d: border_mode {mode!r} is none of 'valid', 'full', 'half', an int, or two ints or pairs")
+            raise ValueError(
+                f"conv2d: border_mode {mode!r} is none of 'valid', 'full', 'half', an int, or two ints or pairs"
+            )
         return ((0, 0), (0, 0)) if mode == "valid" else mode
     entries = (mode, mode) if isinstance(mode, (int, np.integer)) else tuple(mode)
     if len(entries) != 2:
@@ -436,7 +467,9 @@ def conv2d(
     """
     x, w = wrap((input, filters))
     if x.ndim != 4 or w.ndim != 4:
-        raise ValueError(report(f"conv2d: images and filters need 4 axes, not {x.ndim} and {w.ndim}", node_rows((x, w))))
+        raise ValueError(
+            report(f"conv2d: images and filters need 4 axes, not {x.ndim} and {w.ndim}", node_rows((x, w)))
+        )
     _check_stated(x, "input_shape", input_shape)
     _check_stated(w, "filter_shape", filter_shape)
     if num_groups < 1:
@@ -450,5 +483,3 @@ def conv2d(
         "groups": int(num_groups),
     }  # fmt: skip
     return conv2d_record.node((x, w), params)
-
-

@@ -1,7 +1,7 @@
 """Elementwise operations: one scalar expression each, applied at every index of the broadcast operands.
 
-The functions in the texts (`exp`, `mod`, `sign` ...) are those of ``kernels/c/scalar.h``, which serve every dtype. Each gradient is written with these
-same operations and the operators of expressions, so that it can be differentiated again.
+The functions in the texts (`exp`, `mod`, `sign` ...) are those of ``kernels/c/scalar.h``, which serve every dtype. Each gradient is
+written with these same operations and the operators of expressions, so that it can be differentiated again.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import numpy as np
 
 from exprc.expr import Expr, as_expr
 from exprc.forms import _CAST, Arg, Formula, fill_dims, formula, split_dims
-from exprc.size import floordiv, maximum as larger_size, minimum as smaller_size
+from exprc.size import floordiv
+from exprc.size import maximum as larger_size
+from exprc.size import minimum as smaller_size
 from exprc.types import dtype_name, float_of, promote
 
-# -- dtypes ---------------------------------------------------------------------------------------------------------------
+# -- dtypes ------------------------------------------------------------------------------------------------------------
 
 
 def _cast_call(x: Any, dtype: Any) -> Expr:
@@ -40,7 +42,7 @@ _CAST.append(cast)
 
 copy = formula("copy", "{x}", numpy=np.array, grad=lambda g, y, x: g, size=lambda x: x, doc="the same values, stored anew")
 
-# -- arithmetic -----------------------------------------------------------------------------------------------------------
+# -- arithmetic --------------------------------------------------------------------------------------------------------
 
 add = formula("add", "{a} + {b}", numpy=np.add, grad=lambda g, y, a, b: (g, g), size=operator.add, doc="a + b")
 sub = formula(
@@ -60,17 +62,19 @@ mod = formula(
     size=operator.mod, doc="a - b * floor_div(a, b), with the sign of b; 0 for integers modulo 0",
 )  # fmt: skip
 neg = formula("neg", "-{x}", numpy=np.negative, meet="number", grad=lambda g, y, x: -g, size=operator.neg, doc="-x")
-abs_ = formula("abs", "absolute({x})", numpy=np.abs, grad=lambda g, y, x: g * sign(x), doc="|x|")
+abs_ = formula("abs", "abs({x})", numpy=np.abs, grad=lambda g, y, x: g * sign(x), doc="|x|")
 sign: Formula = formula(
     "sign", "sign({x})", numpy=np.sign, meet="number", grad=lambda g, y, x: None, doc="-1, 0 or 1 as x is below, at or above 0; NaN for NaN"
 )
 maximum = formula(
     "maximum", "maximum({a}, {b})", numpy=np.maximum, size=larger_size,
-    grad=lambda g, y, a, b: _shared_extreme(g, y, a, b), doc="the larger of a and b, NaN if either is; at a tie each takes half of the gradient",
+    grad=lambda g, y, a, b: _shared_extreme(g, y, a, b),
+    doc="the larger of a and b, NaN if either is; at a tie each takes half of the gradient",
 )  # fmt: skip
 minimum = formula(
     "minimum", "minimum({a}, {b})", numpy=np.minimum, size=smaller_size,
-    grad=lambda g, y, a, b: _shared_extreme(g, y, a, b), doc="the smaller of a and b, NaN if either is; at a tie each takes half of the gradient",
+    grad=lambda g, y, a, b: _shared_extreme(g, y, a, b),
+    doc="the smaller of a and b, NaN if either is; at a tie each takes half of the gradient",
 )  # fmt: skip
 
 
@@ -91,7 +95,7 @@ where: Formula = formula(
     grad=lambda g, y, c, a, b: (None, where(c, g, 0), where(c, 0, g)), doc="a where c is true, else b",
 )  # fmt: skip
 
-# -- comparison and logic -----------------------------------------------------------------------------------------------
+# -- comparison and logic ----------------------------------------------------------------------------------------------
 
 
 def _compare(name: str, symbol: str, reference: Any) -> Any:
@@ -130,18 +134,21 @@ bitwise_and = _bits("bitwise_and", "&", np.bitwise_and)
 bitwise_or = _bits("bitwise_or", "|", np.bitwise_or)
 bitwise_xor = _bits("bitwise_xor", "^", np.bitwise_xor)
 invert = formula(
-    "invert", "invert({x})", numpy=np.invert, grad=lambda g, y, x: None, meet=_only_integers("invert"),
+    "invert", "{x} ^ ({T})-1", numpy=np.invert, grad=lambda g, y, x: None, meet=_only_integers("invert"),
     doc="every bit turned; logical not for bool",
 )  # fmt: skip
-logical_and: Formula = formula("logical_and", "{a} && {b}", numpy=np.logical_and, meet="logic", grad=lambda g, y, a, b: (None, None), doc="a and b")
+logical_and: Formula = formula(
+    "logical_and", "{a} && {b}", numpy=np.logical_and, meet="logic", grad=lambda g, y, a, b: (None, None), doc="a and b"
+)
 logical_or = formula("logical_or", "{a} || {b}", numpy=np.logical_or, meet="logic", grad=lambda g, y, a, b: (None, None), doc="a or b")
 logical_not = formula("logical_not", "!{x}", numpy=np.logical_not, meet="logic", grad=lambda g, y, x: None, doc="not x")
 isnan = formula("isnan", "{x} != {x}", numpy=lambda x: x != x, meet="compare", grad=lambda g, y, x: None, doc="whether x is NaN")
 isinf = formula(
-    "isinf", "isinf({x})", numpy=np.isinf, meet=lambda d: ((float_of(d[0]),), "bool"), grad=lambda g, y, x: None, doc="whether x is ±infinity"
-)
+    "isinf", "isinf({x})", numpy=np.isinf, meet=lambda d: ((float_of(d[0]),), "bool"), grad=lambda g, y, x: None,
+    doc="whether x is ±infinity",
+)  # fmt: skip
 
-# -- exponentials, logarithms, powers ---------------------------------------------------------------------------------------
+# -- exponentials, logarithms, powers ----------------------------------------------------------------------------------
 
 
 def _float(name: str, reference: Any, grad: Any, doc: str) -> Any:
@@ -178,7 +185,7 @@ power: Formula = formula(
     doc="a to the power b; a negative exponent of an integer truncates toward 0",
 )  # fmt: skip
 
-# -- trigonometric and hyperbolic -------------------------------------------------------------------------------------------
+# -- trigonometric and hyperbolic --------------------------------------------------------------------------------------
 
 sin = _float("sin", np.sin, lambda g, y, x: g * cos(x), "sine of x, in radians")
 cos: Formula = _float("cos", np.cos, lambda g, y, x: -g * sin(x), "cosine of x, in radians")
@@ -214,10 +221,10 @@ def _rounding_meet(dtypes: Sequence[str]) -> tuple[Sequence[str], str]:
 floor = formula("floor", "floor({x})", numpy=np.floor, meet=_rounding_meet, grad=lambda g, y, x: None, doc="largest integer not above x")
 ceil = formula("ceil", "ceil({x})", numpy=np.ceil, meet=_rounding_meet, grad=lambda g, y, x: None, doc="smallest integer not below x")
 round_ = formula(
-    "round", "rint({x})", numpy=np.rint, meet=_rounding_meet, grad=lambda g, y, x: None, doc="nearest integer, halves to even"
+    "round", "round({x})", numpy=np.rint, meet=_rounding_meet, grad=lambda g, y, x: None, doc="nearest integer, halves to even"
 )
 
-# -- constants of the index -------------------------------------------------------------------------------------------------
+# -- constants of the index --------------------------------------------------------------------------------------------
 
 
 def _dims(args: Sequence[Arg], shape: tuple[int | None, ...], **params: Any) -> tuple[Any, ...]:
@@ -253,6 +260,7 @@ eye = formula(
     dtype=lambda dtypes, shape, k, dtype: dtype, call=_eye_call,
     numpy=_eye_numpy,
     grad=lambda g, y, *sizes, **p: (),
-    samples=lambda: [((), {"shape": s, "k": k, "dtype": d}) for s, k, d in (((3, 4), 0, "float32"), ((4, 3), 1, "int32"), ((0, 2), -1, "float64"))],
+    samples=lambda: [((), {"shape": s, "k": k, "dtype": d})
+                     for s, k, d in (((3, 4), 0, "float32"), ((4, 3), 1, "int32"), ((0, 2), -1, "float64"))],
     doc="ones on the k-th diagonal of an (n, m) matrix, zeros elsewhere",
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,22 @@ from exprc.forms import Composite
 from exprc.ops.formula import clip
 
 
-def _identity(name: str, grad: Callable[..., Any], doc: str, call: Any = None, params: tuple[dict[str, Any], ...] = ({},)) -> Composite:
+def _identity(name: str, doc: str, **record: Any) -> Composite:
+    """A composite whose result is its input."""
     return Composite(
-        name, body=lambda x, **p: x, shape=lambda args, **p: args[0].shape, dtype=lambda dtypes, **p: dtypes[0], numpy=lambda x, **p: x,
-        grad=grad, call=call, doc=doc, samples=lambda: [((np.array([0.5, -2.0, 3.0]),), p) for p in params],
+        name, shape=lambda args, **p: args[0].shape, dtype=lambda dtypes, **p: dtypes[0], numpy=lambda x, **p: x, doc=doc, **record,
     )  # fmt: skip
 
 
+_LINE = np.array([0.5, -2.0, 3.0])
+
 disconnected_grad = _identity(
-    "disconnected_grad", lambda g, y, x: None, "`x`, through which no gradient flows: what is reached only through it counts as disconnected"
-)
-zero_grad = _identity("zero_grad", lambda g, y, x: None, "`x`, with a gradient of 0")
+    "disconnected_grad", "`x`, through which no gradient flows: what is reached only through it counts as disconnected",
+    body=lambda x: x, grad=lambda g, y, x: None, samples=lambda: [((_LINE,), {})],
+)  # fmt: skip
+zero_grad = _identity(
+    "zero_grad", "`x`, with a gradient of 0", body=lambda x: x, grad=lambda g, y, x: None, samples=lambda: [((_LINE,), {})],
+)  # fmt: skip
 
 
 def _clip_call(x: Any, low: float, high: float) -> Expr:
@@ -47,6 +51,6 @@ def _clip_call(x: Any, low: float, high: float) -> Expr:
 
 
 grad_clip = _identity(
-    "grad_clip", lambda g, y, x, low, high: clip(g, low, high), "`x`, with a gradient held between `low` and `high`", _clip_call,
-    ({"low": -10.0, "high": 10.0},),
+    "grad_clip", "`x`, with a gradient held between `low` and `high`", body=lambda x, *, low, high: x, call=_clip_call,
+    grad=lambda g, y, x, low, high: clip(g, low, high), samples=lambda: [((_LINE,), {"low": -10.0, "high": 10.0})],
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Indexing: what ``x[...]`` builds, and arrays with a part set or increased.
 
-Integers and slices are views (`exprc.ops.view`). Integer arrays are a view too, `gather`, whose index is read from memory. The way back, `scatter`, adds or
-writes rows at positions that only the data knows; it is a kernel.
+Integers and slices are views (`exprc.ops.view`). Integer arrays are a view too, `gather`, whose index is read from memory.
+The way back, `scatter`, adds or writes rows at positions that only the data knows; it is a kernel.
 """
 
 from __future__ import annotations
@@ -14,18 +14,32 @@ import numpy as np
 from exprc.errors import report
 from exprc.expr import Constant, Expr, as_expr
 from exprc.forms import (
-    Arg, Composite, Hook, Implementation, ShapeError, Source, broadcast, cast_to, fill_dims, formula, kernel, same_dim, shape_text, split_dims,
-    static_size, view,
+    Arg,
+    Composite,
+    Hook,
+    Implementation,
+    ShapeError,
+    Source,
+    broadcast,
+    cast_to,
+    fill_dims,
+    formula,
+    kernel,
+    same_dim,
+    shape_text,
+    split_dims,
+    static_size,
+    view,
 )  # fmt: skip
 from exprc.ops import view as views
-from exprc.ops.formula import cast, eq, iota, where
+from exprc.ops.formula import eq, iota, where
 from exprc.ops.view import broadcast_index, broadcast_to, dim_of, dimshuffle, place, reshape, subtensor
 from exprc.size import Dim
 from exprc.types import is_float, is_integer
 
 _FULL = ("range", None, None, None)
 
-# -- rows at positions in integer arrays -----------------------------------------------------------------------------------------
+# -- rows at positions in integer arrays -------------------------------------------------------------------------------
 
 
 def _gather_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
@@ -92,7 +106,7 @@ gather = view(
     doc="x[i, j ...]: the first axes of `x` indexed by integer arrays that broadcast together; negative indices count from the end",
 )  # fmt: skip
 
-# -- writing and adding at such positions ------------------------------------------------------------------------------------------
+# -- writing and adding at such positions ------------------------------------------------------------------------------
 
 #: What `flat_index` gives for an index out of range: no row, whatever is added to it.
 _NO_ROW = -(2**62)
@@ -106,10 +120,12 @@ def _flat_numpy(row: Any, i: Any, n: Any) -> Any:
 
 
 flat_index = formula(
-    "flat_index", f"({{row}} < 0 || {{at}} < -{{length}} || {{at}} >= {{length}}) ? {_NO_ROW}LL : {{row}} * {{length}} + ({{at}} < 0 ? {{at}} + {{length}} : {{at}})",
+    "flat_index",
+    f"({{row}} < 0 || {{at}} < -{{length}} || {{at}} >= {{length}}) ? {_NO_ROW}LL"
+    " : {row} * {length} + ({at} < 0 ? {at} + {length} : {at})",
     numpy=_flat_numpy, meet=lambda dtypes: (("int64",) * 3, "int64"), grad=lambda g, y, row, at, length: (None, None, None),
     samples=lambda: [((np.array([0, 1, 2]), np.array([3, -1, 0]), np.int64(4)), {})],
-    doc="position of index (row, at) where rows have `length` elements; negative `at` count from the end; a negative number where `at` is out of range",
+    doc="position of index (row, at) where rows have `length` elements; `at` below 0 counts from the end; negative if it is out of range",
 )  # fmt: skip
 
 
@@ -152,14 +168,14 @@ _SCATTER = Implementation(
     name="scatter",
     text="scatter.h",
     sizes=lambda args, outs, params, lanes: {
-        "ROWS": args[0].shape[0], "R": args[0].shape[1], "M": args[1].shape[0], "SET": int(params["mode"] == "set")},
+        "ROWS": args[0].shape[0], "R": args[0].shape[1], "M": args[1].shape[0], "MODE": int(params["mode"] == "set")},
     hooks={
         "LOAD_x": Hook("load", 0, lambda row, r: (row, r)),
         "LOAD_index": Hook("load", 1, lambda m: (m,)),
         "LOAD_v": Hook("load", 2, lambda m, r: (m, r)),
-        "STORE_y": Hook("store", 0, lambda row, r: (row, r)),
+        "PTR_y": Hook("result", 0, lambda row, r: (row, r)),
     },
-    layouts=(("plain", "plain", "plain"), ("plain",)),
+    layouts=(("any", "any", "any"), ("plain",)),
     flops=lambda args, outs, params: args[1].shape[0] * args[0].shape[1],
 )  # fmt: skip
 
@@ -167,14 +183,18 @@ _SCATTER = Implementation(
 def _scatter_samples() -> list[Any]:
     x, v = np.arange(12.0).reshape(4, 3), np.arange(100.0, 115.0).reshape(5, 3)
     index = np.array([2, 0, 2, 3, 2])
-    samples = [((x.astype(d), index, v.astype(d)), {"mode": m}) for m in ("inc", "set") for d in ("float32", "float64", "int64")]
+    samples = [
+        ((x.astype(d), index, v.astype(d)), {"mode": m})
+        for m in ("inc", "set")
+        for d in ("float32", "float64", "int64")
+    ]
     return [*samples, ((x, np.zeros((0,), "int64"), np.zeros((0, 3))), {"mode": "inc"})]
 
 
 scatter_rows = kernel(
     "scatter", shape=_scatter_shape, dtype=lambda dtypes, mode: dtypes[0], numpy=_scatter_numpy, implementations=(_SCATTER,),
     grad=_scatter_grad, samples=_scatter_samples,
-    doc='rows of a matrix increased (mode "inc": repeated positions add up, in order) or replaced ("set": of repeated positions the last wins)',
+    doc='rows of a matrix increased (mode "inc": repeated positions add up, in order) or replaced ("set": the last of them wins)',
 )  # fmt: skip
 
 
@@ -201,7 +221,7 @@ def scatter(x: Expr, indices: Sequence[Expr], value: Expr, mode: str) -> Expr:
     return reshape(made, tuple(dim_of(x, a) for a in range(x.ndim)))
 
 
-# -- x[...] ------------------------------------------------------------------------------------------------------------------------
+# -- x[...] ------------------------------------------------------------------------------------------------------------
 
 
 def getitem(x: Any, index: Any) -> Expr:
@@ -222,7 +242,11 @@ def getitem(x: Any, index: Any) -> Expr:
     arrays = [e for e in spread if isinstance(e, Expr)]
     for axis, e in enumerate(spread):
         _check_range(x, axis, e)
-    if not new_axes and all(isinstance(e, Expr) for e in spread[: len(arrays)]) and all(_is_full(e) for e in spread[len(arrays) :]):
+    if (
+        not new_axes
+        and all(isinstance(e, Expr) for e in spread[: len(arrays)])
+        and all(_is_full(e) for e in spread[len(arrays) :])
+    ):
         return gather.node((x, *arrays), {})
     return _mixed(x, entries)
 
@@ -238,12 +262,16 @@ def _entry(x: Expr, e: Any) -> Any:
     if not isinstance(e, Expr):
         e = np.asarray(e) if not isinstance(e, (list, range)) or len(e) else np.zeros(0, "int64")
         if e.dtype.kind not in "iub":
-            raise TypeError(_no_index(x, f"an index must be an integer, a slice, None, ... or integers in an array, not {e.dtype}"))
+            raise TypeError(
+                _no_index(x, f"an index must be an integer, a slice, None, ... or integers in an array, not {e.dtype}")
+            )
         if e.ndim == 0 and e.dtype.kind in "iu":
             return int(e)
         e = Constant(e)
     if e.dtype == "bool":
-        raise TypeError(_no_index(x, "boolean masks are not supported yet", "use where(mask, x, 0) and reductions over it"))
+        raise TypeError(
+            _no_index(x, "boolean masks are not supported yet", "use where(mask, x, 0) and reductions over it")
+        )
     if not is_integer(e.dtype):
         raise TypeError(_no_index(x, f"an index must be of an integer dtype, not {e.dtype}", "cast it to 'int64'?"))
     value = static_size(e) if e.ndim == 0 else None
@@ -260,7 +288,9 @@ def _check_range(x: Expr, axis: int, e: Any) -> None:
         return
     low, high = int(e.value.min()), int(e.value.max())
     if low < -n or high >= n:
-        raise IndexError(_no_index(x, f"index {low if low < -n else high} is out of bounds for axis {axis} of length {n}"))
+        raise IndexError(
+            _no_index(x, f"index {low if low < -n else high} is out of bounds for axis {axis} of length {n}")
+        )
 
 
 def _mixed(x: Expr, entries: Sequence[Any]) -> Expr:
@@ -287,7 +317,15 @@ def _unpack(pattern: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
     entries = []
     for kind, *parts in pattern:
         filled = [next(values) if p == "?" else p for p in parts]
-        entries.append(plain[kind] if kind in plain else next(values) if kind == "array" else filled[0] if kind == "at" else slice(*filled))
+        entries.append(
+            plain[kind]
+            if kind in plain
+            else next(values)
+            if kind == "array"
+            else filled[0]
+            if kind == "at"
+            else slice(*filled)
+        )
     return entries
 
 
@@ -322,7 +360,12 @@ def _arranged(taken: Expr, index_ndim: int, entries: Sequence[Any], ndim: int) -
 
 def _mixed_numpy(x: Any, *inputs: Any, pattern: tuple[Any, ...]) -> Any:
     entries = _unpack(pattern, inputs)
-    return x[tuple(slice(*(None if p is None else int(p) for p in (e.start, e.stop, e.step))) if isinstance(e, slice) else e for e in entries)]
+    return x[
+        tuple(
+            slice(*(None if p is None else int(p) for p in (e.start, e.stop, e.step))) if isinstance(e, slice) else e
+            for e in entries
+        )
+    ]
 
 
 def _mixed_samples() -> list[Any]:
@@ -358,7 +401,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Expr:
     return getitem(x, (slice(None),) * (axis % x.ndim) + (indices,))
 
 
-# -- an array with a part changed -----------------------------------------------------------------------------------------------------
+# -- an array with a part changed --------------------------------------------------------------------------------------
 
 
 def set_subtensor(part: Any, value: Any) -> Expr:
@@ -399,14 +442,21 @@ def inc_subtensor(part: Any, value: Any) -> Expr:
 
 def _assign(name: str, part: Any, value: Any, mode: str) -> Expr:
     if not isinstance(part, Expr) or not part.inputs:
-        raise TypeError(f"{name}: the first argument must be an indexed expression x[...], not {getattr(part, 'label', part)!r}")
+        raise TypeError(
+            f"{name}: the first argument must be an indexed expression x[...], not {getattr(part, 'label', part)!r}"
+        )
     value = as_expr(value, (part.dtype,))
     if is_float(value.dtype) and not is_float(part.dtype):
-        rows = [("part", f"{part.label}  {part.type}", part.where), ("value", f"{value.label}  {value.type}", value.where)]
+        rows = [
+            ("part", f"{part.label}  {part.type}", part.where),
+            ("value", f"{value.label}  {value.type}", value.where),
+        ]
         raise TypeError(report(f"{name}: values of {value.dtype} do not fit in {part.dtype}", rows, "cast one of them"))
     value = cast_to(value, part.dtype)
     if value.ndim > part.ndim:
-        raise ValueError(_no_index(part, f"{name}: a value of {value.ndim} dimensions does not fit in a part of {part.ndim}"))
+        raise ValueError(
+            _no_index(part, f"{name}: a value of {value.ndim} dimensions does not fit in a part of {part.ndim}")
+        )
     return _replace(name, part, broadcast_to(value, tuple(dim_of(part, a) for a in range(part.ndim))), mode)
 
 
@@ -418,7 +468,11 @@ def _replace(name: str, part: Expr, value: Expr, mode: str) -> Expr:
     if part.op is gather:
         return scatter(base, rest, value, mode)
     if part.op is dimshuffle:
-        return _replace(name, base, _undo_shuffle(value, part.params["order"], base.ndim), mode) if base.inputs else _whole(base, value, part, mode)
+        return (
+            _replace(name, base, _undo_shuffle(value, part.params["order"], base.ndim), mode)
+            if base.inputs
+            else _whole(base, value, part, mode)
+        )
     if part.op is mixed_index:
         return _replace_chain(part.op.open(part.inputs, part.params), base, value, mode)
     raise TypeError(_no_index(part, f"{name}: the first argument must be an indexed expression x[...]"))
@@ -452,6 +506,9 @@ def _replace_chain(view_: Expr, base: Expr, value: Expr, mode: str) -> Expr:
         if view_.op is dimshuffle:
             value = _undo_shuffle(value, view_.params["order"], inner.ndim)
         else:
-            value, mode = _replace("", view_, value, mode), "set"  # the gather comes first; what is below it takes its result whole
+            value, mode = (
+                _replace("", view_, value, mode),
+                "set",
+            )  # the gather comes first; what is below it takes its result whole
         view_ = inner
     return value

@@ -1,7 +1,7 @@
 """Pooling of images in two dimensions: the largest element or the sum of each window, and the transposes.
 
-Windows of KH x KW elements start at ``p S - P`` for output row p, stride S and padding P. `max_pool` also gives the *code* of each window, the
-position ``u * KW + v`` of its first largest element; `unpool` sends a gradient there, and `pool_at` reads there.
+Windows of KH x KW elements start at ``p S - P`` for output row p, stride S and padding P. `max_pool` also gives the *code* of
+each window, the position ``u * KW + v`` of its first largest element; `unpool` sends a gradient there, `pool_at` reads there.
 """
 
 from __future__ import annotations
@@ -13,13 +13,26 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Expr, as_expr
-from exprc.forms import Arg, Hook, Implementation, ShapeError, Source, fill_dims, kernel, results, same_dim, shape_text, split_dims, view
+from exprc.forms import (
+    Arg,
+    Hook,
+    Implementation,
+    ShapeError,
+    Source,
+    fill_dims,
+    kernel,
+    results,
+    same_dim,
+    shape_text,
+    split_dims,
+    view,
+)
 from exprc.ops.formula import cast
 from exprc.ops.view import broadcast_to, dim_of, reshape
 from exprc.size import Dim, ceildiv, floordiv, maximum, mod
 from exprc.types import float_of, is_float
 
-# -- geometry ---------------------------------------------------------------------------------------------------------------------------------
+# -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all records: window, stride, pad (2 ints each), partial (whether windows may reach beyond the lower and right border).
 
 
@@ -36,7 +49,9 @@ def _pool_dims(x: Sequence[Dim], window: Any, stride: Any, pad: Any, partial: bo
     made = tuple(_windows_along(n, w, s, p, partial) for n, w, s, p in zip(x[2:], window, stride, pad))
     if any(isinstance(m, int) and m < 1 for m in made):
         sides = f"images of {shape_text(x[2:])}" + (f" with padding {tuple(pad)}" if any(pad) else "")
-        raise ShapeError(f"windows of {shape_text(window)} do not fit in {sides}", "smaller windows, or ignore_border=False")
+        raise ShapeError(
+            f"windows of {shape_text(window)} do not fit in {sides}", "smaller windows, or ignore_border=False"
+        )
     return (*x[:2], *made)
 
 
@@ -52,14 +67,16 @@ def _unpool_shape(args: Sequence[Arg], size: Any, **params: Any) -> tuple[Dim, .
     return (*args[0].shape[:2], *fill_dims(size, [a.value for a in args[codes:]]))
 
 
-# -- the NumPy references ------------------------------------------------------------------------------------------------------------------------
+# -- the NumPy references ----------------------------------------------------------------------------------------------
 
 
 def _framed(x: Any, fill: Any, window: Any, stride: Any, pad: Any, partial: bool) -> tuple[Any, tuple[Any, Any]]:
     """Return `x` with `fill` around it as far as windows reach, and the number of windows each way."""
     _, _, p, q = _pool_dims(x.shape, window, stride, pad, partial)
     lengths = [(m - 1) * s + w for m, s, w in zip((p, q), stride, window)]
-    frame = np.full((*x.shape[:2], *(max(length, n + b) for length, n, b in zip(lengths, x.shape[2:], pad))), fill, x.dtype)
+    frame = np.full(
+        (*x.shape[:2], *(max(length, n + b) for length, n, b in zip(lengths, x.shape[2:], pad))), fill, x.dtype
+    )
     frame[:, :, pad[0] : pad[0] + x.shape[2], pad[1] : pad[1] + x.shape[3]] = x
     return frame, (p, q)
 
@@ -68,7 +85,10 @@ def _positions(window: Any, stride: Any, counts: Any) -> Any:
     """For each position in the window, the part of the frame that it meets, window by window."""
     for u, v in np.ndindex(*window):
         rows = slice(u, u + (counts[0] - 1) * stride[0] + 1, stride[0])
-        yield u * window[1] + v, (slice(None), slice(None), rows, slice(v, v + (counts[1] - 1) * stride[1] + 1, stride[1]))
+        yield (
+            u * window[1] + v,
+            (slice(None), slice(None), rows, slice(v, v + (counts[1] - 1) * stride[1] + 1, stride[1])),
+        )
 
 
 def _lowest(dtype: Any) -> Any:
@@ -117,7 +137,7 @@ def _sum_unpool_numpy(g: Any, *sizes: Any, size: Any, **params: Any) -> Any:
     return _spread_numpy(g, [int(d) for d in fill_dims(size, sizes)], lambda k: g, **params)
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------------------------------------
+# -- gradients ---------------------------------------------------------------------------------------------------------
 
 
 def _image_size(x: Expr) -> tuple[tuple[int | None, ...], tuple[Expr, ...]]:
@@ -130,7 +150,9 @@ def _max_grad(g: tuple[Expr, Expr], y: tuple[Expr, Expr], x: Expr, **params: Any
     return unpool.node((g[0], y[1], *sizes), {**params, "size": size})
 
 
-def _unpool_grad(g: Expr, y: Expr, value: Expr, code: Expr, *sizes: Expr, size: Any, **params: Any) -> tuple[Expr, None]:
+def _unpool_grad(
+    g: Expr, y: Expr, value: Expr, code: Expr, *sizes: Expr, size: Any, **params: Any
+) -> tuple[Expr, None]:
     return pool_at.node((g, code), params), None
 
 
@@ -144,54 +166,65 @@ def _sum_grad(g: Expr, y: Expr, x: Expr, **params: Any) -> Expr:
     return sum_unpool.node((g, *sizes), {**params, "size": size})
 
 
-# -- implementations ----------------------------------------------------------------------------------------------------------------------------------
+# -- implementations ---------------------------------------------------------------------------------------------------
+
+
+def _fills_lanes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int) -> bool:
+    """Whether vectors of images are full; of an unknown number it is assumed."""
+    n = args[0].shape[0]
+    return not isinstance(n, int) or n >= lanes
 
 
 def _sizes(images: Arg, pooled: Arg, params: Any, lanes: int) -> dict[str, Dim]:
     n, c, h, w = images.shape
-    names = {"K": params["window"], "S": params["stride"], "P": params["pad"]}
-    own = {f"{name}{axis}": value for name, pair in names.items() for axis, value in zip("HW", pair)}
-    return {"N": n, "NB": ceildiv(n, lanes), "C": c, "H": h, "W": w, "P": pooled.shape[2], "Q": pooled.shape[3], **own}
+    pairs = {"K": params["window"], "S": params["stride"], "P": params["pad"], "D": (1, 1)}
+    own = {f"{name}{axis}": value for name, pair in pairs.items() for axis, value in zip("HW", pair)}
+    blocks = {"NB": ceildiv(n, lanes), "LANE_COUNT": lanes}
+    return {**blocks, "C": c, "H": h, "W": w, "P": pooled.shape[2], "Q": pooled.shape[3], **own}
 
 
-def _pool_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
-    return {**_sizes(args[0], outs[0], params, lanes), "MAX": int(len(outs) == 2)}
+def _in_lanes(b: Dim, c: Dim, h: Dim, w: Dim, l: Dim, lanes: int) -> tuple[Dim, ...]:  # noqa: E741
+    return (b * lanes + l, c, h, w)  # type: ignore[operator]
 
 
-def _unpool_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
-    return {**_sizes(outs[0], args[0], params, lanes), "CODED": int(len(args) > 1)}
+def _one_by_one(b: Dim, c: Dim, h: Dim, w: Dim, l: Dim) -> tuple[Dim, ...]:  # noqa: E741
+    return (b, c, h, w)
 
 
-def _pooled_index(b: Dim, c: Dim, p: Dim, q: Dim, l: Dim, lanes: int) -> tuple[Dim, ...]:  # noqa: E741
-    return (b * lanes + l, c, p, q)
+def _implementations(
+    name: str, text: str, mode: int, loads: Sequence[str], stores: Sequence[str], pooled_first: bool
+) -> tuple[Implementation, ...]:
+    """A vector of images at a time where there are enough, else image by image; MODE 0 goes by the largest, 1 by the sum."""
+
+    def sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+        images, pooled = (outs[0], args[0]) if pooled_first else (args[0], outs[0])
+        return {**_sizes(images, pooled, params, lanes), "MODE": mode}
+
+    def hooks(index: Any) -> dict[str, Hook]:
+        made = {macro: Hook("load", k, index) for k, macro in enumerate(loads)}
+        return {**made, **{macro: Hook("store", k, index) for k, macro in enumerate(stores)}}
+
+    def layouts(wish: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (wish,) * len(loads), (wish,) * len(stores)
+
+    return (
+        Implementation(name, text, sizes, hooks(_in_lanes), layouts("lanes"), _fills_lanes),
+        Implementation(
+            f"{name}_plain",
+            text,
+            lambda args, outs, params, lanes: sizes(args, outs, params, 1),
+            hooks(_one_by_one),
+            layouts("plain"),
+        ),
+    )
 
 
-def _image_pointer(b: Dim, c: Dim, h: Dim, w: Dim, lanes: int) -> tuple[Dim, ...]:
-    return (b * lanes, c, h, w)
+_MAX = _implementations("max_pool", "pool.h", 0, ["LOAD_x"], ["STORE_y", "STORE_code"], False)
+_SUM = _implementations("sum_pool", "pool.h", 1, ["LOAD_x"], ["STORE_y"], False)
+_UNPOOL = _implementations("unpool", "unpool.h", 0, ["LOAD_g", "LOAD_code"], ["STORE_y"], True)
+_SUM_UNPOOL = _implementations("sum_unpool", "unpool.h", 1, ["LOAD_g"], ["STORE_y"], True)
 
-
-_MAX = Implementation(
-    name="max_pool", text="pool.h", sizes=_pool_sizes, layouts=(("lanes",), ("lanes", "lanes")),
-    hooks={
-        "PTR_x": Hook("pointer", 0, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index), "STORE_code": Hook("store", 1, _pooled_index),
-    },
-)  # fmt: skip
-_SUM = Implementation(
-    name="sum_pool", text="pool.h", sizes=_pool_sizes, layouts=(("lanes",), ("lanes",)),
-    hooks={"PTR_x": Hook("pointer", 0, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index)},
-)  # fmt: skip
-_UNPOOL = Implementation(
-    name="unpool", text="unpool.h", sizes=_unpool_sizes, layouts=(("lanes", "lanes"), ("lanes",)),
-    hooks={
-        "PTR_g": Hook("pointer", 0, _image_pointer), "PTR_code": Hook("pointer", 1, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index),
-    },
-)  # fmt: skip
-_SUM_UNPOOL = Implementation(
-    name="sum_unpool", text="unpool.h", sizes=_unpool_sizes, layouts=(("lanes",), ("lanes",)),
-    hooks={"PTR_g": Hook("pointer", 0, _image_pointer), "STORE_y": Hook("store", 0, _pooled_index)},
-)  # fmt: skip
-
-# -- the records -----------------------------------------------------------------------------------------------------------------------------------------
+# -- the records -------------------------------------------------------------------------------------------------------
 
 _GEOMETRIES: tuple[dict[str, Any], ...] = (
     {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False},
@@ -202,7 +235,9 @@ _GEOMETRIES: tuple[dict[str, Any], ...] = (
 
 
 def _images(dtype: str) -> Any:
-    x = np.sin(np.arange(2 * 3 * 7 * 6) * 1.3).reshape(2, 3, 7, 6).round(1)  # rounded: some windows hold equal largest elements
+    x = (
+        np.sin(np.arange(2 * 3 * 7 * 6) * 1.3).reshape(2, 3, 7, 6).round(1)
+    )  # rounded: some windows hold equal largest elements
     x[0, 0, 0, 1] = x[1, 2, 3, 3] = np.nan
     return x.astype(dtype)
 
@@ -215,7 +250,9 @@ def _unpool_samples() -> list[Any]:
     made = []
     for (x,), params in _pool_samples():
         value, code = _max_numpy(x, **params)
-        made.append(((np.arange(value.size).reshape(value.shape).astype(x.dtype), code), {**params, "size": x.shape[2:]}))
+        made.append(
+            ((np.arange(value.size).reshape(value.shape).astype(x.dtype), code), {**params, "size": x.shape[2:]})
+        )
     return made
 
 
@@ -227,37 +264,69 @@ def _pool_at_samples() -> list[Any]:
     return [((x, _max_numpy(x, **params)[1]), params) for (x,), params in _pool_samples()]
 
 
-def _pool_at_index(i: Sequence[Dim], args: Sequence[Arg], load: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Source:
+def _pool_at_index(
+    i: Sequence[Dim], args: Sequence[Arg], load: Any, window: Any, stride: Any, pad: Any, partial: bool
+) -> Source:
     n, c, p, q = i
     code = load(1, tuple(i), window[0] * window[1])
-    return Source((n, c, p * stride[0] - pad[0] + floordiv(code, window[1]), q * stride[1] - pad[1] + mod(code, window[1])))
+    return Source(
+        (n, c, p * stride[0] - pad[0] + floordiv(code, window[1]), q * stride[1] - pad[1] + mod(code, window[1]))
+    )
 
 
 max_pool = kernel(
-    "max_pool", shape=_max_shape, dtype=lambda dtypes, **params: (dtypes[0], "int32"), numpy=_max_numpy, grad=_max_grad,
-    implementations=(_MAX,), samples=_pool_samples,
-    doc="the largest element of each window of images (n, channels, rows, columns), NaN if one is, and its position in the window; padding does not count",
-)  # fmt: skip
+    "max_pool",
+    shape=_max_shape,
+    dtype=lambda dtypes, **params: (dtypes[0], "int32"),
+    numpy=_max_numpy,
+    grad=_max_grad,
+    implementations=_MAX,
+    samples=_pool_samples,
+    doc="largest element of each window of images (n, channels, rows, columns), NaN if one is, and its position; padding does not count",
+)
 unpool = kernel(
-    "unpool", data=2, shape=_unpool_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_unpool_numpy, grad=_unpool_grad,
-    implementations=(_UNPOOL,), samples=_unpool_samples,
+    "unpool",
+    data=2,
+    shape=_unpool_shape,
+    dtype=lambda dtypes, **params: dtypes[0],
+    numpy=_unpool_numpy,
+    grad=_unpool_grad,
+    implementations=_UNPOOL,
+    samples=_unpool_samples,
     doc="zeros with each window's value added at the position in the window that its code names: the gradient of max_pool",
-)  # fmt: skip
+)
 pool_at = view(
-    "pool_at", shape=lambda args, **params: args[1].shape, index=_pool_at_index, numpy=_pool_at_numpy, grad=_pool_at_grad,
-    samples=_pool_at_samples, doc="the element of each window at the position that its code names",
-)  # fmt: skip
+    "pool_at",
+    shape=lambda args, **params: args[1].shape,
+    index=_pool_at_index,
+    numpy=_pool_at_numpy,
+    grad=_pool_at_grad,
+    samples=_pool_at_samples,
+    doc="the element of each window at the position that its code names",
+)
 sum_pool = kernel(
-    "sum_pool", shape=lambda args, **params: _pool_dims(args[0].shape, **params), dtype=lambda dtypes, **params: dtypes[0], numpy=_sum_numpy,
-    grad=_sum_grad, implementations=(_SUM,), samples=_pool_samples, doc="the sum of each window of images (n, channels, rows, columns)",
-)  # fmt: skip
+    "sum_pool",
+    shape=lambda args, **params: _pool_dims(args[0].shape, **params),
+    dtype=lambda dtypes, **params: dtypes[0],
+    numpy=_sum_numpy,
+    grad=_sum_grad,
+    implementations=_SUM,
+    samples=_pool_samples,
+    doc="the sum of each window of images (n, channels, rows, columns)",
+)
 sum_unpool = kernel(
-    "sum_unpool", data=1, shape=_unpool_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_sum_unpool_numpy,
-    grad=lambda g, y, value, *sizes, size, **params: sum_pool.node((g,), params), implementations=(_SUM_UNPOOL,), samples=_sum_unpool_samples,
+    "sum_unpool",
+    data=1,
+    shape=_unpool_shape,
+    dtype=lambda dtypes, **params: dtypes[0],
+    numpy=_sum_unpool_numpy,
+    grad=lambda g, y, value, *sizes, size, **params: sum_pool.node((g,), params),
+    implementations=_SUM_UNPOOL,
+    samples=_sum_unpool_samples,
     doc="zeros with each window's value added at every position in it: the gradient of sum_pool",
-)  # fmt: skip
+)
 
-# -- the public function ------------------------------------------------------------------------------------------------------------------------------------
+# -- the public function -----------------------------------------------------------------------------------------------
 
 MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
 
@@ -272,17 +341,23 @@ def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
 def _geometry(ws: Any, stride: Any, pad: Any, ignore_border: bool) -> dict[str, Any]:
     window = _pair("ws", ws, 1)
     params: dict[str, Any] = {
-        "window": window, "stride": window if stride is None else _pair("stride", stride, 1), "pad": _pair("pad", pad, 0),
+        "window": window,
+        "stride": window if stride is None else _pair("stride", stride, 1),
+        "pad": _pair("pad", pad, 0),
         "partial": not ignore_border,
-    }  # fmt: skip
+    }
     if any(params["pad"]) and not ignore_border:
         raise ValueError(f"pool_2d: padding {params['pad']} needs ignore_border=True")
     if any(p >= w for p, w in zip(params["pad"], window)):
-        raise ValueError(f"pool_2d: padding {params['pad']} must be smaller than the window {window}: some windows would hold nothing but padding")
+        raise ValueError(
+            f"pool_2d: padding {params['pad']} must be smaller than the window {window}: some windows would hold nothing but padding"
+        )
     return params
 
 
-def pool_2d(input: Any, ws: Any, ignore_border: bool = True, stride: Any = None, pad: Any = (0, 0), mode: str = "max") -> Expr:
+def pool_2d(
+    input: Any, ws: Any, ignore_border: bool = True, stride: Any = None, pad: Any = (0, 0), mode: str = "max"
+) -> Expr:
     """Pool windows over the last two axes.
 
     Parameters
@@ -316,13 +391,19 @@ def pool_2d(input: Any, ws: Any, ignore_border: bool = True, stride: Any = None,
     """
     x = as_expr(input)
     if x.ndim < 2:
-        raise ValueError(report(f"pool_2d: at least 2 axes are needed, not {x.ndim}", [("input", f"{x.label}  {x.type}", x.where)]))
+        raise ValueError(
+            report(f"pool_2d: at least 2 axes are needed, not {x.ndim}", [("input", f"{x.label}  {x.type}", x.where)])
+        )
     if mode not in MODES:
         raise ValueError(f"pool_2d: mode {mode!r} is none of {', '.join(MODES)}")
     params = _geometry(ws, stride, pad, ignore_border)
     images = _as_images(x)
     pooled = results(max_pool.node((images,), params))[0] if mode == "max" else _summed(images, params, mode)
-    return pooled if x.ndim == 4 else reshape(pooled, (*(dim_of(x, a) for a in range(x.ndim - 2)), dim_of(pooled, 2), dim_of(pooled, 3)))
+    return (
+        pooled
+        if x.ndim == 4
+        else reshape(pooled, (*(dim_of(x, a) for a in range(x.ndim - 2)), dim_of(pooled, 2), dim_of(pooled, 3)))
+    )
 
 
 def _as_images(x: Expr) -> Expr:

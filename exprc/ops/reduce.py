@@ -119,8 +119,8 @@ def _position(name: str, sign: str, start: str, reference: Any, doc: str) -> Any
     )  # fmt: skip
 
 
-argmax = _position("argmax", ">", "{lowest}", np.argmax, "position of the first largest element, in the row-major order of the folded axes")
-argmin = _position("argmin", "<", "{highest}", np.argmin, "position of the first smallest element, in the row-major order of the folded axes")
+argmax = _position("argmax", ">", "{lowest}", np.argmax, "position of the first largest element, row-major in the folded axes")
+argmin = _position("argmin", "<", "{highest}", np.argmin, "position of the first smallest element, row-major in the folded axes")
 any_ = reduce(
     "any", accs=(Acc("s", "0", "{s} || {x}", "{s} || {s_}"),), finish="{s}", meet=lambda d: ("bool", "bool"),
     numpy=_reference(np.any), grad=lambda g, y, x, axes: None, doc="whether any element over axes is true",
@@ -131,7 +131,7 @@ all_ = reduce(
 )  # fmt: skip
 
 
-# -- folding back what broadcasting repeated -------------------------------------------------------------------------------------
+# -- folding back what broadcasting repeated ---------------------------------------------------------------------------
 
 
 def _unbroadcast_shape(args: Any, shape: tuple[int | None, ...]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Views: the same elements in another order. Each rule maps an output index to the input index it shows.
 
-Where a view leaves elements open (a padded border, the part of an array that a slice did not cover), the rule states the conditions under which
-there is an element and what stands elsewhere.
+Where a view leaves elements open (a padded border, the part of an array that a slice did not cover), the rule states the conditions
+under which there is an element and what stands elsewhere.
 """
 
 from __future__ import annotations
@@ -15,12 +15,25 @@ import numpy as np
 from exprc.errors import report
 from exprc.expr import Expr, as_expr
 from exprc.forms import (
-    _DIMSHUFFLE, Arg, ShapeError, Source, View, broadcast, cast_to, fill_dims, same_dim, shape_text, split_dims, static_size, view, wrap,
+    _DIMSHUFFLE,
+    Arg,
+    ShapeError,
+    Source,
+    View,
+    broadcast,
+    cast_to,
+    fill_dims,
+    same_dim,
+    shape_text,
+    split_dims,
+    static_size,
+    view,
+    wrap,
 )  # fmt: skip
 from exprc.size import Dim, Unknown, ceildiv, floordiv, maximum, minimum, mod, product
 from exprc.types import promote
 
-# -- the length of an axis, as an expression -----------------------------------------------------------------------------------
+# -- the length of an axis, as an expression ---------------------------------------------------------------------------
 
 
 def dim_of(x: Expr, axis: int) -> int | Expr:
@@ -36,7 +49,7 @@ dim = view(
     doc="the length of an axis",
 )  # fmt: skip
 
-# -- axes in another order -----------------------------------------------------------------------------------------------------
+# -- axes in another order ---------------------------------------------------------------------------------------------
 
 
 def _dimshuffle_shape(args: Sequence[Arg], order: tuple[Any, ...]) -> tuple[Dim, ...]:
@@ -71,7 +84,8 @@ def _dimshuffle_call(x: Any, *order: Any) -> Expr:
     entries = tuple(order[0]) if len(order) == 1 and isinstance(order[0], (tuple, list)) else order
     for a in entries:
         if a != "x" and not -x.ndim <= int(a) < x.ndim:
-            raise ValueError(report(f"dimshuffle: axis {a} is out of bounds for an array of {x.ndim} dimensions", [("array", x.label, x.where)]))
+            text = f"dimshuffle: axis {a} is out of bounds for an array of {x.ndim} dimensions"
+            raise ValueError(report(text, [("array", x.label, x.where)]))
     axes = tuple(a if a == "x" else int(a) % x.ndim for a in entries)
     named = [a for a in axes if a != "x"]
     if len(set(named)) != len(named):
@@ -101,7 +115,7 @@ def squeeze(x: Any, axis: Any = None) -> Expr:
     return dimshuffle(x, tuple(a for a in range(x.ndim) if a not in drop))
 
 
-# -- broadcasting --------------------------------------------------------------------------------------------------------------
+# -- broadcasting ------------------------------------------------------------------------------------------------------
 
 
 def _broadcast_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[Dim, ...]:
@@ -134,7 +148,7 @@ def _with_dims(op: Any, x: Any, shape: Any) -> Expr:
     return op.node((as_expr(x), *sizes), {"shape": static})
 
 
-# -- reshape -------------------------------------------------------------------------------------------------------------------
+# -- reshape -----------------------------------------------------------------------------------------------------------
 
 
 def _reshape_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[Dim, ...]:
@@ -198,7 +212,7 @@ def flatten(x: Any, ndim: int = 1, outdim: int | None = None) -> Expr:
     return reshape(x, (*(dim_of(x, a) for a in range(ndim - 1)), end))
 
 
-# -- slices --------------------------------------------------------------------------------------------------------------------
+# -- slices ------------------------------------------------------------------------------------------------------------
 # One entry an axis in `slices`: ("at", k) an integer, ("range", start, stop, step). A bound is an int, None, or "?" for a size input.
 
 
@@ -319,7 +333,7 @@ place_record = view(
     doc="zeros with `x` in the part that slices point to",
 )  # fmt: skip
 
-# -- several arrays in one -------------------------------------------------------------------------------------------------------
+# -- several arrays in one ---------------------------------------------------------------------------------------------
 
 
 def _concatenate_shape(args: Sequence[Arg], axis: int) -> tuple[Dim, ...]:
@@ -353,7 +367,8 @@ def _concatenate_call(arrays: Sequence[Any], axis: int = 0) -> Expr:
     if not inputs:
         raise ValueError("concatenate: at least one array is needed")
     if inputs[0].ndim == 0:
-        raise ValueError(report("concatenate: scalars have no axis to be joined along", [("array", inputs[0].label, inputs[0].where)], "stack them?"))
+        rows = [("array", inputs[0].label, inputs[0].where)]
+        raise ValueError(report("concatenate: scalars have no axis to be joined along", rows, "stack them?"))
     if not -inputs[0].ndim <= axis < inputs[0].ndim:
         raise ValueError(f"concatenate: axis {axis} is out of bounds for arrays of {inputs[0].ndim} dimensions")
     dtype = promote(x.dtype for x in inputs)
@@ -377,7 +392,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Expr:
     return concatenate([dimshuffle(x, order) for x in inputs], axis=where_)
 
 
-# -- indexing with an object ------------------------------------------------------------------------------------------------------
+# -- indexing with an object -------------------------------------------------------------------------------------------
 
 
 def getitem(x: Expr, index: Any) -> Expr:
@@ -393,7 +408,8 @@ def full_index(x: Expr, index: tuple[Any, ...]) -> tuple[list[Any], list[int]]:
     """Return one entry for each axis of `x` (Ellipsis and missing ones filled in) and where new axes stand in the result."""
     used = sum(e is not None and e is not Ellipsis for e in index)
     if used > x.ndim:
-        raise IndexError(report(f"too many indices: {used} for an array of {x.ndim} dimensions", [("array", f"{x.label}  {x.type}", x.where)]))
+        text = f"too many indices: {used} for an array of {x.ndim} dimensions"
+        raise IndexError(report(text, [("array", f"{x.label}  {x.type}", x.where)]))
     fill = [slice(None)] * (x.ndim - used)
     at = next((k for k, e in enumerate(index) if e is Ellipsis), len(index))
     spread = [*index[:at], *fill, *index[at + 1 :]]

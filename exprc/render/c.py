@@ -58,15 +58,39 @@ class CPrinter(Printer):
 
 PRINTER = CPrinter()
 
+#: Translation units of a program with many functions; fixed, so that the text does not depend on the machine.
+UNITS = 4
 
-def render(program: Program, registers: int = 32, profile: bool = False) -> str:
-    """Return the C text of a program; with `profile`, one that also adds up the seconds of each step in its last buffer."""
+
+def render(program: Program, registers: int = 32, profile: bool = False) -> list[str]:
+    """Return the C texts of a program, translation units that can be compiled side by side; the last one has the entry.
+
+    With `profile`, the program also adds up the seconds of each step in its last buffer.
+    """
     functions: dict[str, str] = {}
     calls: list[str] = []
     for number, step in enumerate(program.steps):
         calls += _call(step, number, program, functions, registers, profile)
-    parts = [_HEAD, kernel_source("c/scalar.h"), *_philox(program), _RUNTIME, *functions.values(), _ENTRY, *([_CLOCK] if profile else [])]
-    return "\n".join([*parts, _entry(program, calls, profile)])
+    head = [_HEAD, kernel_source("c/scalar.h"), *_philox(program), _RUNTIME]
+    units = _units(functions)
+    declared = [_prototypes(text) for unit in units[:-1] for text in unit]
+    entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, profile)]
+    return ["\n".join([*head, *unit, *(entry if k == len(units) - 1 else [])]) for k, unit in enumerate(units)]
+
+
+def _units(functions: dict[str, str]) -> list[list[str]]:
+    """Spread functions over a fixed number of units of about the same length (templates take longest, by their length)."""
+    if len(functions) < UNITS:
+        return [list(functions.values())]
+    units: list[list[str]] = [[] for _ in range(UNITS)]
+    for text in sorted(functions.values(), key=len, reverse=True):
+        min(units, key=lambda unit: sum(map(len, unit))).append(text)
+    return units
+
+
+def _prototypes(text: str) -> str:
+    """The declarations of a function that another unit defines."""
+    return "\n".join(f"{line[:-2]};" for line in text.splitlines() if line.startswith(("void k", "int64_t k")) and line.endswith(" {"))
 
 
 def _philox(program: Program) -> list[str]:
@@ -140,7 +164,7 @@ def kernel_text(kernel: Kernel, names: dict[str, str], program: Program) -> tupl
     body = "\n".join(PRINTER.lines(kernel.body, 2))
     text = (
         f"/* {_comment(kernel.comment)} */\n"
-        f"static void @({_parameters(kernel, names, program)}, int64_t begin, int64_t end) {{\n"
+        f"void @({_parameters(kernel, names, program)}, int64_t begin, int64_t end) {{\n"
         f"    for (int64_t block = begin; block < end; ++block) {{\n{_renamed(body, names)}\n    }}\n}}\n"
     )
     return text, kernel.blocks
@@ -152,14 +176,18 @@ def template_text(template: Template, names: dict[str, str], program: Program, r
     args = ", ".join([*(names[b.name] for b in template.buffers), *program.sizes, "status"])
     hooks = [_renamed(_hook_text(h, template, parameters), names) for h in template.hooks]
     macros = {
-        "KERNEL": "@", "PARAMS": parameters, "T": C_TYPES[template.dtype], "LANES": str(template.lanes), "REGISTERS": str(registers),
+        "KERNEL": "@_text", "PARAMS": parameters, "T": C_TYPES[template.dtype], "LANES": str(template.lanes), "REGISTERS": str(registers),
         **{name: dim_text(d) if isinstance(d, int) else f"({dim_text(d)})" for name, d in template.macros.items()},
     }  # fmt: skip
     defines = [f"#define {name} {text}" for name, text in macros.items()]
     defines += [f"#define {h.name}({', '.join(_arguments(h))}) @_{h.name}({args}, {', '.join(_arguments(h))})" for h in template.hooks]
     undefs = [f"#undef {name}" for name in (*macros, *(h.name for h in template.hooks))]
     head = f"/* {_comment(template.comment)} */"
-    return "\n".join([head, *hooks, *defines, kernel_source(f"c/{template.text}"), *undefs, ""]), None
+    outside = [
+        f"int64_t @_blocks({parameters}) {{", f"    return @_text_blocks({args});", "}",
+        f"void @({parameters}, int64_t begin, int64_t end) {{", f"    @_text({args}, begin, end);", "}",
+    ]  # fmt: skip
+    return "\n".join([head, *hooks, *defines, kernel_source(f"c/{template.text}"), *undefs, *outside, ""]), None
 
 
 def _arguments(hook: Function) -> list[str]:

@@ -28,7 +28,7 @@ class Rule:
         all inputs (but for rounding and the sign of zeros); the engine refuses a result of another type.
     roots : names of the operations on which it is tried.
     names : records that its left side names; composites among them stay whole until the rule had its chance.
-    examples : left sides in the notation of `exprc.rewrite.pattern`, for the tests.
+    examples : left sides for the tests: texts in the notation of `exprc.rewrite.pattern`, or functions of a dict of variables.
     apart : values of the inputs at which the two sides are known to differ.
     """
 
@@ -36,7 +36,7 @@ class Rule:
     apply: Callable[[Expr], Expr | None]
     roots: tuple[str, ...]
     names: frozenset[Any] = frozenset()
-    examples: tuple[str, ...] = ()
+    examples: tuple[Any, ...] = ()
     apart: tuple[float, ...] = ()
 
     def __repr__(self) -> str:

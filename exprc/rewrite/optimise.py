@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from exprc.expr import Expr
-from exprc.forms import Formula
-from exprc.ops.formula import mul, where
+from exprc.forms import ITEM, Formula, results
+from exprc.ops import formula
+from exprc.ops.formula import gt, mul, where
+from exprc.ops.pool import max_pool, unpool
+from exprc.ops.reduce import sum_
 from exprc.rewrite.engine import Rule
 from exprc.rewrite.pattern import scalar_value
 from exprc.rewrite.simplify import SIMPLIFY, function_rule
@@ -77,5 +82,95 @@ def repeated_condition(node: Expr) -> Expr | None:
 
 
 
+# -- pooling ------------------------------------------------------------------------------------------------------------------------
+
+
+def _images(v: Any) -> tuple[Any, Any]:
+    """For the tests: images after a rectifier, and a gradient that comes back through their pooling."""
+    u = formula.maximum(v["i"], 0)
+    largest, code = results(max_pool.node((u,), _WINDOWS))
+    return u, unpool.node((formula.tanh(largest), code), {**_WINDOWS, "size": (6, 6)})
+
+
+_WINDOWS = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False}
+
+
+def _pooled_from(back: Expr) -> tuple[Expr, Expr] | None:
+    """Of ``unpool(g, code)``, the images that were pooled and their largest elements, if it is by that pooling that it is."""
+    code = back.inputs[1] if back.op is unpool else None
+    if code is None or code.op is not ITEM or code.inputs[0].op is not max_pool or code.params["i"] != 1:
+        return None
+    pooling = code.inputs[0]
+    if any(pooling.params[k] != back.params[k] for k in pooling.params):
+        return None
+    return pooling.inputs[0], ITEM.node((pooling,), {"i": 0})
+
+
+def _at_pooled(f: Expr, u: Expr, y: Expr, depth: int = 6) -> Expr | None:
+    """Return a pointwise function of the images `u` as the same function of the pooled `y`; None if it is something else."""
+    if f is u:
+        return y
+    if scalar_value(f) is not None:
+        return f if f.ndim == 0 else None
+    if f.op is gt and f.inputs[0] in _rectified(u) and scalar_value(f.inputs[1]) == 0:
+        return gt(y, 0)  # type: ignore[no-any-return]
+    if depth == 0 or not isinstance(f.op, Formula) or f.op.shape is not None or "{i" in f.op.c:
+        return None
+    inputs = [_at_pooled(i, u, y, depth - 1) for i in f.inputs]
+    return f.op.node(tuple(i for i in inputs if i is not None), f.params) if None not in inputs else None
+
+
+def _rectified(u: Expr) -> tuple[Expr, ...]:
+    """What is above 0 exactly where `u` is: the operand of the rectifier that made it."""
+    if u.op is formula.maximum and 0 in [scalar_value(i) for i in u.inputs]:
+        return tuple(i for i in u.inputs if scalar_value(i) is None)
+    if u.op is where and u.inputs[0].op is gt:  # where(x > 0, x, a * x) with a >= 0
+        x, above, below = u.inputs[0].inputs[0], u.inputs[1], u.inputs[2]
+        slope = _factor(below) if below.op is mul else None
+        leaky = x is above and scalar_value(u.inputs[0].inputs[1]) == 0 and slope is not None and slope[1] is x and slope[0] >= 0
+        return (x,) if leaky else ()
+    return ()
+
+
+def _inside(back: Expr, f: Expr, combine: Any) -> Expr | None:
+    found = _pooled_from(back)
+    inner = _at_pooled(f, *found) if found is not None else None
+    return unpool.node((combine(back.inputs[0], inner), *back.inputs[1:]), back.params) if inner is not None and inner.ndim else None
+
+
+@function_rule(
+    "where", lambda v: where(gt(v["i"], 0), _images(v)[1], 0), lambda v: where(gt(_images(v)[0], 0), _images(v)[1], 0),
+    lambda v: where(gt(v["i"], 0), 0, _images(v)[1]),
+)  # fmt: skip
+def masked_unpool(node: Expr) -> Expr | None:
+    """where(c(u), unpool(g, code), 0) → unpool(where(c(y), g, 0), code), y being u pooled: the mask is made of the pooled images"""
+    c, a, b = node.inputs
+    if scalar_value(b) == 0 and b.ndim == 0:
+        return _inside(a, c, lambda g, at: where(at, g, 0))
+    if scalar_value(a) == 0 and a.ndim == 0:
+        return _inside(b, c, lambda g, at: where(at, 0, g))
+    return None
+
+
+@function_rule("mul", lambda v: _images(v)[1] * (1 - formula.sqr(_images(v)[0])), apart=(np.inf, -np.inf, np.nan))
+def scaled_unpool(node: Expr) -> Expr | None:
+    """unpool(g, code) * f(u) → unpool(g * f(y), code), y being u pooled; a NaN or infinity of f where nothing was unpooled is not seen"""
+    a, b = node.inputs
+    first = _inside(a, b, mul)
+    return first if first is not None else _inside(b, a, mul)
+
+
+@function_rule("sum", lambda v: sum_(_images(v)[1], axis=(0, 2, 3)))
+def sum_of_unpool(node: Expr) -> Expr | None:
+    """sum(unpool(g, code)) over whole images → sum(g): every value went to one place"""
+    back, axes = node.inputs[0], node.params["axes"]
+    if back.op is not unpool or not {2, 3} <= set(axes) or _pooled_from(back) is None:
+        return None
+    inside = all(p < w for p, w in zip(back.params["pad"], back.params["window"]))
+    return sum_.node(back.inputs[:1], {"axes": axes}) if inside else None
+
+
 #: Ordered: the first rule that fits is taken. What opening composites leaves behind is simplified in the same pass.
-OPTIMISE: list[Rule] = [*SIMPLIFY, merged_factors, exact_reciprocal, negative_factor, repeated_condition]
+OPTIMISE: list[Rule] = [
+    *SIMPLIFY, merged_factors, exact_reciprocal, negative_factor, repeated_condition, masked_unpool, scaled_unpool, sum_of_unpool,
+]  # fmt: skip

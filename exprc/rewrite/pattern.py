@@ -1,6 +1,6 @@
 """The notation of rules: ``rule("log(1 + x)", "log1p(x)")``.
 
-A text names operations by the names of their records, with the operators ``+ - * / ** //`` for add, sub, mul, true_div, power and floor_div. A free
+A text names operations by the names of their records, with the operators ``+ - * / ** //`` for add, sub, mul, true_div, power and floor_div, and comparisons. A free
 name is a variable that stands for any expression (the same one wherever it occurs), a number for a constant of that value with one element.
 Keywords are static parameters: a name binds the value, anything else must be equal. A keyword left out must have the record's default.
 """
@@ -22,6 +22,7 @@ from exprc.rewrite.shapes import same_shape
 from exprc.types import TensorType
 
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "true_div", ast.Pow: "power", ast.FloorDiv: "floor_div"}
+_COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 COMMUTATIVE = frozenset({"add", "mul", "maximum", "minimum", "logical_and", "logical_or", "eq", "neq"})
 
 
@@ -105,6 +106,9 @@ class Notation:
         if isinstance(tree, ast.BinOp):
             args = (self._pattern(tree.left, text), self._pattern(tree.right, text))
             return Term(self.table[_OPERATORS[type(tree.op)]], args, {})
+        if isinstance(tree, ast.Compare) and type(tree.ops[0]) in _COMPARISONS:
+            args = (self._pattern(tree.left, text), self._pattern(tree.comparators[0], text))
+            return Term(self.table[_COMPARISONS[type(tree.ops[0])]], args, {})
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
             args = tuple(self._pattern(a, text) for a in tree.args)
             return Term(self.table[tree.func.id], args, {k.arg: _param(k.value) for k in tree.keywords if k.arg})

@@ -8,7 +8,7 @@ from typing import Any
 from exprc.expr import Expr
 from exprc.forms import Arg, Formula, Reduce, ShapeError
 from exprc.ops.reduce import unbroadcast
-from exprc.ops.view import broadcast_to, dim, dimshuffle, reshape, subtensor
+from exprc.ops.view import broadcast_to, dim, dim_of, dimshuffle, reshape, subtensor
 from exprc.size import Size, symbol
 from exprc.types import TensorType, TupleType
 
@@ -89,6 +89,11 @@ def _from_size(x: Expr, axis: int) -> list[tuple[Expr, int]]:
     return [(size.inputs[0], size.params["axis"])] if size.op is dim else []
 
 
+def size_key(size: Expr) -> Any:
+    """Return the key of the dim that an integer scalar is the length of; of any other scalar, itself."""
+    return dim_key(size.inputs[0], size.params["axis"]) if size.op is dim else size
+
+
 def same_shape(a: Expr, b: Expr) -> bool:
     """Tell whether two expressions surely have the same shape."""
     if not (isinstance(a.type, TensorType) and isinstance(b.type, TensorType)):
@@ -115,5 +120,8 @@ def _meets(keys: Iterator[Any], wanted: Any) -> bool:
     return long == {wanted} or (not long and wanted == 1)
 
 
-
-
+def as_known_as(made: Expr, node: Expr) -> Expr:
+    """Return `made`, which has the shape of `node`, with the dims that the type of `node` knows; a view that changes nothing."""
+    if made.type.shape == node.type.shape:
+        return made
+    return broadcast_to(made, tuple(dim_of(made, a) if d is None else d for a, d in enumerate(node.type.shape)))

@@ -14,12 +14,12 @@ from exprc.expr import Constant, Expr
 from exprc.forms import Formula, Reduce, cast_to
 from exprc.ops import composite, formula, index, linalg, reduce, view
 from exprc.ops.formula import cast, mul, where
-from exprc.ops.reduce import count
-from exprc.ops.view import broadcast_to, concatenate, dim, dim_of, dimshuffle, reshape, subtensor
+from exprc.ops.reduce import count, sum_, unbroadcast_to
+from exprc.ops.view import broadcast_to, concatenate, dim, dim_of, dimshuffle, reshape
 from exprc.reference import evaluate
 from exprc.rewrite.engine import Rule
 from exprc.rewrite.pattern import Notation, scalar_value
-from exprc.rewrite.shapes import FULL, dim_key, meet_shape, same_shape
+from exprc.rewrite.shapes import FULL, as_known_as, dim_key, meet_shape, same_shape, size_key
 from exprc.types import TensorType, is_float, is_integer
 
 #: The files of the catalogue whose operations rules may name.
@@ -29,12 +29,12 @@ notation = Notation(*FAMILIES)
 rule = notation.rule
 
 
-def function_rule(roots: str, *examples: str) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
-    """Make a rule of a function; `examples` are texts of left sides for the tests."""
+def function_rule(roots: str, *examples: Any, apart: tuple[float, ...] = ()) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
+    """Make a rule of a function; `examples` are left sides for the tests (see `Rule`)."""
 
     def make(apply: Callable[[Expr], Expr | None]) -> Rule:
         text = (apply.__doc__ or "").splitlines()[0]
-        return Rule(text, apply, tuple(roots.split()), frozenset(), examples)
+        return Rule(text, apply, tuple(roots.split()), frozenset(), examples, apart)
 
     return make
 
@@ -54,7 +54,7 @@ def fold_constants(node: Expr) -> Expr | None:
     return Constant(evaluate([node], {})[0])
 
 
-@function_rule("where", "where(1 < 2, x, y)", "where(2 < 1, x, y)")
+@function_rule("where", "where(yes, x, y)", "where(no, x, y)")
 def known_condition(node: Expr) -> Expr | None:
     """where(constant, x, y) → x or y"""
     condition = node.inputs[0]
@@ -141,7 +141,7 @@ def _is_full(entry: tuple[Any, ...], length: int | None) -> bool:
     return start in (None, 0) and step in (None, 1) and (stop is None or (length is not None and stop >= length))
 
 
-@function_rule("concatenate")
+@function_rule("concatenate", lambda v: concatenate([v["x"]], axis=1))
 def single_concatenate(node: Expr) -> Expr | None:
     """concatenate([x]) → x"""
     return node.inputs[0] if len(node.inputs) == 1 and node.op is concatenate else None
@@ -212,6 +212,23 @@ def negative_sum(node: Expr) -> Expr | None:
     return -node.op.node(x.inputs, node.params) if x.op is formula.neg and is_float(x.dtype) else None  # type: ignore[operator, no-any-return]
 
 
+@function_rule(
+    "unbroadcast", lambda v: unbroadcast_to(v["u"] * 2, dimshuffle(v["v"], ("x", 0))), lambda v: unbroadcast_to(v["u"] * 2, v["u"])
+)
+def known_unbroadcast(node: Expr) -> Expr | None:
+    """unbroadcast(g, shape) → sum(g) over the axes of length 1, where it is known which these are"""
+    g, shape = node.inputs[0], node.params["shape"]
+    sizes = iter(node.inputs[1:])
+    lead = g.ndim - len(shape)
+    for axis, d in enumerate(shape):
+        if d is None and dim_key(g, lead + axis) != size_key(next(sizes)):
+            return None  # this axis may turn out to have length 1
+    axes = (*range(lead), *(lead + a for a, d in enumerate(shape) if d == 1 and g.type.shape[lead + a] != 1))
+    kept = iter(range(len(shape)))
+    order = tuple("x" if lead + a in axes else next(kept) for a in range(len(shape)))
+    return as_known_as(dimshuffle.node((sum_.node((g,), {"axes": axes}),), {"order": order}) if axes else g, node)
+
+
 # -- arithmetic -------------------------------------------------------------------------------------------------------------------
 
 
@@ -242,14 +259,14 @@ def small_power(node: Expr) -> Expr | None:
 #: Ordered: the first rule that fits is taken.
 SIMPLIFY: list[Rule] = [
     fold_constants, known_condition, useless_cast, joined_dimshuffle, joined_reshape, joined_broadcast, full_slices, single_concatenate,
-    known_dim, useless_broadcast, joined_reduction, empty_reduction, sum_of_repeats, negative_sum, same_operands, turned_condition,
+    known_dim, useless_broadcast, joined_reduction, empty_reduction, sum_of_repeats, negative_sum, known_unbroadcast, same_operands, turned_condition,
     rule("x + 0", "x"),
     rule("x - 0", "x"),
     rule("x * 1", "x"),
     rule("x / 1", "x"),
     rule("x // 1", "x", when=lambda x: is_integer(x.dtype)),
     rule("0 - x", "-x"),
-    rule("maximum(dim(x, axis=a), 0)", "dim(x, axis=a)"),
+    rule("maximum(dim(u, axis=a), 0)", "dim(u, axis=a)"),
     rule("x * -1", "-x"),
     rule("-(-x)", "x"),
     rule("x + -y", "x - y"),
@@ -266,7 +283,7 @@ SIMPLIFY: list[Rule] = [
     rule("x ** 1", "x"),
     rule("x ** 2", "sqr(x)"),
     rule("x ** 0.5", "sqrt(x)", apart=(-np.inf,)),
-    rule("x ** -0.5", "inv(sqrt(x))", apart=(-np.inf,)),
+    rule("x ** -0.5", "inv(sqrt(x))", apart=(-np.inf, -0.0)),
     rule("x ** -1", "inv(x)"),
     small_power,
     rule("1 / x", "inv(x)"),

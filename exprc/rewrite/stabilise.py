@@ -6,19 +6,21 @@ A rule marked `through` fits also where views (transposes, slices, reshapes, int
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from exprc.expr import Expr
 from exprc.forms import Composite
-from exprc.ops.composite import crossentropy, logsumexp, softmax
-from exprc.ops.formula import cast, exp, log, sigmoid
-from exprc.ops.index import gather
+from exprc.ops.composite import crossentropy, log_softmax, logsumexp, softmax, softmax_crossentropy
+from exprc.ops.formula import cast, exp, iota, log, sigmoid
+from exprc.ops.index import gather, getitem
 from exprc.ops.reduce import count, mean, sum_
-from exprc.ops.view import broadcast_to, dimshuffle, reshape, subtensor
+from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape, subtensor
 from exprc.rewrite.engine import Rule
 from exprc.rewrite.pattern import Notation
 from exprc.rewrite.simplify import FAMILIES, function_rule, keeps_values
-from exprc.types import is_float
+from exprc.rewrite.shapes import as_known_as, dim_key
+from exprc.types import is_float, is_integer
 
 _VIEWS = (dimshuffle, reshape, subtensor, broadcast_to, gather)
 
@@ -63,10 +65,11 @@ def plain_softmax(node: Expr) -> Expr | None:
 def log_mean_exp(node: Expr) -> Expr | None:
     """log(mean(exp(x))) → logsumexp(x) - log(n)"""
     views, core = _below_views(node.inputs[0])
-    if core.op is not mean or core.inputs[0].op is not exp:
+    if core.op is not mean or core.inputs[0].op is not exp or 0 in core.inputs[0].type.shape:
         return None
     x, axes = core.inputs[0].inputs[0], core.params["axes"]
-    made: Any = logsumexp.node((x,), {"axes": axes}) - log(count(x, axes, core.dtype))  # type: ignore[operator]
+    n = count(x, axes, core.dtype)
+    made: Any = logsumexp.node((x,), {"axes": axes}) - (log(n) if isinstance(n, Expr) else math.log(n))  # type: ignore[operator]
     for view in reversed(views):
         made = view.op.node((made, *view.inputs[1:]), view.params)
     return made  # type: ignore[no-any-return]
@@ -95,6 +98,23 @@ def opened_loss(node: Expr) -> Expr | None:
     return None if last or not views and core.op is sigmoid else node.op.open(node.inputs, node.params)
 
 
+@function_rule(
+    "gather", lambda v: getitem(log_softmax(v["x"]), (iota(3), v["k"])), lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["k"], 0)), v["k"])),
+    lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["u"], 0)), v["k"])),
+)  # fmt: skip
+def picked_log_softmax(node: Expr) -> Expr | None:
+    """log_softmax(x)[arange(n), t] → -softmax_crossentropy(x, t), whose gradient needs no scatter"""
+    if len(node.inputs) != 3 or node.inputs[0].op is not log_softmax or node.inputs[1].op is not iota:
+        return None
+    rows, x, t = node.inputs[1], node.inputs[0].inputs[0], node.inputs[2]
+    if x.ndim != 2 or t.ndim != 1 or node.inputs[0].params["axes"] != (1,) or not is_integer(t.dtype):
+        return None
+    n, length = dim_of(rows, 0), dim_key(rows, 0)
+    x = x if dim_key(x, 0) == length else getitem(x, slice(None, n))
+    t = t if dim_key(t, 0) == length else broadcast_to(t, (n,))
+    return as_known_as(-softmax_crossentropy(x, t), node)  # type: ignore[operator]
+
+
 def _last_axis(x: Expr, a: tuple[int, ...], t: Expr) -> bool:
     return a == (x.ndim - 1,)
 
@@ -102,6 +122,8 @@ def _last_axis(x: Expr, a: tuple[int, ...], t: Expr) -> bool:
 #: Ordered: the first rule that fits is taken.
 STABILISE: list[Rule] = [
     rule("-(-x)", "x"),
+    rule("0 - x", "-x"),
+    rule("maximum(dim(u, axis=a), 0)", "dim(u, axis=a)"),
     rule("categorical_crossentropy(softmax(x, axes=a), t)", "softmax_crossentropy(x, t)", when=_last_axis),
     rule("binary_crossentropy(sigmoid(x), t)", "sigmoid_crossentropy(x, t)"),
     opened_loss,
@@ -110,6 +132,7 @@ STABILISE: list[Rule] = [
     rule("log(softmax(x, axes=a))", "log_softmax(x, axes=a)", through=True),
     rule("log(sum(exp(x), axes=a))", "logsumexp(x, axes=a)", through=True),
     log_mean_exp,
+    picked_log_softmax,
     rule("log(sigmoid(x))", "-softplus(-x)", through=True),
     rule("log1p(-sigmoid(x))", "-softplus(x)", through=True),
     rule("log(1 + x)", "log1p(x)"),
@@ -124,7 +147,6 @@ STABILISE: list[Rule] = [
     rule("inv(1 + exp(x))", "sigmoid(-x)"),
     rule("1 / (1 + exp(x))", "sigmoid(-x)"),
     rule("y / (1 + exp(x))", "y * sigmoid(-x)"),
-    rule("y * inv(1 + exp(x))", "y * sigmoid(-x)"),
     rule("exp(x) - 1", "expm1(x)", through=True),
     rule("exp(x) + -1", "expm1(x)", through=True),
     rule("1 - exp(x)", "-expm1(x)", through=True),

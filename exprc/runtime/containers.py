@@ -52,13 +52,21 @@ class Container:
 
     def _fitting(self, value: Any, leaf: Shared) -> np.ndarray[Any, Any]:
         if isinstance(value, Expr):
-            raise TypeError(_cannot(leaf, "its value must be numbers, not an expression", "use updates= of function() for that"))
+            raise TypeError(
+                _cannot(leaf, "its value must be numbers, not an expression", "use updates= of function() for that")
+            )
         array = np.asarray(value)
         _check_shape(array, leaf)
         if array.dtype.name == leaf.dtype:
             return array
         if not self._casts(array, value, leaf.dtype):
-            raise TypeError(_cannot(leaf, f"its dtype is {leaf.dtype}, that of the value {array.dtype}", f"cast the value: value.astype({leaf.dtype!r})"))
+            raise TypeError(
+                _cannot(
+                    leaf,
+                    f"its dtype is {leaf.dtype}, that of the value {array.dtype}",
+                    f"cast the value: value.astype({leaf.dtype!r})",
+                )
+            )
         return array.astype(leaf.dtype)
 
     def _casts(self, array: np.ndarray[Any, Any], value: Any, dtype: str) -> bool:
@@ -75,14 +83,18 @@ class Container:
 def _check_shape(array: np.ndarray[Any, Any], leaf: Shared) -> None:
     wanted = leaf.type.shape
     if array.ndim != len(wanted):
-        raise ValueError(_cannot(leaf, f"it has {len(wanted)} dimensions, the value {array.ndim}: shape {shape_text(array.shape)}"))
+        raise ValueError(
+            _cannot(leaf, f"it has {len(wanted)} dimensions, the value {array.ndim}: shape {shape_text(array.shape)}")
+        )
     if any(d is not None and d != n for d, n in zip(wanted, array.shape)):
         text = f"its shape is {shape_text(wanted)}, that of the value {shape_text(array.shape)}"
         raise ValueError(_cannot(leaf, text, "give shape=(None, ...) to shared() for lengths that may change"))
 
 
 def _cannot(leaf: Shared, what: str, fix: str = "") -> str:
-    return report(f"cannot set the value of {leaf.label}: {what}", [("variable", f"{leaf.label}  {leaf.type}", leaf.where)], fix)
+    return report(
+        f"cannot set the value of {leaf.label}: {what}", [("variable", f"{leaf.label}  {leaf.type}", leaf.where)], fix
+    )
 
 
 def owned(array: np.ndarray[Any, Any], borrow: bool) -> np.ndarray[Any, Any]:
@@ -103,7 +115,8 @@ def shared(
 
     Parameters
     ----------
-    value : array, nested list or number. An array keeps its dtype; Python floats (and lists of them) take ``config.floatX``, Python ints int64.
+    value : array, nested list or number. An array keeps its dtype; Python floats (and lists of them) take ``config.floatX``,
+        Python ints int64.
     name : what dumps and messages call it.
     borrow : whether the array given may become the storage (if it is contiguous and writable) instead of a copy of it.
     shape : dims to be known, by default those of the value; None where `set_value` may change the length.
@@ -136,7 +149,13 @@ def shared(
 
 def _first_value(value: Any) -> np.ndarray[Any, Any]:
     if isinstance(value, Expr):
-        raise TypeError(report("shared: the value must be numbers, not an expression", [("expression", value.label, value.where)], "use .eval() for its value"))
+        raise TypeError(
+            report(
+                "shared: the value must be numbers, not an expression",
+                [("expression", value.label, value.where)],
+                "use .eval() for its value",
+            )
+        )
     array = np.asarray(value)
     if array.dtype.name not in C_TYPES:
         raise TypeError(f"shared: cannot hold {array.dtype} values: {value!r}"[:200])

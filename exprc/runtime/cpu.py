@@ -250,7 +250,17 @@ def load(texts: Sequence[str], target: Target) -> Program:
 _pinned: dict[tuple[str, ...], Any] = {}
 
 
+def _wait_politely() -> None:
+    """Let threads that wait at a barrier sleep after some ten microseconds, unless the user chose otherwise.
+
+    GNU's default is to spin for milliseconds: where another process wants the core, each barrier then costs a time slice.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+
+
 def _open(entry: cache.Entry, texts: Sequence[str], target: Target, seconds: float) -> Program:
+    _wait_politely()
     library = _ffi.dlopen(str(entry.program), _ffi.RTLD_NOW)
     try:
         program = Program(library, tuple(texts), entry, seconds)

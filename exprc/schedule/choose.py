@@ -54,6 +54,11 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
     return dataclasses.replace(bound, roots=[new[r] for r in bound.roots]), chosen
 
 
+def closed(chosen: Mapping[Expr, Implementation]) -> set[Expr]:
+    """Return the kernel nodes whose text builds its result up in memory, so that no element is final before the end."""
+    return {node for node, impl in chosen.items() if any(h.kind == "result" for h in impl.hooks.values())}
+
+
 def _with(node: Expr, inputs: Sequence[Expr], dims: dict[Expr, Any]) -> Expr:
     if all(a is b for a, b in zip(node.inputs, inputs)):
         return node

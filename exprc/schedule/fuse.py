@@ -7,7 +7,7 @@ size of a row. A root that reads a kernel's result element by element goes into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ CHEAP = 8
 #: A reduction of at least this many elements to fewer than 16 results is cut in parts.
 CUT = 1 << 16
 #: A value whose formulas cost more than this together is stored, to keep loops readable and registers few.
-LIMIT = 300
+LIMIT = 100
 
 
 @dataclass(eq=False)
@@ -85,9 +85,10 @@ Reads = "list[tuple[Expr, tuple[Dim, ...]]]"
 
 
 class Fuser:
-    """Fuses one graph; `number` estimates a dim."""
+    """Fuses one graph; `number` estimates a dim, `closed` are the kernel nodes whose hooks take no other values."""
 
-    def __init__(self, roots: Sequence[Expr], dims: Mapping[Expr, Any], number: Callable[[Dim], int]):
+    def __init__(self, roots: Sequence[Expr], dims: Mapping[Expr, Any], number: Callable[[Dim], int], closed: Collection[Expr] = ()):
+        self.closed = closed
         self.order = topological(roots)
         self.roots, self.dims, self.number = list(roots), dims, number
         self.needed = self._needed()
@@ -232,7 +233,7 @@ class Fuser:
 
     def _join_call(self, call: Call, root: Root, index: Sequence[Dim], inside: Any) -> bool:
         """A root goes in a store hook if it is elementwise over the kernel's result, seen perhaps with its axes in another order."""
-        if root.node.op.form != "formula" or not inside or "parts" in call.node.params:
+        if root.node.op.form != "formula" or not inside or "parts" in call.node.params or call.node in self.closed:
             return False
         own = [b for b, _ in inside if b is call.node or b.op.form == "item"]
         if not own or any(b is not own[0] for b in own):
@@ -304,16 +305,21 @@ class Fuser:
 def own_index(root: Root, dims: Mapping[Expr, Any]) -> tuple[Dim, ...]:
     """Symbols for the elements that a root goes over; for a reduction, the index of its operand, the kept axes named i0, i1 ... in order."""
     if not root.is_reduce:
-        return tuple(symbol(f"i{k}", 0, d - 1) for k, d in enumerate(root.dims))  # type: ignore[operator]
+        return outer_index(root.dims)
     axes, operand = root.node.params["axes"], dims[root.node.inputs[0]]
     kept, folded = iter(range(len(operand))), iter(range(len(axes)))
     names = [f"r{next(folded)}" if a in axes else f"i{next(kept)}" for a in range(len(operand))]
-    return tuple(symbol(n, 0, d - 1) for n, d in zip(names, operand))
+    return tuple(axis_index(n, d) for n, d in zip(names, operand))
+
+
+def axis_index(name: str, dim: Dim) -> Dim:
+    """The symbol that runs along an axis; the number 0 where the axis has but one element."""
+    return 0 if isinstance(dim, int) and dim == 1 else symbol(name, 0, dim - 1)  # type: ignore[operator]
 
 
 def outer_index(dims: Sequence[Dim]) -> tuple[Dim, ...]:
     """The symbols that `own_index` gives the axes that a root keeps."""
-    return tuple(symbol(f"i{k}", 0, d - 1) for k, d in enumerate(dims))  # type: ignore[operator]
+    return tuple(axis_index(f"i{k}", d) for k, d in enumerate(dims))
 
 
 def is_store_view(node: Expr) -> bool:

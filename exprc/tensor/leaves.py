@@ -49,9 +49,15 @@ def _constructor(kind: str, fixed: str | None) -> Callable[..., Input]:
             raise TypeError(f"{make.__name__} is of dtype {fixed}, not {dtype_name(dtype)}")
         return variable(name, fixed or dtype, _dims(kind, shape))
 
-    made = f"of dtype {fixed}" if fixed else "of dtype `dtype` (by default ``config.floatX``; then float64 and integers are cast to it)"
+    made = (
+        f"of dtype {fixed}"
+        if fixed
+        else "of dtype `dtype` (by default ``config.floatX``; then float64 and integers are cast to it)"
+    )
     make.__name__ = f"{_prefix(fixed)}{kind}"
-    make.__doc__ = f"Return an input variable with {len(KINDS[kind])} axes {made}; `shape` states lengths that are known."
+    make.__doc__ = (
+        f"Return an input variable with {len(KINDS[kind])} axes {made}; `shape` states lengths that are known."
+    )
     return make
 
 
@@ -93,7 +99,9 @@ def constant(value: Any, name: str | None = None, dtype: Any = None) -> Expr:
     TensorType(float32, (1, 2))
     """
     if isinstance(value, Expr):
-        raise TypeError(report("constant: the value must be numbers, not an expression", [("expression", value.label, value.where)]))
+        raise TypeError(
+            report("constant: the value must be numbers, not an expression", [("expression", value.label, value.where)])
+        )
     array = np.asarray(as_expr(value).value if dtype is None else value)
     return Constant(array if dtype is None else array.astype(dtype_name(dtype)), name)
 
@@ -107,13 +115,22 @@ def as_tensor_variable(value: Any, name: str | None = None, ndim: int | None = N
     """
     from exprc.ops.view import dimshuffle, stack
 
-    if isinstance(value, (list, tuple)) and any(isinstance(v, (Expr, list, tuple)) for v in value) and _holds_expr(value):
+    if (
+        isinstance(value, (list, tuple))
+        and any(isinstance(v, (Expr, list, tuple)) for v in value)
+        and _holds_expr(value)
+    ):
         x = stack([as_tensor_variable(v) for v in value])
     else:
         x = value if isinstance(value, Expr) else constant(value, name)
     x = as_expr(x)
     if ndim is not None and x.ndim > ndim:
-        raise ValueError(report(f"as_tensor_variable: {x.ndim} axes are more than ndim={ndim}", [("array", f"{x.label}  {x.type}", x.where)]))
+        raise ValueError(
+            report(
+                f"as_tensor_variable: {x.ndim} axes are more than ndim={ndim}",
+                [("array", f"{x.label}  {x.type}", x.where)],
+            )
+        )
     return x if ndim is None or ndim == x.ndim else dimshuffle(x, ("x",) * (ndim - x.ndim) + tuple(range(x.ndim)))
 
 
@@ -121,7 +138,7 @@ def _holds_expr(value: Any) -> bool:
     return isinstance(value, Expr) or (isinstance(value, (list, tuple)) and any(map(_holds_expr, value)))
 
 
-# -- filled arrays ---------------------------------------------------------------------------------------------------------------------
+# -- filled arrays -----------------------------------------------------------------------------------------------------
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> Expr:

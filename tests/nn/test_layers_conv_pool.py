@@ -105,6 +105,14 @@ def test_conv_uses_the_function_given():
     }
 
 
+def test_conv_takes_images_of_another_size():
+    layer = Conv2DLayer(InputLayer((4, 1, 8, 8)), 2, 3)
+    out = get_output(layer, T.tensor4("x", shape=(None, 1, 16, 20)))
+    assert out.type.shape == (None, 2, 14, 18)
+    with pytest.raises(ValueError, match="channels"):
+        get_output(layer, T.tensor4("x", shape=(None, 3, 16, 20)))
+
+
 def test_conv_with_unknown_image_size(value, rng):
     l_in = InputLayer((None, 1, None, None))
     layer = Conv2DLayer(l_in, 2, 3, nonlinearity=None)

@@ -26,7 +26,9 @@ def loops(x: Any, w: Any, stride: Any, pad: Any, dilation: Any, groups: int) -> 
     for n, o, i, j in np.ndindex(*y.shape):
         for c, u, v in np.ndindex(*w.shape[1:]):
             channel = o // per_group * w.shape[1] + c
-            y[n, o, i, j] += framed[n, channel, i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]] * w[o, c, u, v]
+            y[n, o, i, j] += (
+                framed[n, channel, i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]] * w[o, c, u, v]
+            )
     return y
 
 
@@ -37,7 +39,12 @@ def random_geometry(rng: Any) -> tuple[Any, Any, dict[str, Any]]:
     pad: Any = [tuple(map(int, rng.integers(0, 4, 2))) for _ in range(2)]
     least = [max(1, (kk - 1) * dd + 1 - a - b) for kk, dd, (a, b) in zip(k, d, pad)]
     h, w = (int(m + rng.integers(0, 4)) for m in least)
-    params = {"stride": tuple(map(int, rng.integers(1, 4, 2))), "pad": tuple(pad), "dilation": tuple(map(int, d)), "groups": groups}
+    params = {
+        "stride": tuple(map(int, rng.integers(1, 4, 2))),
+        "pad": tuple(pad),
+        "dilation": tuple(map(int, d)),
+        "groups": groups,
+    }
     if rng.integers(3) == 0:
         params["pad"] = ("full", "half")[rng.integers(2)]
         h, w = h + 5, w + 5
@@ -98,7 +105,14 @@ def test_flipped_filters_give_the_mathematical_convolution() -> None:
 
 @pytest.mark.parametrize(
     ("border", "shape"),
-    [("valid", (8, 6)), ("full", (12, 8)), ("half", (10, 7)), (1, (10, 8)), ((2, 0), (12, 6)), (((1, 0), (0, 3)), (9, 9))],
+    [
+        ("valid", (8, 6)),
+        ("full", (12, 8)),
+        ("half", (10, 7)),
+        (1, (10, 8)),
+        ((2, 0), (12, 6)),
+        (((1, 0), (0, 3)), (9, 9)),
+    ],
 )
 def test_border_modes(border: Any, shape: Any) -> None:
     x, w = T.dtensor4(shape=(2, 3, 10, 7)), T.dtensor4(shape=(4, 3, 3, 2))
@@ -126,7 +140,9 @@ def test_errors_say_what_does_not_fit() -> None:
     assert "x  float32, (1, 3, 4, 4)" in text and "made at test_conv.py" in text
     assert "larger images, smaller filters or border_mode='half'" in text
     other = T.tensor4("w", shape=(4, 2, 3, 3))
-    assert message(x, other).startswith("conv2d: the images have another number of channels than the filters take: 3 ≠ 2")
+    assert message(x, other).startswith(
+        "conv2d: the images have another number of channels than the filters take: 3 ≠ 2"
+    )
     assert "in 2 groups: 3 ≠ 4" in message(x, other, num_groups=2)
     four, odd = T.tensor4(shape=(1, 4, 9, 9)), T.tensor4(shape=(3, 2, 3, 3))
     assert "3 filters cannot be split in 2 groups" in message(four, odd, num_groups=2)

@@ -73,9 +73,13 @@ def test_leading_axes_are_kept(lead: Any) -> None:
 
 
 def test_the_code_is_the_position_of_the_first_largest_and_nan_wins() -> None:
-    x = np.array([[1.0, 1, 5, NAN], [0, 1, 7, NAN], [NAN, 2, -np.inf, -np.inf], [3, 4, -np.inf, -np.inf]]).reshape(1, 1, 4, 4)
+    x = np.array([[1.0, 1, 5, NAN], [0, 1, 7, NAN], [NAN, 2, -np.inf, -np.inf], [3, 4, -np.inf, -np.inf]]).reshape(
+        1, 1, 4, 4
+    )
     ex = Input(TensorType("float64", x.shape))
-    value, code = evaluate(results(max_pool.node((ex,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False})), {ex: x})
+    value, code = evaluate(
+        results(max_pool.node((ex,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False})), {ex: x}
+    )
     np.testing.assert_array_equal(value[0, 0], [[1, NAN], [NAN, -np.inf]])
     np.testing.assert_array_equal(code[0, 0], [[0, 1], [0, 0]])
 
@@ -109,9 +113,14 @@ def message(*args: Any, **kwargs: Any) -> str:
 def test_errors_say_what_does_not_fit() -> None:
     x = T.tensor4("x", shape=(1, 1, 3, 3))
     text = message(x, 4)
-    assert text.startswith("max_pool: windows of (4, 4) do not fit in images of (3, 3)") and "made at test_pool.py" in text
+    assert (
+        text.startswith("max_pool: windows of (4, 4) do not fit in images of (3, 3)") and "made at test_pool.py" in text
+    )
     assert "smaller windows, or ignore_border=False" in text
-    assert message(x, 2, pad=2) == "pool_2d: padding (2, 2) must be smaller than the window (2, 2): some windows would hold nothing but padding"
+    assert (
+        message(x, 2, pad=2)
+        == "pool_2d: padding (2, 2) must be smaller than the window (2, 2): some windows would hold nothing but padding"
+    )
     assert message(x, 2, ignore_border=False, pad=1) == "pool_2d: padding (1, 1) needs ignore_border=True"
     assert message(x, 2, mode="mean") == "pool_2d: mode 'mean' is none of max, sum, average_inc_pad, average_exc_pad"
     assert message(x, 0).startswith("pool_2d: ws must be an integer of at least 1")

@@ -125,7 +125,9 @@ def test_unknown_dims_contradict_nothing(op: Op) -> None:
             assert v.shape == e.shape
 
 
-COMPOSITES = [pytest.param(op, id=op.name) for op in CATALOGUE.values() if isinstance(op, Composite) and op.numpy is not None]
+COMPOSITES = [
+    pytest.param(op, id=op.name) for op in CATALOGUE.values() if isinstance(op, Composite) and op.numpy is not None
+]
 
 
 @pytest.mark.parametrize("op", COMPOSITES)

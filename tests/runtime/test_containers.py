@@ -51,7 +51,9 @@ def test_borrowing_takes_the_array_itself():
     assert w.get_value(borrow=True) is other and w.container.version > version
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 3), "float32")[::2], np.zeros((2, 3), ">f4"), np.zeros((3, 2), "float32").T])
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 3), "float32")[::2], np.zeros((2, 3), ">f4"), np.zeros((3, 2), "float32").T]
+)
 def test_what_cannot_be_storage_is_copied(array):
     w = exprc.shared(array, borrow=True)
     stored = w.get_value(borrow=True)
@@ -94,10 +96,15 @@ def test_errors_of_setting():
     w = exprc.shared(np.zeros((2, 3), "float32"), "w")
     text = message(ValueError, w.set_value, np.zeros((3, 3)))
     assert text.startswith("cannot set the value of w: its shape is (2, 3), that of the value (3, 3)")
-    assert "variable  w  float32, (2, 3)    made at test_containers.py" in text and "give shape=(None, ...) to shared()" in text
+    assert (
+        "variable  w  float32, (2, 3)    made at test_containers.py" in text
+        and "give shape=(None, ...) to shared()" in text
+    )
     assert "it has 2 dimensions, the value 1: shape (3,)" in message(ValueError, w.set_value, np.zeros(3))
     assert "must be numbers, not an expression" in message(TypeError, w.set_value, T.matrix())
-    assert "its dtype is float32, that of the value complex128" in message(TypeError, w.set_value, np.zeros((2, 3), complex))
+    assert "its dtype is float32, that of the value complex128" in message(
+        TypeError, w.set_value, np.zeros((2, 3), complex)
+    )
     assert w.get_value().shape == (2, 3)
 
 

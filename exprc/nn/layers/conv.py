@@ -258,10 +258,12 @@ class Conv2DLayer(BaseConvLayer):
 
     def convolve(self, input: Any, **kwargs: Any) -> Any:
         groups = {} if self.num_groups == 1 else {"num_groups": self.num_groups}
+        # Images of another size than the layer was made for are welcome: what is known of them comes first.
+        sizes = zip(input.type.shape, self.input_shape, strict=True)
         return self.convolution(
             input,
             self.W,
-            self.input_shape,
+            tuple(own if known is None else known for known, own in sizes),
             self.get_W_shape(),
             subsample=self.stride,
             border_mode="half" if self.pad == "same" else self.pad,

@@ -1,0 +1,562 @@
+"""The kernel texts of kernels/c, each compiled alone and compared with NumPy or naive loops."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exprc import philox
+
+FOLDER = pathlib.Path(__file__).parent.parent / "kernels" / "c"
+COMPILER = next((c for c in (os.environ.get("EXPRC_CC"), os.environ.get("CC"), "gcc", "clang", "cc") if c and shutil.which(c)), None)
+FLAGS = (
+    "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -fopenmp-simd -fPIC -shared "
+    "-Wall -Wextra -Werror -Wno-unused-parameter -Wno-pass-failed -Wno-unknown-warning-option -Wno-psabi"
+)
+WIDE = "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mprefer-vector-width=512"
+DTYPES = {"float": np.float32, "double": np.float64}
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler (EXPRC_CC, CC, gcc, clang, cc) to compile the kernels with")
+
+Array = np.ndarray[Any, Any]
+Sizes = Mapping[str, int]
+
+
+def cpu_flags() -> list[str]:
+    """The AVX-512 or AVX2 flags, where this machine can run what they produce."""
+    try:
+        words = set(pathlib.Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return []
+    if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= words:
+        return WIDE.split()
+    return ["-mavx2", "-mfma"] if {"avx2", "fma"} <= words else []
+
+
+def compile_text(text: str, folder: pathlib.Path, name: str) -> ctypes.CDLL:
+    source, target = folder / f"{name}.c", folder / f"{name}.so"
+    source.write_text(text)
+    done = subprocess.run([str(COMPILER), *FLAGS.split(), *cpu_flags(), str(source), "-o", str(target), "-lm"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(str(target))
+
+
+def argument(value: Array | int) -> ctypes.c_void_p | ctypes.c_int64:
+    return ctypes.c_int64(value) if isinstance(value, int) else ctypes.c_void_p(value.ctypes.data)
+
+
+class Instance:
+    """One paste of a template: its buffers, which sizes are constants, its hooks."""
+
+    def __init__(self, kernel: str, template: str, ctype: str, lanes: int, buffers: Sequence[str], sizes: Sequence[str],
+                 hooks: Mapping[str, str], constants: Mapping[str, int]) -> None:
+        self.kernel, self.template, self.sizes = kernel, template, [s for s in sizes if s not in constants]
+        self.macros: dict[str, object] = {"KERNEL": kernel, "T": ctype, "LANES": lanes, "REGISTERS": 32 if lanes * (4 if ctype == "float" else 8) == 64 else 16}
+        self.macros |= {name: f"({value})" if value < 0 else value for name, value in constants.items()} | hooks
+        self.params = ", ".join([*buffers, *(f"int64_t {s}" for s in self.sizes)])
+        self.names = ", ".join([*(b.split()[-1].strip("*") for b in buffers), *self.sizes])
+
+    def text(self) -> str:
+        """The macros, the template, their end, and two functions that ctypes can call."""
+        defined = "".join(f"#define {name} {value}\n" for name, value in (self.macros | {"PARAMS": self.params}).items())
+        ended = "".join(f"#undef {name.split('(')[0]}\n" for name in [*self.macros, "PARAMS"])
+        body = (FOLDER / f"{self.template}.h").read_text()
+        calls = (f"int64_t {self.kernel}_count({self.params}) {{ return {self.kernel}_blocks({self.names}); }}\n"
+                 f"void {self.kernel}_range({self.params}, int64_t begin, int64_t end) {{ {self.kernel}({self.names}, begin, end); }}\n")
+        return defined.replace("T *", f"{self.macros['T']} *") + body + ended + calls.replace("T *", f"{self.macros['T']} *")
+
+    def run(self, library: ctypes.CDLL, arrays: Sequence[Array], sizes: Sizes, outputs: Sequence[int]) -> int:
+        """All blocks at once, then in three ranges in reverse: the bits must agree. Returns the number of blocks."""
+        args = [*map(argument, arrays), *(argument(int(sizes[s])) for s in self.sizes)]
+        counted = getattr(library, f"{self.kernel}_count")
+        counted.restype = ctypes.c_int64
+        blocks, start = int(counted(*args)), [arrays[i].copy() for i in outputs]
+        results = []
+        for ranges in (1, 3):
+            for i, before in zip(outputs, start, strict=True):
+                arrays[i][...] = before
+            cuts = [blocks * i // ranges for i in range(ranges + 1)]
+            for begin, end in reversed(list(itertools.pairwise(cuts))):
+                getattr(library, f"{self.kernel}_range")(*args, ctypes.c_int64(begin), ctypes.c_int64(end))
+            results.append([arrays[i].copy() for i in outputs])
+        for one, three in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, three)
+        return blocks
+
+
+def library_of(instances: Sequence[Instance], folder: pathlib.Path, extra: str = "") -> ctypes.CDLL:
+    text = "#include <stdint.h>\n" + extra + "".join(i.text() for i in instances)
+    return compile_text(text, folder, instances[0].template)
+
+
+def both_types(template: str, lanes: int, make: Callable[[str, str, int], Instance]) -> list[Instance]:
+    """A float and a double instance of the same vector width, to be pasted in one text."""
+    return [make(f"{template}_{ctype}", ctype, lanes if ctype == "float" else lanes // 2) for ctype in DTYPES]
+
+
+def normal(seed: int, dtype: Any, *shape: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def assert_close(got: Array, want: Array, dtype: Any, terms: int) -> None:
+    """Within the rounding of a sum of `terms` products of numbers around one."""
+    assert np.all(np.abs(got - want) <= 8 * np.finfo(dtype).eps * (math.sqrt(terms) * 4 + np.abs(want)) + 0), np.abs(got - want).max()
+
+
+# ------------------------------------------------------------------------------------------------ gemm
+
+GEMM_SHAPES = [(1, 1, 1), (5, 7, 0), (64, 10, 33), (13, 1, 40), (29, 33, 17), (3, 70, 5), (150, 40, 1300), (31, 130, 200)]
+
+
+def gemm_instance(kernel: str, ctype: str, lanes: int, a_transposed: bool, b_transposed: bool, constants: Sizes) -> Instance:
+    a = "((g) * K + (k)) * M + (i)" if a_transposed else "((g) * M + (i)) * K + (k)"
+    b = "((g) * N + (j)) * K + (k)" if b_transposed else "((g) * K + (k)) * N + (j)"
+    hooks = {"LOAD_a(g, i, k)": f"a[{a}]", "LOAD_b(g, k, j)": f"b[{b}]", "PTR_b(g, k, j)": f"(b + {b})",
+             "STORE_y(g, i, j, x)": "do { T bias = c[j]; y[((g) * M + (i)) * N + (j)] = (x) + bias; } while (0)",
+             "A_COLS_CONTIGUOUS": str(int(a_transposed)), "B_COLS_CONTIGUOUS": str(int(b_transposed)), "B_ROWS_CONTIGUOUS": str(int(not b_transposed))}
+    buffers = ["const T *restrict a", "const T *restrict b", "const T *restrict c", "T *restrict y"]
+    return Instance(kernel, "gemm", ctype, lanes, buffers, ["M", "N", "K", "BATCH"], hooks, constants)
+
+
+def check_gemm(instance: Instance, library: ctypes.CDLL, sizes: Sizes, a_transposed: bool, b_transposed: bool) -> None:
+    m, n, k, batch = (sizes[s] for s in ("M", "N", "K", "BATCH"))
+    dtype = DTYPES[str(instance.macros["T"])]
+    a, b, c = normal(1, dtype, batch, m, k), normal(2, dtype, batch, k, n), normal(3, dtype, n)
+    y = np.full((batch, m, n), np.nan, dtype)
+    stored = [np.ascontiguousarray(v.swapaxes(1, 2)) if t else v for v, t in ((a, a_transposed), (b, b_transposed))]
+    instance.run(library, [*stored, c, y], sizes, [3])
+    assert_close(y, a.astype(float) @ b.astype(float) + c, dtype, k)
+
+
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+@pytest.mark.parametrize(("a_transposed", "b_transposed"), [(False, False), (True, True)])
+def test_gemm_of_sizes_given_at_run_time(lanes: int, a_transposed: bool, b_transposed: bool, tmp_path: pathlib.Path) -> None:
+    instances = both_types("gemm", lanes, lambda kernel, ctype, n: gemm_instance(kernel, ctype, n, a_transposed, b_transposed, {}))
+    library = library_of(instances, tmp_path)
+    for instance, (m, n, k) in itertools.product(instances, GEMM_SHAPES):
+        check_gemm(instance, library, {"M": m, "N": n, "K": k, "BATCH": 2}, a_transposed, b_transposed)
+
+
+@pytest.mark.parametrize("number", range(0, len(GEMM_SHAPES), 2))
+def test_gemm_of_constant_sizes(number: int, tmp_path: pathlib.Path) -> None:
+    shapes = [dict(zip("MNK", shape, strict=True), BATCH=1) for shape in GEMM_SHAPES[number:number + 2]]
+    instances = [gemm_instance(f"gemm_{i}", "float", 16, i % 2 == 1, i % 2 == 0, s) for i, s in enumerate(shapes)]
+    library = library_of(instances, tmp_path)
+    for i, (instance, sizes) in enumerate(zip(instances, shapes, strict=True)):
+        check_gemm(instance, library, sizes, i % 2 == 1, i % 2 == 0)
+
+
+def test_gemm_with_a_large_left_side(tmp_path: pathlib.Path) -> None:
+    sizes = {"M": 700, "N": 150, "K": 1100, "BATCH": 1}
+    instance = gemm_instance("gemm_large", "float", 16, False, False, sizes)
+    check_gemm(instance, library_of([instance], tmp_path), sizes, False, False)
+
+
+# ------------------------------------------------------------------------------------------------ convolution
+
+GEOMETRY = ["CIN", "H", "W", "O", "KH", "KW", "P", "Q", "SH", "SW", "PH", "PW", "DH", "DW", "UP_H", "UP_W", "GROUPS"]
+
+
+def random_geometry(rng: np.random.Generator, spread: bool) -> dict[str, int]:
+    def draw(low: int, high: int) -> int:
+        return int(rng.integers(low, high + 1))
+
+    s = {name: draw(1, 2) for name in ("SH", "SW", "DH", "DW", "GROUPS")}
+    s |= {"KH": draw(1, 4), "KW": draw(1, 7), "PH": draw(0, 3), "PW": draw(0, 3)}
+    s |= {"CIN": s["GROUPS"] * draw(1, 3), "O": s["GROUPS"] * draw(1, 13)}
+    s |= {"UP_H": draw(1, 3) if spread else 1, "UP_W": draw(1, 3) if spread else 1}
+    for size, kernel, out, axis in (("H", "KH", "P", "H"), ("W", "KW", "Q", "W")):
+        reach = (s[kernel] - 1) * s["D" + axis]
+        s[size] = draw(1, 11) + reach
+        s[out] = max(1, (s[size] * s["UP_" + axis] + 2 * s["P" + axis] - reach - 1) // s["S" + axis] + 1)
+    return s
+
+
+def taps(s: Sizes) -> list[tuple[int, int, int, int, int, int]]:
+    """(p, q, u, v, h, w) of every product that a convolution forms."""
+    found = []
+    for p, q, u, v in itertools.product(*(range(s[n]) for n in ("P", "Q", "KH", "KW"))):
+        h, off_h = divmod(p * s["SH"] + u * s["DH"] - s["PH"], s["UP_H"])
+        w, off_w = divmod(q * s["SW"] + v * s["DW"] - s["PW"], s["UP_W"])
+        if not off_h and not off_w and 0 <= h < s["H"] and 0 <= w < s["W"]:
+            found.append((p, q, u, v, h, w))
+    return found
+
+
+def naive_conv(x: Array, w: Array, s: Sizes) -> Array:
+    y = np.zeros((x.shape[0], s["O"], s["P"], s["Q"]))
+    out, into = s["O"] // s["GROUPS"], s["CIN"] // s["GROUPS"]
+    for (p, q, u, v, h, w_), g in itertools.product(taps(s), range(s["GROUPS"])):
+        o, c = slice(g * out, (g + 1) * out), slice(g * into, (g + 1) * into)
+        y[:, o, p, q] += x[:, c, h, w_].astype(float) @ w[o, :, u, v].astype(float).T
+    return y
+
+
+def naive_grad_weight(x: Array, gy: Array, s: Sizes) -> Array:
+    out, into = s["O"] // s["GROUPS"], s["CIN"] // s["GROUPS"]
+    dw = np.zeros((s["O"], into, s["KH"], s["KW"]))
+    for (p, q, u, v, h, w_), g in itertools.product(taps(s), range(s["GROUPS"])):
+        o, c = slice(g * out, (g + 1) * out), slice(g * into, (g + 1) * into)
+        dw[o, :, u, v] += gy[:, o, p, q].astype(float).T @ x[:, c, h, w_].astype(float)
+    return dw
+
+
+def to_lanes(x: Array, lanes: int) -> Array:
+    """(n, c, h, w) to (ceil(n / lanes), c, h, w, lanes), the lanes that are left over zero."""
+    blocks = -(-x.shape[0] // lanes)
+    padded = np.zeros((blocks * lanes, *x.shape[1:]), x.dtype)
+    padded[:x.shape[0]] = x
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(blocks, lanes, *x.shape[1:]), 1, -1))
+
+
+def from_lanes(y: Array, images: int) -> Array:
+    return np.moveaxis(y, -1, 1).reshape(-1, *y.shape[1:-1])[:images]
+
+
+INNER = "(((((b) * {c} + ({k})) * {h} + ({i})) * {w} + ({j})) * LANES)"
+PLAIN = "((((b) * {c} + ({k})) * {h} + ({i})) * {w} + ({j}))"
+WEIGHT = "((((o) * (CIN / GROUPS) + (c)) * KH + (u)) * KW + (v))"
+X_AT = {"c": "CIN", "k": "c", "h": "H", "i": "h", "w": "W", "j": "w_"}
+Y_AT = {"c": "O", "k": "o", "h": "P", "i": "p", "w": "Q", "j": "q"}
+
+
+def conv_instance(template: str, kernel: str, ctype: str, lanes: int, constants: Sizes) -> Instance:
+    plain, gradient = "plain" in template, "grad" in template
+    at = PLAIN if plain else INNER
+    hooks = {"LOAD_x(b, c, h, w_)" if plain else "PTR_x(b, c, h, w_)": f"{'*' if plain else ''}(x + {at.format(**X_AT)})"}
+    if gradient:
+        hooks["LOAD_g(b, o, p, q)" if plain else "PTR_g(b, o, p, q)"] = f"{'*' if plain else ''}(w + {at.format(**Y_AT)})"
+        hooks["STORE_y(r, o, c, u, v, value)"] = f"y[(r) * O * (CIN / GROUPS) * KH * KW + {WEIGHT}] = (value)"
+    else:
+        hooks["LOAD_w(o, c, u, v)"] = f"w[{WEIGHT}]"
+        where = at.format(**Y_AT)
+        hooks["STORE_y(b, o, p, q, value)" if plain else "STORE_y(b, o, p, q, l, value)"] = f"y[{where}{'' if plain else ' + (l)'}] = (value)"
+    sizes = ["N" if plain else "NB", *GEOMETRY, *(["PARTS"] if gradient else [])]
+    return Instance(kernel, template, ctype, lanes, ["const T *restrict x", "const T *restrict w", "T *restrict y"], sizes, hooks, constants)
+
+
+def check_conv(instance: Instance, library: ctypes.CDLL, s: Sizes, images: int) -> None:
+    plain, gradient = "plain" in instance.template, "grad" in instance.template
+    dtype, lanes = DTYPES[str(instance.macros["T"])], int(str(instance.macros["LANES"]))
+    layout = (lambda v: v) if plain else (lambda v: to_lanes(v, lanes))
+    x = normal(1, dtype, images, s["CIN"], s["H"], s["W"])
+    weight = (s["O"], s["CIN"] // s["GROUPS"], s["KH"], s["KW"])
+    other = normal(2, dtype, *((images, s["O"], s["P"], s["Q"]) if gradient else weight))
+    want = naive_grad_weight(x, other, s) if gradient else naive_conv(x, other, s)
+    y = np.full((s["PARTS"], *weight) if gradient else layout(np.zeros(want.shape)).shape, np.nan, dtype)
+    sizes = {**s, "N": images, "NB": -(-images // lanes)}
+    instance.run(library, [layout(x), layout(other) if gradient else other, y], sizes, [2])
+    got = y.sum(axis=0) if gradient else y if plain else from_lanes(y, images)
+    assert_close(got, want, dtype, images * s["P"] * s["Q"] if gradient else weight[1] * s["KH"] * s["KW"])
+
+
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+@pytest.mark.parametrize("template", ["conv2d", "conv2d_grad_weight", "conv2d_plain", "conv2d_plain_grad_weight"])
+def test_convolutions_of_random_geometry(template: str, lanes: int, tmp_path: pathlib.Path) -> None:
+    instances = both_types(template, lanes, lambda kernel, ctype, n: conv_instance(template, kernel, ctype, n, {}))
+    library = library_of(instances, tmp_path)
+    rng = np.random.default_rng(lanes)
+    for number, instance in itertools.product(range(6), instances):
+        s = random_geometry(rng, spread=number % 2 == 1 and "grad" not in template)
+        check_conv(instance, library, {**s, "PARTS": int(rng.integers(1, 4))}, int(rng.integers(1, 20)))
+
+
+@pytest.mark.parametrize("template", ["conv2d", "conv2d_grad_weight"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_convolutions_of_constant_geometry(template: str, seed: int, tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(seed)
+    s = {**random_geometry(rng, spread=seed == 1 and template == "conv2d"), "PARTS": 2}
+    instances = both_types(template, 16, lambda kernel, ctype, n: conv_instance(template, kernel, ctype, n, {**s, "NB": -(-19 // n)}))
+    library = library_of(instances, tmp_path)
+    for instance in instances:
+        check_conv(instance, library, s, 19)
+
+
+@pytest.mark.parametrize(("geometry"), [
+    {"CIN": 20, "H": 12, "W": 12, "O": 50, "KH": 5, "KW": 5, "P": 8, "Q": 8, "PH": 0, "PW": 0},       # LeNet's second
+    {"CIN": 50, "H": 8, "W": 8, "O": 20, "KH": 5, "KW": 5, "P": 12, "Q": 12, "PH": 4, "PW": 4},       # its input gradient
+    {"CIN": 8, "H": 9, "W": 14, "O": 13, "KH": 3, "KW": 3, "P": 9, "Q": 14, "PH": 1, "PW": 1},
+])
+def test_convolutions_of_networks(geometry: dict[str, int], tmp_path: pathlib.Path) -> None:
+    s = {name: 1 for name in (*GEOMETRY, "PARTS")} | geometry
+    for template in ("conv2d", "conv2d_grad_weight"):
+        instance = conv_instance(template, template, "float", 16, {**s, "NB": 1})
+        check_conv(instance, library_of([instance], tmp_path), s, 16)
+
+
+# ------------------------------------------------------------------------------------------------ pooling
+
+POOL_SIZES = ["NB", "C", "H", "W", "P", "Q", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW"]
+POOL_AT = "((((((b) * C + (c)) * {0} + ({1})) * {2} + ({3})) * LANE_COUNT) + (l))"
+
+
+def pool_instance(template: str, kernel: str, ctype: str, lane_count: int, mode: int) -> Instance:
+    image, window = POOL_AT.format("H", "h", "W", "w"), POOL_AT.format("P", "p", "Q", "q")
+    if template == "pool":
+        hooks = {"LOAD_x(b, c, h, w, l)": f"x[{image}]", "STORE_y(b, c, p, q, l, value)": f"y[{window}] = (value)",
+                 "STORE_code(b, c, p, q, l, value)": f"code[{window}] = (uint8_t)(value)"}
+        buffers = ["const T *restrict x", "uint8_t *restrict code", "T *restrict y"]
+    else:
+        hooks = {"LOAD_g(b, c, p, q, l)": f"g[{window}]", "LOAD_code(b, c, p, q, l)": f"code[{window}]",
+                 "STORE_y(b, c, h, w, l, value)": f"y[{image}] = (value)"}
+        buffers = ["const T *restrict g", "const uint8_t *restrict code", "T *restrict y"]
+    return Instance(kernel, template, ctype, 16, buffers, POOL_SIZES, hooks, {"LANE_COUNT": lane_count, "MODE": mode})
+
+
+def pool_geometry(rng: np.random.Generator) -> dict[str, int]:
+    s = {**random_geometry(rng, spread=False), "C": int(rng.integers(1, 4)), "NB": 2}
+    if rng.integers(2):
+        s |= {"W": s["W"] + 150, "Q": (s["W"] + 150 + 2 * s["PW"] - (s["KW"] - 1) * s["DW"] - 1) // s["SW"] + 1}
+    return s
+
+
+def naive_pool(x: Array, s: Sizes, mode: int) -> tuple[Array, Array]:
+    """The pooled array (b, c, p, q, l) and the codes; windows outside the image give 0."""
+    y = np.zeros((x.shape[0], x.shape[1], s["P"], s["Q"], x.shape[4]), x.dtype)
+    code = np.zeros(y.shape, np.uint8)
+    windows: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for p, q, u, v, h, w in taps(s):
+        windows.setdefault((p, q), []).append((u * s["KW"] + v, h, w))
+    for (p, q), seen in windows.items():
+        values = np.stack([x[:, :, h, w] for _, h, w in seen])
+        best = values.argmax(axis=0)
+        y[:, :, p, q] = np.take_along_axis(values, best[None], 0)[0] if mode == 0 else sum(values)
+        code[:, :, p, q] = np.array([k for k, _, _ in seen])[best]
+    return y, code
+
+
+def naive_unpool(g: Array, code: Array, s: Sizes, mode: int) -> Array:
+    y = np.zeros((g.shape[0], g.shape[1], s["H"], s["W"], g.shape[4]))
+    for p, q, u, v, h, w in taps(s):
+        y[:, :, h, w] += np.where((code[:, :, p, q] == u * s["KW"] + v) | (mode == 1), g[:, :, p, q], 0)
+    return y
+
+
+@pytest.mark.parametrize("lane_count", [1, 16])
+@pytest.mark.parametrize("mode", [0, 1])
+def test_pooling_and_its_gradient(lane_count: int, mode: int, tmp_path: pathlib.Path) -> None:
+    pools, unpools = ([pool_instance(t, f"{t}_{ctype}", ctype, lane_count, mode) for ctype in DTYPES] for t in ("pool", "unpool"))
+    library = library_of([*pools, *unpools], tmp_path)
+    rng = np.random.default_rng(lane_count + mode)
+    for number, (pool, unpool) in itertools.product(range(8), zip(pools, unpools, strict=True)):
+        s, dtype = pool_geometry(rng), DTYPES[str(pool.macros["T"])]
+        x = rng.integers(-2, 3, (2, s["C"], s["H"], s["W"], lane_count)).astype(dtype)   # ties: the first one counts
+        if number % 4 == 3:
+            x[rng.random(x.shape) < 0.1] = np.nan
+        want, want_code = naive_pool(x, s, mode)
+        y, code = np.full(want.shape, np.nan, dtype), np.full(want.shape, 99, np.uint8)
+        pool.run(library, [x, code, y], s, [1, 2])
+        np.testing.assert_array_equal(y, want)
+        if mode == 0:
+            np.testing.assert_array_equal(code, want_code)
+        g, back = rng.integers(-4, 5, want.shape).astype(dtype), np.full(x.shape, np.nan, dtype)
+        unpool.run(library, [g, want_code, back], s, [2])
+        np.testing.assert_array_equal(back, naive_unpool(g, want_code, s, mode))
+
+
+# ------------------------------------------------------------------------------------------------ scatter
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_scatter(mode: int, tmp_path: pathlib.Path) -> None:
+    at = {"LOAD_index(m)": "(index[m] < 0 ? index[m] + ROWS : index[m])", "LOAD_v(m, r)": "v[(m) * R + (r)]",
+          "ADD_y(row, r, value)": "y[(row) * R + (r)] += (value)", "SET_y(row, r, value)": "y[(row) * R + (r)] = (value)"}
+    buffers = ["const int64_t *restrict index", "const T *restrict v", "T *restrict y"]
+    instance = Instance("scatter", "scatter", "float", 16, buffers, ["M", "ROWS", "R"], at, {"MODE": mode})
+    library = library_of([instance], tmp_path)
+    for m, rows, r in ((0, 5, 3), (40, 7, 1), (100, 300, 10), (30, 4, 700), (9, 0, 4), (9, 4, 0)):
+        rng = np.random.default_rng(m)
+        index, v = rng.integers(-rows - 1, rows + 2, m), normal(1, np.float32, m, r)
+        y = normal(2, np.float32, rows, r)
+        want = y.copy()
+        for i, row in enumerate(np.where(index < 0, index + rows, index)):
+            if 0 <= row < rows:
+                want[row] = v[i] if mode else want[row] + v[i]
+        instance.run(library, [index, v, y], {"M": m, "ROWS": rows, "R": r}, [2])
+        np.testing.assert_array_equal(y, want)
+
+
+# ------------------------------------------------------------------------------------------------ scalar mathematics
+
+def sigmoid(x: Array) -> Array:
+    return np.where(x >= 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
+
+
+def softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+ERF, ERFC, GAMMALN = (np.vectorize(f, otypes=[np.float64]) for f in (
+    math.erf, math.erfc, lambda x: math.inf if x in (math.inf, -math.inf) or (x <= 0 and x == math.floor(x)) else math.lgamma(x)))
+
+# name: (reference in a higher precision, largest error in ulp for float, for double)
+UNARY: dict[str, tuple[Callable[[Array], Array], float, float]] = {
+    "exp": (np.exp, 1.1, 1.3), "exp2": (np.exp2, 1.1, 1.2), "expm1": (np.expm1, 1.8, 1.9), "log": (np.log, 1, 1),
+    "log1p": (np.log1p, 1, 1), "log2": (np.log2, 2, 1.7), "log10": (np.log10, 2.1, 2), "sqrt": (np.sqrt, 0.51, 0.51),
+    "tanh": (np.tanh, 1.6, 1.6), "sigmoid": (sigmoid, 2.5, 2.4), "softplus": (softplus, 1.9, 1.9), "erf": (ERF, 1.1, 2),
+    "erfc": (ERFC, 4.1, 5), "sin": (np.sin, 1.7, 1), "cos": (np.cos, 1.7, 1), "tan": (np.tan, 3.7, 1),
+    "arcsin": (np.arcsin, 2.6, 1), "arccos": (np.arccos, 1.5, 1), "arctan": (np.arctan, 2, 1), "sinh": (np.sinh, 1.8, 2),
+    "cosh": (np.cosh, 1.6, 2), "arcsinh": (np.arcsinh, 1.9, 2), "arccosh": (np.arccosh, 2.1, 2), "arctanh": (np.arctanh, 2, 2),
+    "gammaln": (GAMMALN, 0.6, 4), "floor": (np.floor, 0, 0), "ceil": (np.ceil, 0, 0), "trunc": (np.trunc, 0, 0),
+    "round": (np.rint, 0, 0), "abs": (np.abs, 0, 0), "sign": (np.sign, 0, 0),
+}
+BINARY: dict[str, Callable[[Array, Array], Array]] = {
+    "maximum": np.maximum, "minimum": np.minimum, "mod": np.mod, "floor_divide": np.floor_divide, "fmod": np.fmod,
+    "copysign": np.copysign, "power": np.power, "arctan2": np.arctan2, "hypot": np.hypot,
+}
+EXACT = {"maximum", "minimum", "mod", "floor_divide", "fmod", "copysign"}
+INTEGER = ("maximum", "minimum", "mod", "floor_divide", "fmod", "power")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+def loop(name: str, expression: str, ctype: str, inputs: str) -> str:
+    arguments = "".join(f"const {ctype} *restrict {i}, " for i in inputs)
+    return (f"void {name}({arguments}{ctype} *restrict out, int64_t n) {{\n    _Pragma(\"omp simd\")\n"
+            f"    for (int64_t i = 0; i < n; i++) out[i] = ({ctype}){expression};\n}}\n")
+
+
+@pytest.fixture(scope="module")
+def scalar(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    text = "".join((FOLDER / name).read_text() for name in ("scalar.h", "philox.h"))
+    for ctype in DTYPES:
+        text += "".join(loop(f"{f}_{ctype}", f"{f}(x[i])", ctype, "x") for f in UNARY)
+        text += "".join(loop(f"{f}_{ctype}", f"{f}(x[i], z[i])", ctype, "xz") for f in BINARY)
+    for dtype in INTEGERS:
+        text += "".join(loop(f"{f}_{dtype}", f"{f}(x[i])", f"{dtype}_t", "x") for f in ("abs", "sign", "floor", "round"))
+        text += "".join(loop(f"{f}_{dtype}", f"{f}(x[i], z[i])", f"{dtype}_t", "xz") for f in INTEGER)
+    for ctype, short in (("float", "f32"), ("double", "f64")):
+        for kind in ("uniform", "normal"):
+            text += (f"void {kind}_{ctype}(uint64_t key, const uint64_t *restrict x, {ctype} *restrict out, int64_t n) {{\n"
+                     f"    _Pragma(\"omp simd\") for (int64_t i = 0; i < n; i++) out[i] = {kind}_{short}(key, x[i]);\n}}\n")
+    text += "void seen(const float *restrict x, int *restrict out, int64_t n) {\n    for (int64_t i = 0; i < n; i++) "
+    text += "out[i] = isnan(x[i]) + 2 * isinf(x[i]) + 4 * isfinite(x[i]);\n}\n"
+    return compile_text(text, tmp_path_factory.mktemp("scalar"), "scalar")
+
+
+def apply(library: ctypes.CDLL, name: str, *inputs: Array) -> Array:
+    out = np.empty_like(inputs[0])
+    getattr(library, name)(*map(argument, [*inputs, out, inputs[0].size]))
+    return out
+
+
+def numbers(dtype: Any, seed: int, count: int = 4000) -> Array:
+    """Edges, random bit patterns, and intervals where functions change."""
+    rng, info = np.random.default_rng(seed), np.finfo(dtype)
+    edges = [0.0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 0.5, -0.5, 1.5, 2.5, 3, info.tiny, info.smallest_subnormal, info.max, -info.max]
+    bits = rng.integers(0, 2**info.bits, count, dtype=np.uint64).astype(f"uint{info.bits}").view(dtype)
+    near = [rng.uniform(-size, size, count // 4) for size in (1, 4, 20, 100)] + [1 + rng.uniform(-0.5, 0.5, count // 4)]
+    return np.concatenate([np.array(edges, dtype), np.where(np.isnan(bits), dtype(1), bits), *near]).astype(dtype)
+
+
+def wider(x: Array) -> Array:
+    return x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
+
+
+def assert_ulps(got: Array, exact: Array, limit: float, where: str) -> None:
+    """Finite values within `limit` ulp of the exact ones; NaN, infinities and zero's sign as rounded from them."""
+    want = exact.astype(got.dtype)
+    finite = np.isfinite(want) & np.isfinite(got)
+    size = np.minimum(np.abs(want[finite]), np.finfo(got.dtype).max / 2)   # the spacing of the largest number overflows
+    error = np.abs(got[finite] - exact[finite]) / np.spacing(size)
+    assert error.size == 0 or error.max() <= limit, f"{where}: {error.max()} ulp"
+    np.testing.assert_array_equal(got[~finite], want[~finite], err_msg=where)
+    zero = finite & (want == 0) & (got == 0)
+    np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]), err_msg=f"{where}: sign of zero")
+
+
+@pytest.mark.parametrize("ctype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_functions_of_one_number(name: str, ctype: str, scalar: ctypes.CDLL) -> None:
+    reference, *limits = UNARY[name]
+    x = numbers(DTYPES[ctype], 5)
+    with np.errstate(all="ignore"):
+        exact = reference(wider(x))
+    assert_ulps(apply(scalar, f"{name}_{ctype}", x), exact, limits[ctype == "double"], f"{name}, {ctype}")
+
+
+@pytest.mark.parametrize("ctype", DTYPES)
+@pytest.mark.parametrize("name", BINARY)
+def test_functions_of_two_numbers(name: str, ctype: str, scalar: ctypes.CDLL) -> None:
+    x, rng = numbers(DTYPES[ctype], 5), np.random.default_rng(6)
+    for z in (rng.permutation(x), np.round(rng.permutation(x)), np.where(np.abs(x) < 3, x, 2).astype(x.dtype)[::-1].copy()):
+        z[:16] = np.roll(x[:16], int(rng.integers(16)))
+        with np.errstate(all="ignore"):
+            exact = BINARY[name](x, z) if name in EXACT else BINARY[name](wider(x), wider(z))
+        assert_ulps(apply(scalar, f"{name}_{ctype}", x, z), exact, 0 if name in EXACT else 2.3, f"{name}, {ctype}")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_functions_of_integers(dtype: str, scalar: ctypes.CDLL) -> None:
+    info, rng = np.iinfo(dtype), np.random.default_rng(7)
+    few = [info.min, info.max, 0, 1, 2, 3, 7, info.max - 1, *([-1, -2, -7] if info.min else [])]
+    x, z = (np.array(v, dtype) for v in zip(*itertools.product(few, few), strict=True))
+    x, z = np.append(x, rng.integers(info.min, info.max, 500, dtype=dtype)), np.append(z, rng.integers(info.min, info.max, 500, dtype=dtype))
+    with np.errstate(all="ignore"):
+        for name in INTEGER:
+            power = name == "power"
+            exponent = np.where(z < 0, 0, z).astype(dtype) if power else z
+            np.testing.assert_array_equal(apply(scalar, f"{name}_{dtype}", x, exponent), BINARY[name](x, exponent), err_msg=name)
+        for name in ("abs", "sign", "floor", "round"):
+            want = x if name in ("floor", "round") else UNARY[name][0](x)
+            np.testing.assert_array_equal(apply(scalar, f"{name}_{dtype}", x), want, err_msg=name)
+
+
+def test_negative_integer_exponents(scalar: ctypes.CDLL) -> None:
+    x, n = np.array([1, -1, -1, 2, 0]), np.array([-5, -5, -4, -1, -1])
+    np.testing.assert_array_equal(apply(scalar, "power_int64", x, n), [1, -1, 1, 0, 0])
+
+
+def test_kinds_of_numbers(scalar: ctypes.CDLL) -> None:
+    x, out = np.array([np.nan, np.inf, -np.inf, 1, -0.0, 1e-45], np.float32), np.zeros(6, np.int32)
+    scalar.seen(*map(argument, (x, out, 6)))
+    np.testing.assert_array_equal(out, [1, 2, 2, 4, 4, 4])
+
+
+# ------------------------------------------------------------------------------------------------ random numbers
+
+KNOWN = [   # the known answers of the authors' library Random123: counter, key, words
+    ((0,) * 4, (0,) * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+]
+COUNTERS = np.append(np.arange(4096, dtype=np.uint64), np.arange(2**64 - 4096, 2**64, dtype=np.uint64))
+KEYS = (0, 7, 0xDEADBEEF12345678, 2**64 - 1)
+
+
+@pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
+def test_philox_known_answers(counter: tuple[int, ...], key: tuple[int, int], expected: tuple[int, ...]) -> None:
+    assert tuple(int(w) for w in philox.philox4x32(counter, key)) == expected
+
+
+def draw(library: ctypes.CDLL, name: str, key: int, dtype: Any) -> Array:
+    out = np.empty(COUNTERS.size, dtype)
+    getattr(library, name)(ctypes.c_uint64(key), *map(argument, (COUNTERS, out, out.size)))
+    return out
+
+
+@pytest.mark.parametrize("ctype", DTYPES)
+@pytest.mark.parametrize("key", KEYS)
+def test_samples_agree_with_numpy(key: int, ctype: str, scalar: ctypes.CDLL) -> None:
+    dtype = DTYPES[ctype]
+    np.testing.assert_array_equal(draw(scalar, f"uniform_{ctype}", key, dtype), philox.uniform(key, COUNTERS, dtype))
+    got, want = draw(scalar, f"normal_{ctype}", key, dtype), philox.normal(key, COUNTERS, dtype)
+    assert np.abs((got - want) / np.spacing(np.abs(want))).max() <= 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_have_the_moments_of_their_distribution(dtype: Any) -> None:
+    u, z = philox.uniform(1, np.arange(200_000), dtype), philox.normal(1, np.arange(200_000), dtype)
+    assert u.dtype == z.dtype == dtype and u.min() >= 0 and u.max() < 1
+    assert abs(u.mean() - 0.5) < 0.003 and abs(u.var() - 1 / 12) < 0.001
+    assert abs(z.mean()) < 0.01 and abs(z.var() - 1) < 0.015 and abs((z**3).mean()) < 0.03 and abs((z**4).mean() - 3) < 0.1
+    assert philox.normal(1, 5, dtype) == z[5]

@@ -13,6 +13,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
+from exprc.loops_text import text_of
 from exprc.lower import lower
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
@@ -26,6 +27,7 @@ from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
 from exprc.size import Dim, substitute
 from exprc.types import itemsize
+from exprc.verify import verify
 
 ffi = cffi.FFI()
 
@@ -132,6 +134,7 @@ class Compiled:
     inputs: list[Input]
     threads: Callable[[], int]
     target: Any
+    flush: bool = False
     precompiled: list[Stage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -194,8 +197,9 @@ class Compiled:
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(
             bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number), memory_text)  # fmt: skip
-        lowered = road.take("lower", lambda: lower(plan), lambda p: f"{len(p.steps)} steps")
-        text = road.take("render", lambda: render(lowered, self.target.registers), lambda t: f"{sum(len(u.splitlines()) for u in t)} lines of C")
+        lowered = road.take("lower", lambda: lower(plan), lambda p: f"{len(p.steps)} steps\n{text_of(p)}")
+        road.take("verify", lambda: verify(lowered), lambda _: "every name, buffer and bound holds")
+        text = road.take("render", lambda: render(lowered, self.target.registers, self.flush), lambda t: f"{sum(len(u.splitlines()) for u in t)} lines of C")
         program = road.take("load", lambda: cpu.load(text, self.target), lambda p: f"{'from the cache' if p.cached else 'compiled'}: {p.path}")
         return Loaded(plan, fused, lowered, program, road.stages, bound, text, _work(plan))
 

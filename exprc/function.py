@@ -120,7 +120,7 @@ class Function:
         roots = road.take("optimise", lambda: rewrite(roots, OPTIMISE), _graph_text)
         roots = compiled.storable(roots)
         threads = lambda: config.threads or cpu.thread_count()  # noqa: E731
-        self._compiled = Compiled(roots, self.outputs, self.updates, self.inputs, threads, target, road.stages)
+        self._compiled = Compiled(roots, self.outputs, self.updates, self.inputs, threads, target, config.flush_subnormals, road.stages)
         if all(None not in x.type.shape for x in self._compiled.leaves) and not self._compiled.scalars:
             shapes = [n for x in self._compiled.leaves for n in (x.container.value.shape if isinstance(x, Shared) else x.type.shape)]
             self._compiled.runner(tuple(shapes))

@@ -1,8 +1,9 @@
 """Reverse mode: the gradient of a scalar cost, as an expression that can be differentiated again.
 
-The cost is stabilised first (`exprc.rewrite.stabilise`), so that ``-mean(log(softmax(s))[arange(n), y])`` has a finite gradient. Then every node between the
-cost and what it is differentiated by hands its gradient to its inputs, users before inputs, each node once: the work is linear in the graph.
-Casts, sums over broadcast axes and sums over several uses are done here, never in the rule of an operation.
+The cost is stabilised first (`exprc.rewrite.stabilise`), so that ``-mean(log(softmax(s))[arange(n), y])`` has a
+finite gradient. Then every node between the cost and what it is differentiated by hands its gradient to its inputs,
+users before inputs, each node once: the work is linear in the graph. Casts, sums over broadcast axes and sums over
+several uses are done here, never in the rule of an operation.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from exprc.errors import report
 from exprc.expr import Expr, Input, as_expr, made_for
 from exprc.forms import ITEM, Formula, cast_to
 from exprc.ops.formula import add, mul
-from exprc.ops.gradient import disconnected_grad as disconnected_grad, grad_clip as grad_clip, zero_grad as zero_grad
+from exprc.ops.gradient import disconnected_grad as disconnected_grad
+from exprc.ops.gradient import grad_clip as grad_clip
+from exprc.ops.gradient import zero_grad as zero_grad
 from exprc.ops.reduce import sum_, unbroadcast_to
 from exprc.ops.view import broadcast_to, dim, dim_of
 from exprc.reference import evaluate
 from exprc.rewrite.engine import rewrite
 from exprc.rewrite.expand import named_by, open_user
-from exprc.rewrite.shapes import same_shape
+from exprc.rewrite.shapes import dim_key, same_shape
 from exprc.rewrite.stabilise import STABILISE
 from exprc.types import TensorType, TupleType, is_float, tensor_type
 
@@ -51,7 +54,8 @@ def grad(
     wrt : a float expression, or a list or tuple of them; leaves, or anything that the cost is computed from.
     consider_constant : expressions through which no gradient flows.
     disconnected_inputs : what to do if the cost does not depend on one of `wrt`: "raise", "warn" or "ignore".
-    known_grads : dict from expressions to their gradient, which is taken as given instead of being worked out from the cost.
+    known_grads : dict from expressions to their gradient, which is taken as given instead of being worked out from
+        the cost.
     return_disconnected : what stands for the gradient of such a one: "zero" (zeros of its shape) or "none" (None).
 
     Returns
@@ -67,8 +71,9 @@ def grad(
 
     Notes
     -----
-    Reverse accumulation: Griewank and Walther 2008, Evaluating Derivatives, section 3.2. Integer and bool values have no gradient:
-    what is connected only through them (or through a derivative that is 0 everywhere, such as that of `floor`) has a gradient of 0.
+    Reverse accumulation: Griewank and Walther 2008, Evaluating Derivatives, section 3.2. Integer and bool values have
+    no gradient: what is connected only through them (or through a derivative that is 0 everywhere, such as that of
+    `floor`) has a gradient of 0.
 
     Examples
     --------
@@ -94,7 +99,7 @@ def grad(
     return grads[0] if isinstance(wrt, Expr) else type(wrt)(grads) if isinstance(wrt, (list, tuple)) else grads
 
 
-# -- what may be asked for ------------------------------------------------------------------------------------------------------
+# -- what may be asked for ----------------------------------------------------------------------------------------------
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -110,17 +115,29 @@ def _check_cost(cost: Any) -> None:
     if not isinstance(cost, Expr):
         raise TypeError(f"grad: the cost must be an expression, not {type(cost).__name__}")
     if cost.type.shape != ():
-        raise ValueError(report(f"grad: the cost must be a scalar, it has {cost.ndim} axes", [_row("cost", cost)], "take its mean() or sum()?"))
+        raise ValueError(
+            report(
+                f"grad: the cost must be a scalar, it has {cost.ndim} axes",
+                [_row("cost", cost)],
+                "take its mean() or sum()?",
+            )
+        )
     if not is_float(cost.dtype):
         text = f"grad: the cost must be of a float dtype, it is {cost.dtype}"
-        raise TypeError(report(text, [_row("cost", cost)], "integers and bools have no gradient; use a cost that is computed in floats"))
+        raise TypeError(
+            report(
+                text, [_row("cost", cost)], "integers and bools have no gradient; use a cost that is computed in floats"
+            )
+        )
 
 
 def _check_wrt(x: Any) -> None:
     if not isinstance(x, Expr):
         raise TypeError(f"grad: wrt must hold expressions, not {type(x).__name__}")
     if not isinstance(x.type, TensorType) or not is_float(x.dtype):
-        raise TypeError(report("grad: only float expressions have a gradient", [_row("wrt", x)], "make it a float variable?"))
+        raise TypeError(
+            report("grad: only float expressions have a gradient", [_row("wrt", x)], "make it a float variable?")
+        )
 
 
 def _known_grad(node: Expr, g: Any) -> Expr:
@@ -131,14 +148,14 @@ def _known_grad(node: Expr, g: Any) -> Expr:
     return cast_to(made, node.dtype)
 
 
-# -- the sweep ------------------------------------------------------------------------------------------------------------------
+# -- the sweep ----------------------------------------------------------------------------------------------------------
 
 
 class _Sweep:
     """One pass from the cost to the leaves.
 
-    `below` maps a held node (one of wrt, consider_constant or known_grads) to its stabilised self: others see the held node, the gradient that
-    it collects goes on into the stabilised one.
+    `below` maps a held node (one of wrt, consider_constant or known_grads) to its stabilised self: others see the
+    held node, the gradient that it collects goes on into the stabilised one.
     """
 
     def __init__(self, wrt: Sequence[Expr], constants: Sequence[Expr], known: Mapping[Expr, Expr]):
@@ -201,7 +218,7 @@ class _Sweep:
             if node in self.parts:
                 self._total(node)
             return
-        g = self._total(node) if node in self.parts else self._item_totals(inner)
+        g: Any = self._total(node) if node in self.parts else self._item_totals(inner)
         if inner.op.form == "item":
             self._give_item(inner, g)
         elif inner is not node and inner in self.below:
@@ -244,7 +261,7 @@ class _Sweep:
 
 
 def _stabilised(held: Sequence[Expr]) -> list[Expr]:
-    """Stabilise what is below each held node, all other held nodes being leaves; composites without a gradient of their own are opened."""
+    """Stabilise what is below each held node, the others being leaves; open composites without a gradient of their own."""
     opened = open_user(held, _NAMED, held, own_gradient=True)
     below = _bodies(held, opened)
     stable = _bodies(held, rewrite(below, STABILISE, held))
@@ -262,25 +279,33 @@ def _item(node: Expr, i: int) -> Expr:
 def _zeros(x: Expr) -> Expr:
     """Zeros of the shape and dtype of `x`."""
     with made_for(x):
-        return broadcast_to(as_expr(0.0, (x.dtype,)), tuple(dim_of(x, a) for a in range(x.ndim)))  # type: ignore[no-any-return]
+        return broadcast_to(as_expr(0.0, (x.dtype,)), tuple(dim_of(x, a) for a in range(x.ndim)))
 
 
 def _apply_rule(node: Expr, g: Any) -> Sequence[Expr | None]:
     """Return the gradients of the data inputs by the node's rule."""
     if node.op.grad is None:
         row = ("operation", node.label, node.where)
-        raise TypeError(report(f"grad: {node.op.name} has no gradient", [row], "give its record one, or wrap its argument in disconnected_grad"))
+        raise TypeError(
+            report(
+                f"grad: {node.op.name} has no gradient",
+                [row],
+                "give its record one, or wrap its argument in disconnected_grad",
+            )
+        )
     y = tuple(_item(node, i) for i in range(len(node.type.items))) if isinstance(node.type, TupleType) else node
     made = node.op.grad(g, y, *node.inputs, **node.params)
     made = tuple(made) if isinstance(made, (tuple, list)) else (made,)
     if len(made) < len(node.op.data_inputs(node)):
         text = f"grad: the gradient of {node.op.name} gives {len(made)} expressions for {len(node.op.data_inputs(node))} inputs"
-        raise ValueError(report(text, [("operation", node.label, node.where)], "give one for each input, None where there is none"))
+        raise ValueError(
+            report(text, [("operation", node.label, node.where)], "give one for each input, None where there is none")
+        )
     return made
 
 
 def _fitted(g: Any, x: Expr, node: Expr) -> Expr:
-    """Bring what a rule gave to the dtype and shape of the input: cast it, and sum it where the operation broadcast the input."""
+    """Bring what a rule gave to the dtype and shape of the input: cast it, and sum it where the input was broadcast."""
     g = cast_to(as_expr(g, (x.dtype,)), x.dtype)
     if g.ndim == x.ndim and (not _broadcasts(node, x) or same_shape(g, x)):
         fitted = g
@@ -299,15 +324,14 @@ def _narrow(g: Expr, x: Expr) -> bool:
 
 def _broadcasts(node: Expr, x: Expr) -> bool:
     """Tell whether the operation may have repeated `x` along an axis: another operand is, or may be, longer there."""
-    if isinstance(node.op, Formula):
+    if isinstance(node.op, Formula):  # its gradient has the shape of its result
         return any(_longer(node, x, axis) for axis in range(x.ndim))
     return node.op is broadcast_to or (node.op.form == "composite" and len(node.op.data_inputs(node)) > 1)
 
 
 def _longer(node: Expr, x: Expr, axis: int) -> bool:
-    back = x.ndim - axis
-    others = [i for i in node.inputs if i is not x and i.ndim >= back]
-    return x.type.shape[axis] in (1, None) and any(i.type.shape[i.ndim - back] != 1 for i in others)
+    """Tell whether the node may be longer than its input along an axis of the input."""
+    return x.type.shape[axis] in (1, None) and dim_key(x, axis) != dim_key(node, node.ndim - x.ndim + axis)
 
 
 def _report_disconnected(x: Expr, how: str) -> None:
@@ -320,11 +344,16 @@ def _report_disconnected(x: Expr, how: str) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-# -- the check against finite differences -----------------------------------------------------------------------------------------
+# -- the check against finite differences -------------------------------------------------------------------------------
 
 
 def verify_grad(
-    fun: Callable[..., Any], points: Sequence[Any], rng: Any = None, eps: float = 3e-4, abs_tol: float = 1e-6, rel_tol: float = 1e-6,
+    fun: Callable[..., Any],
+    points: Sequence[Any],
+    rng: Any = None,
+    eps: float = 3e-4,
+    abs_tol: float = 1e-6,
+    rel_tol: float = 1e-6,
     directions: int | None = None,
 ) -> None:
     """Compare the gradient of a function of expressions with finite differences, in float64.
@@ -332,7 +361,8 @@ def verify_grad(
     Parameters
     ----------
     fun : function of expressions that returns an expression or a tuple of them.
-    points : one array per argument of `fun`. Floats are taken as float64 and differentiated by; integers and bools are constants.
+    points : one array per argument of `fun`. Floats are taken as float64 and differentiated by; integers and bools
+        are constants.
     rng : NumPy `Generator` (or a seed) for the weights of the results, whose weighted sum is the cost.
     eps : step of the differences.
     abs_tol, rel_tol : how far the two may differ: ``abs_tol + rel_tol * |difference quotient|``.
@@ -345,8 +375,9 @@ def verify_grad(
 
     Notes
     -----
-    Differences of fourth order: ``f' = (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h`` (Abramowitz and Stegun 1964, 25.3.6). The
-    points should stay clear of kinks by more than ``2 eps``. All values are computed by the NumPy interpreter.
+    Differences of fourth order: ``f' = (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h`` (Abramowitz and
+    Stegun 1964, 25.3.6). The points should stay clear of kinks by more than ``2 eps``. All values are computed by the
+    NumPy interpreter.
 
     Examples
     --------
@@ -363,7 +394,14 @@ def verify_grad(
         steps = _steps(g.shape, directions, np.random.default_rng(rng))
         slopes = np.array([np.sum(g * d) for d in steps])
         quotients = np.array([_quotient(cost, x, dict(zip(inputs, arrays)), eps * d) / eps for d in steps])
-        _compare(f"{x.name}, {'element' if directions is None else 'direction'}", g.shape, slopes, quotients, abs_tol, rel_tol)
+        _compare(
+            f"{x.name}, {'element' if directions is None else 'direction'}",
+            g.shape,
+            slopes,
+            quotients,
+            abs_tol,
+            rel_tol,
+        )
 
 
 def _point(value: Any) -> np.ndarray[Any, Any]:

@@ -26,7 +26,7 @@ Addresses, extents and limits are integer expressions of `exprc.size` over loop 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Union
 
 from exprc.size import Dim
@@ -222,7 +222,6 @@ class Program:
     steps: tuple[Any, ...]
     buffers: tuple[Buffer, ...]
     sizes: Mapping[str, int | None]
-    meta: dict[str, Any] = field(default_factory=dict)
 
 
 # -- walks and checks

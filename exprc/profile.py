@@ -39,7 +39,7 @@ def _values(compiled: Compiled, arrays: dict[Expr, Any]) -> dict[Expr, Any]:
 
 def _measure(compiled: Compiled, runner: Runner, arrays: dict[Expr, Any], calls: int) -> tuple[Any, float]:
     loaded = runner.loaded
-    program = cpu.load(render(loaded.lowered, compiled.target.registers, profile=True), compiled.target)
+    program = cpu.load(render(loaded.lowered, compiled.target.registers, compiled.flush, profile=True), compiled.target)
     times = np.zeros(len(loaded.lowered.steps))
     total = 0.0
     for k in range(calls + 1):

@@ -11,7 +11,7 @@ import numpy as np
 from exprc.expr import Constant, Expr
 from exprc.types import TensorType
 
-#: How deep a tree is drawn before it goes on as a tree of its own, so that a chain of n nodes gives text of length n, not n².
+#: How deep a tree is drawn before it goes on as a tree of its own: a chain of n nodes gives text of length n, not n².
 DEPTH = 24
 
 #: Bounds of `repr`: how deep, how many inputs of a node, how many characters.
@@ -82,10 +82,17 @@ class _Tree:
                 yield lead + branch + self._again(node)
                 continue
             self.drawn.add(node)
-            yield lead + branch + (self._number(node) if node in self.shared and node.inputs else self._known(node)) + describe(node)
+            yield (
+                lead
+                + branch
+                + (self._number(node) if node in self.shared and node.inputs else self._known(node))
+                + describe(node)
+            )
             below = lead + ("" if not branch else "   " if branch == "└─ " else "│  ")
             last = len(node.inputs) - 1
-            stack.extend((i, below, "└─ " if k == last else "├─ ", depth + 1) for k, i in reversed(list(enumerate(node.inputs))))
+            stack.extend(
+                (i, below, "└─ " if k == last else "├─ ", depth + 1) for k, i in reversed(list(enumerate(node.inputs)))
+            )
 
     def _again(self, node: Expr) -> str:
         return self._number(node) + "..." if node.inputs else describe(node)

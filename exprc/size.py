@@ -251,6 +251,8 @@ def floordiv(x: Dim, y: Dim) -> Dim:
     """
     if isinstance(x, Unknown) or isinstance(y, Unknown):
         return UNKNOWN
+    if isinstance(y, int) and y == 0:
+        return 0  # only an empty array has such an index
     if isinstance(x, int) and isinstance(y, int):
         return x // y
     if y == 1:
@@ -277,6 +279,8 @@ def mod(x: Dim, y: Dim) -> Dim:
     """Remainder with the sign of `y`, simplified like `floordiv`."""
     if isinstance(x, Unknown) or isinstance(y, Unknown):
         return UNKNOWN
+    if isinstance(y, int) and y == 0:
+        return 0
     if isinstance(x, int) and isinstance(y, int):
         return x % y
     if y == 1:

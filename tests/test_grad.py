@@ -19,7 +19,11 @@ from exprc.types import is_float
 RECORDS = {**CATALOGUE, **{op.name: op for op in (disconnected_grad, zero_grad, grad_clip)}}
 
 #: Where a function is not defined or not smooth for operands drawn between 0.3 and 0.9: (low, high) of each operand.
-OPERANDS = {"clip": [(0.3, 0.9), (0.1, 0.25), (0.92, 1.2)], "mod": [(2.1, 2.4), (0.85, 0.95)], "floor_div": [(2.1, 2.4), (0.85, 0.95)]}
+OPERANDS = {
+    "clip": [(0.3, 0.9), (0.1, 0.25), (0.92, 1.2)],
+    "mod": [(2.1, 2.4), (0.85, 0.95)],
+    "floor_div": [(2.1, 2.4), (0.85, 0.95)],
+}
 
 
 def drawn(rng, low, high, shape=(2, 3)):
@@ -379,7 +383,11 @@ def test_a_cost_of_integers():
 def test_wrt_integers():
     x, k = T.scalar("x"), T.iscalar("k")
     text = text_of(TypeError, lambda: grad(x * k, k))
-    assert "only float expressions have a gradient" in text and "k  int32, ()" in text and "make it a float variable?" in text
+    assert (
+        "only float expressions have a gradient" in text
+        and "k  int32, ()" in text
+        and "make it a float variable?" in text
+    )
 
 
 def test_what_is_no_expression():
@@ -387,7 +395,9 @@ def test_what_is_no_expression():
     assert "the cost must be an expression, not int" in text_of(TypeError, lambda: grad(3, x))
     assert "wrt must hold expressions, not str" in text_of(TypeError, lambda: grad(x, ["x"]))
     assert "a cost or known_grads is needed" in text_of(ValueError, lambda: grad(None, x))
-    assert "disconnected_inputs='no' is none of 'raise'" in text_of(ValueError, lambda: grad(x, x, disconnected_inputs="no"))
+    assert "disconnected_inputs='no' is none of 'raise'" in text_of(
+        ValueError, lambda: grad(x, x, disconnected_inputs="no")
+    )
 
 
 def test_a_disconnected_input():

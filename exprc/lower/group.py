@@ -8,8 +8,8 @@ from typing import Any
 
 from exprc.expr import Expr, topological
 from exprc.loops import Accum, Alloc, Apply, Buffer, Index, Kernel, Let, Load, Loop, Store
-from exprc.lower.emit import Emitter, Scope, start_value
-from exprc.schedule.fuse import Group, Root, axis_index, outer_index, own_index
+from exprc.lower.emit import Emitter, Scope, holds, start_value
+from exprc.schedule.fuse import Group, Root, axis_index, outer_index, own_index, source_of
 from exprc.schedule.plan import Plan, Stored
 from exprc.schedule.sizes import size_args
 from exprc.size import Dim, Size, Symbol, atoms_of, bounds, ceildiv, floordiv, minimum, mod, product, substitute, symbol
@@ -323,7 +323,7 @@ class GroupLowering:
 
     def _cell_width(self, lanes: tuple[str, Dim, str]) -> int:
         high = bounds(lanes[1])[1]
-        return high if high is not None and high <= self.width else self.width
+        return max(high, 1) if high is not None and high <= self.width else self.width
 
     def _accumulate(self, root: Root, index: tuple[Dim, ...], axes: list[Axis], cells: dict[str, Buffer], lanes: Any, scope: Scope) -> None:
         op: Any = root.node.op
@@ -407,9 +407,20 @@ def _placed(root: Root, index: tuple[Dim, ...], dims: Mapping[Expr, Any]) -> tup
 
 
 def _uses_index(node: Expr, plan: Plan) -> bool:
-    """Whether a formula in the tree under a root uses its output index (then the tree cannot run along memory)."""
+    """Whether the tree under a root needs its index: in a formula, or in the condition of a view (then it cannot run along memory)."""
     inside = topological([node], stop=lambda n: n is not node and (n in plan.stored or n in plan.local))
-    return any(n.op.form == "formula" and "{i" in n.op.c for n in inside)  # type: ignore[attr-defined]
+    return any(
+        ("{i" in n.op.c) if n.op.form == "formula" else _conditional(n, plan)  # type: ignore[attr-defined]
+        for n in inside
+        if n.op.form in ("formula", "view") and n not in plan.stored
+    ) or "{i" in getattr(node.op, "c", "")
+
+
+def _conditional(node: Expr, plan: Plan) -> bool:
+    if node.op.name == "dim":
+        return False
+    source = source_of(node, outer_index(plan.dims[node]), plan.dims, lambda x, j, n: symbol("j", 0, n - 1))
+    return not all(map(holds, source.conditions))
 
 
 def comment(roots: Sequence[Root], outer: Sequence[Dim]) -> str:

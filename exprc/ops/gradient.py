@@ -1,4 +1,4 @@
-"""Operations that are the identity going forward and change what comes back: `expand` drops them, `exprc.grad` respects them."""
+"""Operations that are the identity forward and change what comes back: `expand` drops them, `exprc.grad` respects them."""
 
 from __future__ import annotations
 

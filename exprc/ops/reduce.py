@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def _positions(function: Any) -> Any:
 
     def numpy(x: Any, axes: tuple[int, ...]) -> Any:
         kept = [a for a in range(x.ndim) if a not in axes]
-        rows = np.transpose(x, kept + list(axes)).reshape([x.shape[a] for a in kept] + [-1])
+        rows = np.transpose(x, kept + list(axes)).reshape([x.shape[a] for a in kept] + [math.prod(x.shape[a] for a in axes)])
         return function(rows, axis=-1)
 
     return numpy

@@ -47,6 +47,23 @@ static double now(void) { struct exprc_time t; clock_gettime(1, &t); return t.se
 """
 
 
+_FLUSH = """\
+        #if defined(__x86_64__)
+        const unsigned mode = __builtin_ia32_stmxcsr();
+        __builtin_ia32_ldmxcsr(mode | 0x8040);  /* results and operands that are subnormal become 0 */
+        #elif defined(__aarch64__)
+        uint64_t mode; __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+        __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1 << 24)));
+        #endif"""
+
+_RESTORE = """\
+        #if defined(__x86_64__)
+        __builtin_ia32_ldmxcsr(mode);
+        #elif defined(__aarch64__)
+        __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+        #endif"""
+
+
 class CPrinter(Printer):
     def loop_head(self, loop: Loop) -> list[str]:
         head = f"for (int64_t {loop.var} = 0; {loop.var} < {dim_text(loop.extent)}; ++{loop.var}) {{"
@@ -62,10 +79,11 @@ PRINTER = CPrinter()
 UNITS = 4
 
 
-def render(program: Program, registers: int = 32, profile: bool = False) -> list[str]:
+def render(program: Program, registers: int = 32, flush: bool = False, profile: bool = False) -> list[str]:
     """Return the C texts of a program, translation units that can be compiled side by side; the last one has the entry.
 
-    With `profile`, the program also adds up the seconds of each step in its last buffer.
+    With `flush`, subnormal numbers count as 0 in every thread while the program runs. With `profile`, it also adds up the seconds of
+    each step in its last buffer.
     """
     functions: dict[str, str] = {}
     calls: list[str] = []
@@ -74,7 +92,7 @@ def render(program: Program, registers: int = 32, profile: bool = False) -> list
     head = [_HEAD, kernel_source("c/scalar.h"), *_philox(program), _RUNTIME]
     units = _units(functions)
     declared = [_prototypes(text) for unit in units[:-1] for text in unit]
-    entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, profile)]
+    entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, flush, profile)]
     return ["\n".join([*head, *unit, *(entry if k == len(units) - 1 else [])]) for k, unit in enumerate(units)]
 
 
@@ -94,10 +112,12 @@ def _prototypes(text: str) -> str:
 
 
 def _philox(program: Program) -> list[str]:
-    """The random numbers' text, where a step uses it."""
-    used = any("philox" in v.text for step in program.steps for s in _all_statements(step)
-               for value in values_of(s) for v in subvalues(value) if isinstance(v, Apply))  # fmt: skip
-    return [kernel_source("c/philox.h")] if used else []
+    """The text of the random numbers, where a step uses one of its functions."""
+    source = kernel_source("c/philox.h")
+    names = re.compile(r"\b(" + "|".join(re.findall(r"^SCALAR \w+ (\w+)\(", source, re.M)) + r")\(")
+    texts = (v.text for step in program.steps for s in _all_statements(step) for value in values_of(s)
+             for v in subvalues(value) if isinstance(v, Apply))  # fmt: skip
+    return [source] if any(map(names.search, texts)) else []
 
 
 def _all_statements(step: Any) -> list[Any]:
@@ -209,13 +229,15 @@ def _hook_text(hook: Function, template: Template, parameters: str) -> str:
     return "\n".join(PRINTER.function_lines(hook, head))
 
 
-def _entry(program: Program, calls: Sequence[str], profile: bool) -> str:
+def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -> str:
     written = {b for step in program.steps if hasattr(step, "written") for b in step.written}
     written |= {step.target for step in program.steps if isinstance(step, Copy)}
     bind = [_bound(b, k, b in written) for k, b in enumerate(program.buffers)]
     bind += [f"    const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes)]
     clock = [f"    double *const times = (double *)buffers[{len(program.buffers)}];"] if profile else []
     start = ["        double clock = now();"] if profile else []
+    start += [_FLUSH] if flush else []
+    end = [_RESTORE] if flush else []
     return "\n".join([
         "__attribute__((visibility(\"default\")))",
         "int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {",
@@ -224,7 +246,7 @@ def _entry(program: Program, calls: Sequence[str], profile: bool) -> str:
         "    {",
         "        const int64_t thread = omp_get_thread_num(), threads_here = omp_get_num_threads();",
         "        (void)thread; (void)threads_here;",
-        *start, *calls,
+        *start, *calls, *end,
         "    }",
         "    return status[0] != 0;",
         "}", "",

@@ -1,7 +1,8 @@
 """One pass of rules over a graph: interning, rules from the inputs up, a bounded amount of work.
 
-Inside a call equal nodes become one node: nodes are equal if operation, input identities and parameters are, constants if dtype, shape and bytes
-are; other leaves, and nodes with an effect, are equal only to themselves. Common subexpressions are merged by that alone.
+Inside a call equal nodes become one node: nodes are equal if operation, input identities and parameters are,
+constants if dtype, shape and bytes are; other leaves, and nodes with an effect, are equal only to themselves. Common
+subexpressions are merged by that alone.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ COMPARED = 1024
 class Rule:
     """An equation: nodes that `apply` knows are replaced by what it returns.
 
-    apply : node -> the node that takes its place, or None where the rule does not fit. It must have the node's type, and the node's value on
+    apply : node -> the node that takes its place, or None where the rule does not fit. It must have the node's type,
+        and the node's value on
         all inputs (but for rounding and the sign of zeros); the engine refuses a result of another type.
     roots : names of the operations on which it is tried.
     names : records that its left side names; composites among them stay whole until the rule had its chance.
-    examples : left sides for the tests: texts in the notation of `exprc.rewrite.pattern`, or functions of a dict of variables.
+    examples : left sides for the tests: texts in the notation of `exprc.rewrite.pattern`, or functions of a dict of
+        variables.
     apart : values of the inputs at which the two sides are known to differ.
     """
 

@@ -1,7 +1,8 @@
 """Opens composites: each is replaced by the operations that it stands for.
 
-`open_user` comes before `stabilise`: it opens what no rule names, so that a naive formula inside a user's operation is repaired too. `expand` comes
-after it and opens the rest, but for late composites whose dims are not known yet; `expand_bound` opens those as well, when sizes are bound.
+`open_user` comes before `stabilise`: it opens what no rule names, so that a naive formula inside a user's operation
+is repaired too. `expand` comes after it and opens the rest, but for late composites whose dims are not known yet;
+`expand_bound` opens those as well, when sizes are bound.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from exprc.rewrite.engine import node_like
 from exprc.types import TensorType, TupleType
 
 
-def open_user(roots: Sequence[Expr], named: Collection[Any], held: Collection[Expr] = (), own_gradient: bool = False) -> list[Expr]:
+def open_user(
+    roots: Sequence[Expr], named: Collection[Any], held: Collection[Expr] = (), own_gradient: bool = False
+) -> list[Expr]:
     """Open the composites that no rule names.
 
     Parameters

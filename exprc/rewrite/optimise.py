@@ -1,4 +1,4 @@
-"""What helps the scheduler once composites are open: fewer operations over whole arrays, the same values but for the last bit."""
+"""What helps the scheduler once composites are open: fewer operations over whole arrays, equal but for the last bit."""
 
 from __future__ import annotations
 
@@ -81,8 +81,7 @@ def repeated_condition(node: Expr) -> Expr | None:
     return None
 
 
-
-# -- pooling ------------------------------------------------------------------------------------------------------------------------
+# -- pooling ------------------------------------------------------------------------------------------------------------
 
 
 def _images(v: Any) -> tuple[Any, Any]:
@@ -96,7 +95,7 @@ _WINDOWS = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False}
 
 
 def _pooled_from(back: Expr) -> tuple[Expr, Expr] | None:
-    """Of ``unpool(g, code)``, the images that were pooled and their largest elements, if it is by that pooling that it is."""
+    """Of ``unpool(g, code)``: the images whose pooling gave the code, and their largest elements."""
     code = back.inputs[1] if back.op is unpool else None
     if code is None or code.op is not ITEM or code.inputs[0].op is not max_pool or code.params["i"] != 1:
         return None
@@ -107,7 +106,7 @@ def _pooled_from(back: Expr) -> tuple[Expr, Expr] | None:
 
 
 def _at_pooled(f: Expr, u: Expr, y: Expr, depth: int = 6) -> Expr | None:
-    """Return a pointwise function of the images `u` as the same function of the pooled `y`; None if it is something else."""
+    """Return a pointwise function of the images `u` as the same function of the pooled `y`; None if it is none."""
     if f is u:
         return y
     if scalar_value(f) is not None:
@@ -127,7 +126,13 @@ def _rectified(u: Expr) -> tuple[Expr, ...]:
     if u.op is where and u.inputs[0].op is gt:  # where(x > 0, x, a * x) with a >= 0
         x, above, below = u.inputs[0].inputs[0], u.inputs[1], u.inputs[2]
         slope = _factor(below) if below.op is mul else None
-        leaky = x is above and scalar_value(u.inputs[0].inputs[1]) == 0 and slope is not None and slope[1] is x and slope[0] >= 0
+        leaky = (
+            x is above
+            and scalar_value(u.inputs[0].inputs[1]) == 0
+            and slope is not None
+            and slope[1] is x
+            and slope[0] >= 0
+        )
         return (x,) if leaky else ()
     return ()
 
@@ -135,7 +140,7 @@ def _rectified(u: Expr) -> tuple[Expr, ...]:
 def _inside(back: Expr, f: Expr, combine: Any) -> Expr | None:
     found = _pooled_from(back)
     inner = _at_pooled(f, *found) if found is not None else None
-    return unpool.node((combine(back.inputs[0], inner), *back.inputs[1:]), back.params) if inner is not None and inner.ndim else None
+    return unpool.node((combine(back.inputs[0], inner), *back.inputs[1:]), back.params) if inner is not None else None
 
 
 @function_rule(
@@ -143,7 +148,7 @@ def _inside(back: Expr, f: Expr, combine: Any) -> Expr | None:
     lambda v: where(gt(v["i"], 0), 0, _images(v)[1]),
 )  # fmt: skip
 def masked_unpool(node: Expr) -> Expr | None:
-    """where(c(u), unpool(g, code), 0) → unpool(where(c(y), g, 0), code), y being u pooled: the mask is made of the pooled images"""
+    """where(c(u), unpool(g, code), 0) → unpool(where(c(y), g, 0), code), y being u pooled"""
     c, a, b = node.inputs
     if scalar_value(b) == 0 and b.ndim == 0:
         return _inside(a, c, lambda g, at: where(at, g, 0))
@@ -154,10 +159,21 @@ def masked_unpool(node: Expr) -> Expr | None:
 
 @function_rule("mul", lambda v: _images(v)[1] * (1 - formula.sqr(_images(v)[0])), apart=(np.inf, -np.inf, np.nan))
 def scaled_unpool(node: Expr) -> Expr | None:
-    """unpool(g, code) * f(u) → unpool(g * f(y), code), y being u pooled; a NaN or infinity of f where nothing was unpooled is not seen"""
+    """unpool(g, code) * f(u) → unpool(g * f(y), code), y being u pooled
+
+    A NaN or infinity of f where nothing was unpooled is not seen any more.
+    """
     a, b = node.inputs
     first = _inside(a, b, mul)
     return first if first is not None else _inside(b, a, mul)
+
+
+@function_rule("add", lambda v: _images(v)[1] + _images(v)[1] * 0.1)
+def joined_unpools(node: Expr) -> Expr | None:
+    """unpool(g, code) + unpool(h, code) → unpool(g + h, code)"""
+    a, b = node.inputs
+    alike = a.op is unpool and b.op is unpool and a.params == b.params and a.inputs[1:] == b.inputs[1:]
+    return unpool.node((a.inputs[0] + b.inputs[0], *a.inputs[1:]), a.params) if alike else None  # type: ignore[operator]
 
 
 @function_rule("sum", lambda v: sum_(_images(v)[1], axis=(0, 2, 3)))
@@ -172,5 +188,6 @@ def sum_of_unpool(node: Expr) -> Expr | None:
 
 #: Ordered: the first rule that fits is taken. What opening composites leaves behind is simplified in the same pass.
 OPTIMISE: list[Rule] = [
-    *SIMPLIFY, merged_factors, exact_reciprocal, negative_factor, repeated_condition, masked_unpool, scaled_unpool, sum_of_unpool,
+    *SIMPLIFY, merged_factors, exact_reciprocal, negative_factor, repeated_condition, masked_unpool, scaled_unpool, joined_unpools,
+    sum_of_unpool,
 ]  # fmt: skip

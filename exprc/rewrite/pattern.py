@@ -1,8 +1,9 @@
 """The notation of rules: ``rule("log(1 + x)", "log1p(x)")``.
 
-A text names operations by the names of their records, with the operators ``+ - * / ** //`` for add, sub, mul, true_div, power and floor_div, and comparisons. A free
-name is a variable that stands for any expression (the same one wherever it occurs), a number for a constant of that value with one element.
-Keywords are static parameters: a name binds the value, anything else must be equal. A keyword left out must have the record's default.
+A text names operations by the names of their records, with the operators ``+ - * / ** //`` for add, sub, mul,
+true_div, power and floor_div, and comparisons. A free name is a variable that stands for any expression (the same one
+wherever it occurs), a number for a constant of that value with one element. Keywords are static parameters: a name
+binds the value, anything else must be equal. A keyword left out must have the record's default.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from exprc.rewrite.engine import Rule
 from exprc.rewrite.shapes import same_shape
 from exprc.types import TensorType
 
-_OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "true_div", ast.Pow: "power", ast.FloorDiv: "floor_div"}
+_OPERATORS = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.Div: "true_div",
+    ast.Pow: "power",
+    ast.FloorDiv: "floor_div",
+}
 _COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
 COMMUTATIVE = frozenset({"add", "mul", "maximum", "minimum", "logical_and", "logical_or", "eq", "neq"})
 
@@ -43,7 +51,7 @@ class Term:
     params: Mapping[str, Any]
 
 
-Pattern = Union[Variable, Number, Term]
+Pattern = Union[Variable, Number, Term]  # noqa: UP007 (names a class that is defined later)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class Notation:
 
     Parameters
     ----------
-    modules : files of the catalogue. transparent : records of views that commute with every elementwise operation; a rule with ``through=True``
+    modules : files of the catalogue. transparent : records of views that commute with every elementwise operation; a
+        rule with ``through=True``
         fits also where such views lie between the operations of its left side, which must be a chain.
     """
 
@@ -74,7 +83,12 @@ class Notation:
         self.transparent = transparent
 
     def rule(
-        self, left: str, right: str, when: Callable[..., bool] | None = None, through: bool = False, apart: tuple[float, ...] = ()
+        self,
+        left: str,
+        right: str,
+        when: Callable[..., bool] | None = None,
+        through: bool = False,
+        apart: tuple[float, ...] = (),
     ) -> Rule:
         """Make a rule of two texts; `when` gets what the variables stand for, by name."""
         lhs, rhs = self.parse(left), self.parse(right)
@@ -104,15 +118,16 @@ class Notation:
             inner = self._pattern(tree.operand, text)
             return Number(-inner.value) if isinstance(inner, Number) else Term(self.table["neg"], (inner,), {})
         if isinstance(tree, ast.BinOp):
-            args = (self._pattern(tree.left, text), self._pattern(tree.right, text))
-            return Term(self.table[_OPERATORS[type(tree.op)]], args, {})
+            return self._binary(_OPERATORS[type(tree.op)], tree.left, tree.right, text)
         if isinstance(tree, ast.Compare) and type(tree.ops[0]) in _COMPARISONS:
-            args = (self._pattern(tree.left, text), self._pattern(tree.comparators[0], text))
-            return Term(self.table[_COMPARISONS[type(tree.ops[0])]], args, {})
+            return self._binary(_COMPARISONS[type(tree.ops[0])], tree.left, tree.comparators[0], text)
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
             args = tuple(self._pattern(a, text) for a in tree.args)
             return Term(self.table[tree.func.id], args, {k.arg: _param(k.value) for k in tree.keywords if k.arg})
         raise ValueError(f"the notation of rules has no {ast.unparse(tree)!r}: {text!r}")
+
+    def _binary(self, name: str, left: ast.expr, right: ast.expr, text: str) -> Term:
+        return Term(self.table[name], (self._pattern(left, text), self._pattern(right, text)), {})
 
     def expression(self, text: str, values: Mapping[str, Any]) -> Expr:
         """Return the expression that a text describes, its variables being `values`."""
@@ -130,7 +145,7 @@ def _records(pattern: Pattern) -> Iterator[Op]:
             yield from _records(arg)
 
 
-# -- matching: as deep as the pattern, never as the graph -----------------------------------------------------------------
+# -- matching: as deep as the pattern, never as the graph ---------------------------------------------------------------
 
 
 def matches(pattern: Pattern, node: Expr, match: Match, look: Callable[[Expr], bool] | None = None) -> Iterator[Match]:
@@ -188,7 +203,7 @@ _MISSING = object()
 
 
 def scalar_value(node: Expr) -> Any:
-    """Return the number that a constant of one element holds, looked for below dimshuffles and one cast; None if it is no such thing."""
+    """Return the number that a constant of one element holds, also below dimshuffles and one cast; None if it is none."""
     dtype = node.dtype if isinstance(node.type, TensorType) else "bool"
     for _ in range(8):
         if isinstance(node, Constant):
@@ -199,7 +214,7 @@ def scalar_value(node: Expr) -> Any:
     return None
 
 
-# -- building -------------------------------------------------------------------------------------------------------------
+# -- building -----------------------------------------------------------------------------------------------------------
 
 
 def build(pattern: Pattern, bound: Mapping[str, Any]) -> Any:

@@ -13,13 +13,13 @@ from exprc.size import Size, symbol
 from exprc.types import TensorType, TupleType
 
 #: How many nodes the search for the origin of a dim may visit.
-_STEPS = 24
+_STEPS = 40
 
 FULL = ("range", None, None, None)
 
 
 def dim_key(x: Expr, axis: int, steps: int = _STEPS) -> Any:
-    """Return a number, or where the dim comes from: a pair (node, axis). Equal keys are equal dims; unequal ones may be."""
+    """Return a number, or where the dim comes from, as (node, axis). Equal keys are equal dims; unequal ones may be."""
     while steps > 0:
         steps -= 1
         known = x.type.shape[axis]
@@ -121,7 +121,7 @@ def _meets(keys: Iterator[Any], wanted: Any) -> bool:
 
 
 def as_known_as(made: Expr, node: Expr) -> Expr:
-    """Return `made`, which has the shape of `node`, with the dims that the type of `node` knows; a view that changes nothing."""
+    """Return `made`, which has the shape of `node`, with the dims that the type of `node` knows."""
     if made.type.shape == node.type.shape:
         return made
     return broadcast_to(made, tuple(dim_of(made, a) if d is None else d for a, d in enumerate(node.type.shape)))

@@ -1,7 +1,8 @@
-"""Numerics: rules that keep plain formulas from overflowing, cancelling and turning into NaN, forward and through `grad`.
+"""Numerics: rules that keep plain formulas from overflowing and turning into NaN, forward and through `grad`.
 
-The left sides are what people write down from a book: ``log(softmax(x))``, ``exp(x) / sum(exp(x))``, ``log(1 + exp(x))``, ``log(1 - sigmoid(x))``.
-A rule marked `through` fits also where views (transposes, slices, reshapes, integer indices) and widening casts lie between.
+The left sides are what people write down from a book: ``log(softmax(x))``, ``exp(x) / sum(exp(x))``, ``log(1 +
+exp(x))``, ``log(1 - sigmoid(x))``. A rule marked `through` fits also where views (transposes, slices, reshapes,
+integer indices) and widening casts lie between.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from exprc.ops.reduce import count, mean, sum_
 from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape, subtensor
 from exprc.rewrite.engine import Rule
 from exprc.rewrite.pattern import Notation
-from exprc.rewrite.simplify import FAMILIES, function_rule, keeps_values
 from exprc.rewrite.shapes import as_known_as, dim_key
+from exprc.rewrite.simplify import FAMILIES, function_rule, keeps_values
 from exprc.types import is_float, is_integer
 
 _VIEWS = (dimshuffle, reshape, subtensor, broadcast_to, gather)
 
 
 def _transparent(node: Expr) -> bool:
-    """Views, and casts from one float dtype to a wider one: an elementwise operation may as well be applied below them."""
+    """Views, and casts to a wider float dtype: an elementwise operation may as well be applied below them."""
     if node.op is cast:
         return is_float(node.inputs[0].dtype) and keeps_values(node.inputs[0].dtype, node.dtype)
     return node.op in _VIEWS
@@ -36,7 +37,7 @@ notation = Notation(*FAMILIES, transparent=_transparent)
 rule = notation.rule
 
 
-# -- softmax and logsumexp from their formulas ----------------------------------------------------------------------------------
+# -- softmax and logsumexp from their formulas --------------------------------------------------------------------------
 
 
 @function_rule(
@@ -76,7 +77,7 @@ def log_mean_exp(node: Expr) -> Expr | None:
 
 
 def _below_views(x: Expr) -> tuple[list[Expr], Expr]:
-    views = []
+    views: list[Expr] = []
     while len(views) < 8 and x.inputs and _transparent(x):
         views.append(x)
         x = x.inputs[0]
@@ -99,7 +100,8 @@ def opened_loss(node: Expr) -> Expr | None:
 
 
 @function_rule(
-    "gather", lambda v: getitem(log_softmax(v["x"]), (iota(3), v["k"])), lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["k"], 0)), v["k"])),
+    "gather", lambda v: getitem(log_softmax(v["x"]), (iota(3), v["k"])),
+    lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["k"], 0)), v["k"])),
     lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["u"], 0)), v["k"])),
 )  # fmt: skip
 def picked_log_softmax(node: Expr) -> Expr | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from exprc.errors import report
 from exprc.expr import Expr, made_for, topological
-from exprc.forms import Arg, Implementation, Kernel, Op, Reduce
+from exprc.forms import Arg, Implementation, Kernel, Op, Reduce, Source, View
 from exprc.schedule.sizes import Bound
 from exprc.types import TupleType, itemsize, tensor_type
 
@@ -40,6 +40,7 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
     new: dict[Expr, Expr] = {}
     items: dict[Any, Expr] = {}
     chosen: dict[Expr, Implementation] = {}
+    partial_of: dict[Expr, Expr] = {}
     dims = bound.dims
     for node in topological(bound.roots):
         new[node] = _with(node, tuple(new[i] for i in node.inputs), dims)
@@ -50,7 +51,10 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
             fresh = new[node] = _with_operands(new[node], impl, dims, copy)
             chosen[fresh] = impl
             if impl.parts is not None:
-                new[node] = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
+                new[node], partial = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
+                partial_of[new[node]] = partial
+        elif node.op.form == "view" and len(node.op.data_inputs(node)) == 1 and new[node].inputs[0] in partial_of:
+            new[node] = _sum_of_view(new[node], partial_of, dims, total)
     return dataclasses.replace(bound, roots=[new[r] for r in bound.roots]), chosen
 
 
@@ -93,7 +97,7 @@ def _first(node: Expr, dims: Mapping[Expr, Any], lanes: int) -> Implementation:
 
 def _in_parts(
     node: Expr, impl: Implementation, dims: dict[Expr, Any], chosen: dict[Expr, Implementation], lanes: int, total: Reduce
-) -> Expr:
+) -> tuple[Expr, Expr]:
     assert impl.parts is not None and isinstance(node.op, Kernel)
     count = impl.parts(kernel_args(node, dims), kernel_outs(node, dims), node.params, lanes)
     shape = (count, *dims[node])
@@ -105,4 +109,25 @@ def _in_parts(
         dims[joined] = dims[node]
     del chosen[node]
     chosen[partial] = impl
+    return joined, partial
+
+
+def _sum_of_view(node: Expr, partial_of: dict[Expr, Expr], dims: dict[Expr, Any], total: Reduce) -> Expr:
+    """A view of a sum of parts is a sum of views of the parts, which what uses it can be fused with."""
+    partial = partial_of[node.inputs[0]]
+    assert isinstance(node.op, View) and node.op.index is not None
+    rule = node.op.index
+
+    def index(i: Any, args: Any, load: Any, **params: Any) -> Source:
+        source = rule(i[1:], [args[0]._replace(shape=args[0].shape[1:]), *args[1:]], load, **params)
+        return dataclasses.replace(source, index=(i[0], *source.index))
+
+    with made_for(node):
+        parts = dims[partial][0]
+        lifted = Expr(
+            View(node.op.name, index=index, data=1), (partial, *node.inputs[1:]), node.params, tensor_type(node.dtype, (parts, *node.type.shape))
+        )
+        joined = Expr(total, (lifted,), {"axes": (0,)}, node.type, node.name)
+    dims[lifted], dims[joined] = (parts, *dims[node]), dims[node]
+    partial_of[joined] = lifted
     return joined

@@ -21,6 +21,8 @@ CHEAP = 8
 CUT = 1 << 16
 #: A value whose formulas cost more than this together is stored, to keep loops readable and registers few.
 LIMIT = 100
+#: A Group takes no more roots once its formulas cost this much together: the C compiler's time grows faster than a loop's length.
+GROUP = 600
 
 
 @dataclass(eq=False)
@@ -50,6 +52,7 @@ class Group:
     outer: tuple[Dim, ...]
     roots: list[Root] = field(default_factory=list)
     parts: int = 0
+    cost: int = 0
 
     @property
     def has_reduce(self) -> bool:
@@ -103,7 +106,7 @@ class Fuser:
         for node in self.order:
             if node.op.form == "kernel":
                 needed |= {b for b in map(view_base, node.op.data_inputs(node)) if b.op.form == "formula" and b.inputs}
-        cost = self._costs(needed)
+        cost = self.cost = self._costs(needed)
         owners: dict[Expr, set[Expr]] = {n: set() for n in self.order}
         for node in reversed(self.order):
             if node.op.form == "formula" and node not in needed and cost[node] > CHEAP and len(owners[node]) > 1:
@@ -265,6 +268,8 @@ class Fuser:
         return all(k in theirs and by_axis.get(theirs[k]) == j or _is_zero(j) for k, j in enumerate(at))
 
     def _join_group(self, group: Group, root: Root, index: Sequence[Dim], inside: Any) -> bool:
+        if group.cost > GROUP:
+            return False
         if group.parts:
             return self._join_parts(group, root, inside)
         dims = root.dims
@@ -285,6 +290,7 @@ class Fuser:
         if any(self._big(r) for r in [root, *group.roots]) and len(group.outer[:p]) == 0 and p < len(dims):
             return False
         group.outer = group.outer[:p]
+        group.cost += self.cost[root.value]
         group.roots.append(root)
         return True
 

@@ -146,7 +146,13 @@ def test_a_long_chain_of_composites():
 
 
 def test_a_body_that_contradicts_its_rules():
-    wrong = Composite("wrong", body=lambda x: T.sum(x), shape=lambda args: args[0].shape, dtype=lambda dtypes: dtypes[0], numpy=lambda x: x)
+    wrong = Composite(
+        "wrong",
+        body=lambda x: T.sum(x),
+        shape=lambda args: args[0].shape,
+        dtype=lambda dtypes: dtypes[0],
+        numpy=lambda x: x,
+    )
     x = T.vector("x")
     with pytest.raises(TypeError) as caught:
         expand([wrong(x)])

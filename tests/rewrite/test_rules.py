@@ -16,7 +16,11 @@ from exprc.rewrite import OPTIMISE, SIMPLIFY, STABILISE, Rewriting, expand, name
 from exprc.rewrite.stabilise import notation
 from exprc.types import TensorType, is_float
 
-OWN = {"simplify": SIMPLIFY, "stabilise": [r for r in STABILISE if r.name not in {s.name for s in SIMPLIFY}], "optimise": OPTIMISE[len(SIMPLIFY) :]}
+OWN = {
+    "simplify": SIMPLIFY,
+    "stabilise": [r for r in STABILISE if r.name not in {s.name for s in SIMPLIFY}],
+    "optimise": OPTIMISE[len(SIMPLIFY) :],
+}
 RULES = [(name, rule, example) for name, rules in OWN.items() for rule in rules for example in rule.examples]
 IDS = [f"{name}: {example[:60] if isinstance(example, str) else rule.name}" for name, rule, example in RULES]
 
@@ -27,9 +31,13 @@ PARAMS = {"axes": (1,), "axis": 0}
 
 
 def variables(dtype):
-    """The names that examples use: x, y, z matrices, u one of unknown dims, v a vector, p probabilities, t targets, k class numbers, i images."""
+    """The names that examples use: u has unknown dims, v is a vector, p and t lie between 0 and 1, k counts, i are images."""
     made = {n: Input(TensorType(dtype, (3, 4)), n) for n in "xyzpt"}
-    made.update(u=Input(TensorType(dtype, (None, None)), "u"), v=Input(TensorType(dtype, (4,)), "v"), k=Input(TensorType("int32", (3,)), "k"))
+    made.update(
+        u=Input(TensorType(dtype, (None, None)), "u"),
+        v=Input(TensorType(dtype, (4,)), "v"),
+        k=Input(TensorType("int32", (3,)), "k"),
+    )
     made["i"] = Input(TensorType(dtype, (2, 3, 6, 6)), "i")
     made.update(yes=Constant(True), no=Constant(False))
     return made
@@ -63,7 +71,7 @@ def values(inputs, rng, edges=()):
 
 
 def measure(root):
-    """What a graph costs, roughly: operations times operands times elements; a view nearly nothing, a function call or a division more than a sum."""
+    """What a graph costs, roughly: operands times elements; a view nearly nothing, a call or a division more than a sum."""
     weight = {"leaf": 0.01, "item": 0.01, "view": 0.2, "reduce": 1.5, "composite": 4, "kernel": 10}
     total = 0.0
     for node in topological([root]):
@@ -96,7 +104,9 @@ def road(roots):
 
 
 def agree(a, b, dtype="float64"):
-    np.testing.assert_allclose(a, b, rtol=1e-11 if dtype == "float64" else 2e-5, atol=1e-12 if dtype == "float64" else 1e-5, equal_nan=True)
+    np.testing.assert_allclose(
+        a, b, rtol=1e-11 if dtype == "float64" else 2e-5, atol=1e-12 if dtype == "float64" else 1e-5, equal_nan=True
+    )
 
 
 def kinds(rule, example):
@@ -131,7 +141,11 @@ def test_type_is_kept_and_nothing_refused(name, rule, example):
         assert not run.refused
 
 
-@pytest.mark.parametrize(("name", "rule", "example"), [r for r in RULES if r[0] != "stabilise"], ids=[i for i in IDS if not i.startswith("stab")])
+@pytest.mark.parametrize(
+    ("name", "rule", "example"),
+    [r for r in RULES if r[0] != "stabilise"],
+    ids=[i for i in IDS if not i.startswith("stab")],
+)
 def test_right_side_is_smaller(name, rule, example):
     for _, expr, _ in kinds(rule, example):
         assert measure(by_rule(rule, expr)[0]) < measure(expr)
@@ -167,7 +181,7 @@ GROWS = {"exp(x) - 1", "exp(x) + -1", "1 - exp(x)", "exp(x) - exp(-x)"}
 
 
 @pytest.mark.parametrize("far", [1e4, -1e4])
-@pytest.mark.parametrize(("name", "rule", "example"), STABLE, ids=[i for i in IDS if i.startswith('stab')])
+@pytest.mark.parametrize(("name", "rule", "example"), STABLE, ids=[i for i in IDS if i.startswith("stab")])
 def test_gradient_of_a_stabilised_left_side_is_finite_far_out(name, rule, example, far):
     for dtype in ("float32", "float64"):
         expr, inputs = left_side(example, dtype)
@@ -207,10 +221,19 @@ FAR = np.array([1e4, -1e4, 0.0, 3.0])
         (lambda x: (T.exp(x) - T.exp(-x)) / (T.exp(x) + T.exp(-x)), np.tanh(FAR)),
         (lambda x: x / (1 + T.exp(-x)), np.where(FAR < -9, 0, FAR / (1 + np.exp(-np.maximum(FAR, -9))))),
         (lambda x: T.exp(x) / (1 + T.exp(x)), np.where(FAR < -9, 0, 1 / (1 + np.exp(-np.maximum(FAR, -9))))),
-        (lambda x: -T.log(T.softmax(x.reshape((2, 2))))[T.arange(2), np.array([1, 0])], [2e4, 3.0 + np.log1p(np.exp(-3))]),
-        (lambda x: T.categorical_crossentropy(T.softmax(x.reshape((2, 2))), np.array([1, 0])), [2e4, 3.0 + np.log1p(np.exp(-3))]),
+        (
+            lambda x: -T.log(T.softmax(x.reshape((2, 2))))[T.arange(2), np.array([1, 0])],
+            [2e4, 3.0 + np.log1p(np.exp(-3))],
+        ),
+        (
+            lambda x: T.categorical_crossentropy(T.softmax(x.reshape((2, 2))), np.array([1, 0])),
+            [2e4, 3.0 + np.log1p(np.exp(-3))],
+        ),
         (lambda x: T.binary_crossentropy(T.sigmoid(x), np.ones(4)), np.logaddexp(0, -FAR)),
-        (lambda x: -(0.5 * T.log(T.sigmoid(x)) + 0.5 * T.log(1 - T.sigmoid(x))), 0.5 * np.logaddexp(0, -FAR) + 0.5 * np.logaddexp(0, FAR)),
+        (
+            lambda x: -(0.5 * T.log(T.sigmoid(x)) + 0.5 * T.log(1 - T.sigmoid(x))),
+            0.5 * np.logaddexp(0, -FAR) + 0.5 * np.logaddexp(0, FAR),
+        ),
         (lambda x: T.log(T.softmax(T.stack([x, x])).T), np.stack([FAR - 1e4] * 2).T),
         (lambda x: T.log(T.cast(T.softmax(T.cast(x, "float32")), "float64")), FAR - 1e4),
     ],

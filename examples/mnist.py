@@ -124,7 +124,7 @@ class Training:
         self.step = compiled(training_step, self.net, args.batch, self.steps * args.epochs, args.rate)
         self.score_batch = math.gcd(len(data.validation.labels), len(data.test.labels), 1000)
         self.score = compiled(scoring, self.net, self.score_batch)
-        self.state = {v.name or f"state{n}": v for n, v in enumerate(self.step.updates)}
+        self.state = {f"state/{n}.{v.name}": v for n, v in enumerate(self.step.updates)}  # random numbers' too
         self.best = self.weights()
         self.rows: list[Row] = []
 
@@ -183,32 +183,38 @@ class Training:
 
     # -- to be stopped and to go on
 
-    def settings(self) -> dict[str, float]:
-        """What must be the same when a run goes on."""
-        args = self.args
-        own = {"--model": list(MODELS).index(args.model), "images to train": len(self.data.train.labels)}
-        return {**own, "--epochs": args.epochs, "--batch": args.batch, "--seed": args.seed, "--rate": args.rate}
-
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Everything that the rest of the run depends on, random numbers included."""
+        """Everything that the rest of the run depends on."""
         rows = np.full((self.args.epochs, len(Row._fields)), np.nan)
         rows[: len(self.rows)] = np.array(self.rows).reshape(-1, len(Row._fields))
-        state = {f"state/{name}": v.get_value() for name, v in self.state.items()}
+        state = {name: v.get_value() for name, v in self.state.items()}
         best = {f"best/{name}": value for name, value in self.best.items()}
-        return {"settings": np.array(list(self.settings().values()), float), "rows": rows, **state, **best}
+        return {"settings": np.array(list(settings(self.args, self.data).values()), float), "rows": rows, **state, **best}
 
     def resume(self, file: Path) -> None:
         """Go on where the run that wrote `file` stood."""
-        settings = load_npz(file).get("settings", np.zeros(0))
-        for (name, mine), theirs in zip(self.settings().items(), settings, strict=False):
-            if mine != theirs:
-                shown = [list(MODELS)[int(v)] if name == "--model" else f"{v:g}" for v in (theirs, mine)]
-                raise ValueError(f"{file} is of a run with {name} {shown[0]}; this one has {name} {shown[1]}")
         loaded = load_npz(file, expected=self.snapshot())
         for name, variable in self.state.items():
-            variable.set_value(loaded[f"state/{name}"])
+            variable.set_value(loaded[name])
         self.best = {name: loaded[f"best/{name}"] for name in self.params}
         self.rows = [Row(*map(float, row)) for row in loaded["rows"] if np.isfinite(row).all()]
+
+
+def settings(args: argparse.Namespace, data: DataSet) -> dict[str, float]:
+    """What must be the same when a run goes on."""
+    own = {"--model": list(MODELS).index(args.model), "images to train": len(data.train.labels)}
+    return {**own, "--epochs": args.epochs, "--batch": args.batch, "--seed": args.seed, "--rate": args.rate}
+
+
+def check_state(file: Path, args: argparse.Namespace, data: DataSet) -> None:
+    """Refuse the file of another run, before anything is compiled."""
+    mine, theirs = settings(args, data), load_npz(file).get("settings")
+    if theirs is None or theirs.shape != (len(mine),):
+        raise ValueError(f"{file} is not the state of a run of mnist.py")
+    for (name, here), there in zip(mine.items(), theirs, strict=True):
+        if here != there:
+            shown = [list(MODELS)[int(v)] if name == "--model" else f"{v:g}" for v in (there, here)]
+            raise ValueError(f"{file} is of a run with {name} {shown[0]}; this one has {name} {shown[1]}")
 
 
 def best_row(rows: Sequence[Row]) -> Row:
@@ -312,6 +318,8 @@ def prepared(args: argparse.Namespace) -> Training:
     say(f"            {counts[0]} images to train, {counts[1]} to validate, {counts[2]} to test")
     if args.batch > len(data.train.labels):
         raise ValueError(f"--batch {args.batch} is more than the {counts[0]} images to train")
+    if args.resume:
+        check_state(args.resume, args, data)
     training = Training(args, data)
     if args.resume:
         training.resume(args.resume)

@@ -85,7 +85,7 @@ def grad(
     _check_choice("disconnected_inputs", disconnected_inputs, ("raise", "warn", "ignore"))
     _check_choice("return_disconnected", return_disconnected, ("zero", "none"))
     targets = [wrt] if isinstance(wrt, Expr) else list(wrt)
-    constants = list(consider_constant or ())
+    constants = [consider_constant] if isinstance(consider_constant, Expr) else list(consider_constant or ())
     known = {node: _known_grad(node, g) for node, g in (known_grads or {}).items()}
     for x in targets:
         _check_wrt(x)
@@ -96,7 +96,7 @@ def grad(
         raise ValueError("grad: a cost or known_grads is needed")
     sweep = _Sweep(targets, constants, known)
     grads = [sweep.gradient(x, disconnected_inputs, return_disconnected) for x in targets]
-    return grads[0] if isinstance(wrt, Expr) else type(wrt)(grads) if isinstance(wrt, (list, tuple)) else grads
+    return grads[0] if isinstance(wrt, Expr) else tuple(grads) if isinstance(wrt, tuple) else grads
 
 
 # -- what may be asked for ----------------------------------------------------------------------------------------------

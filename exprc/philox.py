@@ -46,7 +46,8 @@ def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> tuple[Words, Wor
     """
     block = [np.asarray(word, dtype=np.uint64) for word in np.asarray(counter, dtype=np.uint64)]
     for number in range(10):
-        block = _round(block, tuple((k + number * w) & 0xFFFFFFFF for k, w in zip(key, _WEYL, strict=True)))
+        bumped = [(k + number * w) & 0xFFFFFFFF for k, w in zip(key, _WEYL, strict=True)]
+        block = _round(block, (bumped[0], bumped[1]))
     return tuple(word.astype(np.uint32) for word in block)  # type: ignore[return-value]
 
 

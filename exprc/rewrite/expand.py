@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from exprc.errors import report
-from exprc.expr import Expr, made_for, with_inputs
+from exprc.expr import Expr, made_for, topological, with_inputs
 from exprc.rewrite.engine import node_like
 from exprc.types import TensorType, TupleType
 
@@ -64,6 +64,8 @@ class _Opening:
         self.bodies: dict[Expr, Any] = {}
 
     def run(self, roots: Sequence[Expr]) -> list[Expr]:
+        if not any(node.op.form == "composite" for node in topological(roots)):
+            return list(roots)
         return [self._held_root(r) if self.made.get(r) is r else self._opened(r) for r in roots]
 
     def _held_root(self, root: Expr) -> Expr:

@@ -168,7 +168,12 @@ def scaled_unpool(node: Expr) -> Expr | None:
     return first if first is not None else _inside(b, a, mul)
 
 
-@function_rule("add", lambda v: _images(v)[1] + _images(v)[1] * 0.1)
+def _two_gradients(v: Any) -> Expr:
+    back = _images(v)[1]
+    return back + unpool.node((back.inputs[0] * 0.5, *back.inputs[1:]), back.params)  # type: ignore[operator]
+
+
+@function_rule("add", _two_gradients)
 def joined_unpools(node: Expr) -> Expr | None:
     """unpool(g, code) + unpool(h, code) → unpool(g + h, code)"""
     a, b = node.inputs

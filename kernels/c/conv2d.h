@@ -77,6 +77,8 @@
 #define CONV_UNROLL _Pragma("GCC unroll 32")
 #define CONV_ROLLED _Pragma("GCC unroll 1")
 #define CONV_VEC CONV_NAME(vec)
+/* The compiler shall not know that the x of the next v are those of this one: carried over, they would spill accumulators. */
+#define CONV_FORGET(pointer) __asm__("" : "+r"(pointer))
 #define CONV_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define CONV_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
 
@@ -91,7 +93,7 @@ static inline __attribute__((always_inline)) int64_t CONV_NAME(wide)(int64_t n) 
     int64_t waste6 = CONV_CUT(n, 6) * 6, waste5 = CONV_CUT(n, 5) * 5, waste4 = CONV_CUT(n, 4) * 4, waste3 = CONV_CUT(n, 3) * 3;
     if (REGISTERS < 32) return n <= 4 ? n + !n : waste3 < waste4 ? 3 : 4;
     if (n <= 6) return n + !n;
-    return (waste6 <= waste4) & (waste6 <= waste5) ? 6 : waste4 <= waste5 ? 4 : 5;
+    return ((waste6 <= waste4) & (waste6 <= waste5)) ? 6 : waste4 <= waste5 ? 4 : 5;
 }
 
 /* How the channels and rows are cut in blocks; from sizes alone. */
@@ -130,12 +132,14 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
                 const int64_t t_w = residue * (SW) + v * (DW) - (PW);                                     \
                 if (t_w % (UP_W)) continue;                                                               \
                 const int64_t w_0 = t_w / (UP_W) + i0 * (SW);                                             \
+                const T *x_0 = row_x + w_0 * LANES;                                                       \
+                CONV_FORGET(x_0);                                                                         \
                 T w_r[CONV_TALL_MAX];                                                                     \
                 CONV_UNROLL for (int64_t r = 0; r < (R); r++) w_r[r] = LOAD_w((o) + r, c, u, v);          \
                 CONV_UNROLL for (int64_t j = 0; j < wide; j++) {                                          \
                     const int64_t w_j = w_0 + j * (SW);                                                   \
                     if (EDGE && ((j >= existing) | (w_j < 0) | (w_j >= (W)))) continue;                   \
-                    const CONV_VEC x_j = *(const CONV_VEC *)(row_x + w_j * LANES);                        \
+                    const CONV_VEC x_j = *(const CONV_VEC *)(x_0 + j * (SW) * LANES);                     \
                     CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r][j] += x_j * w_r[r];              \
                 }                                                                                         \
             }                                                                                             \
@@ -204,6 +208,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_UNROLL
 #undef CONV_ROLLED
 #undef CONV_VEC
+#undef CONV_FORGET
 #undef CONV_CUT
 #undef CONV_MIN
 #undef CONV_WIDE_MAX

@@ -76,6 +76,8 @@
 #define CONV_UNROLL _Pragma("GCC unroll 32")
 #define CONV_ROLLED _Pragma("GCC unroll 1")
 #define CONV_VEC CONV_NAME(vec)
+/* The compiler shall not know that the x of the next q are those of this one: carried over, they would spill accumulators. */
+#define CONV_FORGET(pointer) __asm__("" : "+r"(pointer))
 #define CONV_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define CONV_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
 #define CONV_MAX(x, y) ((int64_t)(x) > (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
@@ -111,10 +113,15 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
 #define CONV_STEP(R, o, EDGE) do {                                                                        \
     CONV_VEC g_r[CONV_TALL_MAX];                                                                          \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++) g_r[r] = *(const CONV_VEC *)(row_g[r] + q * LANES);     \
+    const T *x_q[CONV_WIDE_MAX];                                                                          \
+    CONV_UNROLL for (int64_t i = 0; i < wide_c; i++) {                                                    \
+        x_q[i] = row_x[i] + (q * (SW) + v0 * (DW) - (PW)) * LANES;                                        \
+        CONV_FORGET(x_q[i]);                                                                              \
+    }                                                                                                     \
     CONV_UNROLL for (int64_t j = 0; j < wide; j++) {                                                      \
         const int64_t w = q * (SW) + (v0 + j % wide_v) * (DW) - (PW);                                     \
         if (EDGE && ((w < 0) | (w >= (W)))) continue;                                                     \
-        const CONV_VEC x_j = *(const CONV_VEC *)(row_x[j / wide_v] + w * LANES);                          \
+        const CONV_VEC x_j = *(const CONV_VEC *)(x_q[j / wide_v] + (j % wide_v) * (DW) * LANES);          \
         CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r][j] += g_r[r] * x_j;                          \
     }                                                                                                     \
 } while (0)
@@ -182,6 +189,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_UNROLL
 #undef CONV_ROLLED
 #undef CONV_VEC
+#undef CONV_FORGET
 #undef CONV_CUT
 #undef CONV_MIN
 #undef CONV_MAX

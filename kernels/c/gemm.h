@@ -221,23 +221,30 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
             if (packed_of != column || packed_k != k0) {
                 packed_of = column;
                 packed_k = k0;
-                for (int64_t p = first_panel; p < last_panel; p++) {
-                    const int64_t j = p * GEMM_WIDTH, width = GEMM_MIN(GEMM_WIDTH, N - j);
-                    T *panel = packed + (p - first_panel) * depth * GEMM_WIDTH;
-                    if (direct && width == GEMM_WIDTH) continue;
-                    int64_t k = 0;
 #if B_COLS_CONTIGUOUS && LANES > 1
-                    if (width == GEMM_WIDTH)
-                        for (int half = 0; half < 2; half++) {
-                            const T *columns[LANES];
-                            for (int l = 0; l < LANES; l++) columns[l] = PTR_b(g, k0, j + half * LANES + l);
-                            for (k = 0; k + LANES <= depth; k += LANES)
-                                GEMM_NAME(transpose)(panel + k * GEMM_WIDTH + half * LANES, columns, k);
-                        }
+                const int64_t shuffled = depth / LANES * LANES;   /* so many k of the full panels come through the transpose */
+                for (int64_t p = first_panel; p < last_panel && (p + 1) * GEMM_WIDTH <= N; p++)
+                    for (int half = 0; half < 2; half++) {
+                        T *to = packed + (p - first_panel) * depth * GEMM_WIDTH + half * LANES;
+                        const T *columns[LANES];
+                        for (int l = 0; l < LANES; l++) columns[l] = PTR_b(g, k0, p * GEMM_WIDTH + half * LANES + l);
+                        for (int64_t k = 0; k < shuffled; k += LANES) GEMM_NAME(transpose)(to + k * GEMM_WIDTH, columns, k);
+                    }
+#else
+                const int64_t shuffled = 0;
 #endif
-                    for (; k < depth; k++) {
-                        T *to = panel + k * GEMM_WIDTH;
+                /* k outside, so that a row of b is read in one run of 512 bytes */
+                for (int64_t k = 0; k < depth; k++)
+                    for (int64_t p = first_panel; p < last_panel; p++) {
+                        const int64_t j = p * GEMM_WIDTH, width = GEMM_MIN(GEMM_WIDTH, N - j);
+                        T *to = packed + ((p - first_panel) * depth + k) * GEMM_WIDTH;
                         if (width == GEMM_WIDTH) {
+                            if (direct || k < shuffled) continue;
+#if B_ROWS_CONTIGUOUS
+                            const int64_t ahead = GEMM_MIN(k0 + k + 8, K - 1);
+                            __builtin_prefetch(PTR_b(g, ahead, j));
+                            __builtin_prefetch(PTR_b(g, ahead, j + LANES));
+#endif
                             GEMM_LANES(to[l] = LOAD_b(g, k0 + k, j + l));
                             GEMM_LANES(to[LANES + l] = LOAD_b(g, k0 + k, j + LANES + l));
                         } else {
@@ -246,7 +253,6 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                             for (int64_t l = 0; l < width; l++) to[l] = LOAD_b(g, k0 + k, j + l);
                         }
                     }
-                }
             }
 
             for (int64_t t = first_tile; t < last_tile; t++) {

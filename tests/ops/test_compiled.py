@@ -244,6 +244,7 @@ def outcomes(names: tuple[str, ...], known: bool) -> dict[str, list[tuple[Case, 
     """Run all cases of some records in one function: for each record its cases, what came out, and what the interpreter gives."""
     made = {name: cases(CATALOGUE[name], known) for name in names}
     flat = [(name, c, n) for name, all_cases in made.items() for c in all_cases for n in c.nodes]
+    flat.sort(key=lambda entry: str(entry[2].type.shape) if known else "")  # equal shapes side by side share their loops
     values = {x: a for _, c, _ in flat for x, a in c.inputs.items()}
     nodes = [n for _, _, n in flat]
     function = exprc.function(list(values), nodes, mode="compiled", on_unused_input="ignore")

@@ -9,7 +9,7 @@ import pytest
 
 import exprc.tensor as T
 from exprc.config import config
-from exprc.expr import Constant, Input, topological
+from exprc.expr import Constant, Input, rebuild, topological
 from exprc.grad import grad
 from exprc.reference import evaluate
 from exprc.rewrite import OPTIMISE, SIMPLIFY, STABILISE, Rewriting, expand, named_by, open_user, rewrite
@@ -84,9 +84,14 @@ def measure(root):
 
 
 def by_rule(rule, expr):
-    """The expression after one rule alone, and how often it was taken."""
-    run = Rewriting([rule])
-    return run.run([expr])[0], run.fired[rule.name]
+    """The expression with one rule applied once, and whether it was: twice could undo what a wrong rule did."""
+    (expr,) = rewrite([expr], [])
+    for node in topological([expr]):
+        tried = node.op.name in rule.roots or "*" in rule.roots
+        result = rule.apply(node) if tried else None
+        if result is not None and result is not node and result.type == node.type:
+            return rebuild([expr], {node: result})[0], True
+    return expr, False
 
 
 def road(roots):
@@ -316,3 +321,14 @@ def test_lists_hold_each_rule_once():
 @pytest.mark.parametrize("rules", [SIMPLIFY, STABILISE, OPTIMISE])
 def test_every_rule_has_an_example(rules):
     assert [r.name for r in rules if not r.examples] == []
+
+
+def test_the_table_would_catch_a_wrong_rule_and_one_that_does_not_shrink():
+    wrong = notation.rule("x - y", "y - x")
+    idle = notation.rule("x + y", "y + x")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        test_sides_are_equal("simplify", wrong, wrong.examples[0])
+    with pytest.raises(AssertionError):
+        test_right_side_is_smaller("simplify", idle, idle.examples[0])
+    with pytest.raises(AssertionError):
+        test_fires_on_the_whole_road("simplify", wrong, wrong.examples[0])

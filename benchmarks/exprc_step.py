@@ -1,0 +1,87 @@
+"""The training step in exprc, written as examples/mnist.py writes it: layers, gradients and updates of `exprc.nn`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import exprc
+import exprc.tensor as T
+from benchmarks import nets
+from benchmarks.turns import serve
+from exprc import nn
+from exprc.runtime import compiler, cpu
+
+L = nn.layers
+
+
+def build(net: nets.Net) -> Any:
+    """Return the last layer of a network."""
+    last = L.InputLayer((None, *net.shape))
+    for layer in net.layers:
+        if isinstance(layer, nets.Conv):
+            last = L.Conv2DLayer(last, layer.filters, layer.size)
+        elif isinstance(layer, nets.Pool):
+            last = L.MaxPool2DLayer(last, layer.size)
+        else:
+            output = nn.nonlinearities.softmax if layer is net.layers[-1] else nn.nonlinearities.rectify
+            last = L.DenseLayer(last, layer.units, nonlinearity=output)
+    return last
+
+
+def training_step(net: nets.Net, batch: int) -> tuple[Any, list[Any]]:
+    """Compile a step for images (batch, *net.shape) and labels (batch,); return it and the parameters."""
+    images = T.TensorType("float32", (batch, *net.shape))("images")
+    labels = T.vector("labels", dtype="int32", shape=(batch,))
+    last = build(net)
+    parameters = L.get_all_params(last, trainable=True)
+    loss = nn.objectives.categorical_crossentropy(L.get_output(last, images), labels).mean()
+    updates = nn.updates.nesterov_momentum(loss, parameters, nets.RATE, nets.MOMENTUM)
+    return exprc.function([images, labels], loss, updates=updates, name=f"{net.name} step"), parameters
+
+
+def flipped(array: NDArray[Any]) -> NDArray[Any]:
+    """Turn filters around: our layers convolve, the peers' correlate."""
+    return array[:, :, ::-1, ::-1] if array.ndim == 4 else array
+
+
+class Exprc:
+    """The step of exprc."""
+
+    def __init__(self, task: nets.Task, threads: int):
+        exprc.set_threads(threads)
+        self.task = task
+        self.function, self.shared = training_step(task.net, task.batch)
+        self.settings = {
+            "version": f"exprc 0.1.0, numpy {np.__version__}",
+            "threads": cpu.thread_count(),
+            "compiler": compiler.find_compiler().version.splitlines()[0],
+            "flags": " ".join(compiler.flags(cpu.host_target())),
+            "loss": "read each step",
+        }
+
+    def step(self, k: int) -> float:
+        return float(self.function(self.task.images[k], self.task.labels[k]))
+
+    def wait(self) -> None:
+        """Steps are done when they return."""
+
+    def reset(self) -> None:
+        for variable in self.function.updates:
+            variable.set_value(np.zeros_like(variable.get_value(borrow=True)))
+        for variable, value in zip(self.shared, self.task.parameters, strict=True):
+            variable.set_value(flipped(value))
+
+    def parameters(self) -> list[NDArray[Any]]:
+        return [flipped(variable.get_value()) for variable in self.shared]
+
+
+def make(task: nets.Task, args: argparse.Namespace) -> Exprc:
+    return Exprc(task, args.threads)
+
+
+if __name__ == "__main__":
+    serve(make)

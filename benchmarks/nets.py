@@ -1,0 +1,115 @@
+"""The networks that are measured, as data: each program builds its own from the same list of layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE, MOMENTUM = 0.01, 0.9
+#: Steps whose losses, and after which the parameters, must be the same in all programs.
+CHECKED = 4
+
+
+class Conv(NamedTuple):
+    """Filters moved over the image without padding, then ReLU."""
+
+    filters: int
+    size: int
+
+
+class Pool(NamedTuple):
+    """The maximum of each window; windows do not overlap."""
+
+    size: int
+
+
+class Dense(NamedTuple):
+    """Every input to every unit; then ReLU, unless it is the last layer."""
+
+    units: int
+
+
+class Net(NamedTuple):
+    """A network: the shape of one sample, and its layers; softmax and cross-entropy follow."""
+
+    name: str
+    title: str
+    shape: tuple[int, ...]
+    layers: tuple[Any, ...]
+
+
+LENET = Net("lenet", "LeNet 20C5-MP2-50C5-MP2-FC256-FC10", (1, 28, 28), (Conv(20, 5), Pool(2), Conv(50, 5), Pool(2), Dense(256), Dense(10)))
+FC256 = Net("fc256", "FC256-FC256 784-256-256-10", (784,), (Dense(256), Dense(256), Dense(10)))
+NETS = {net.name: net for net in (LENET, FC256)}
+
+
+class Weighted(NamedTuple):
+    """What a layer with weights has: the shapes of W and b, what W's spread depends on, and multiplications per sample."""
+
+    W: tuple[int, ...]
+    b: tuple[int, ...]
+    fan_in: int
+    products: int
+
+
+def weighted(net: Net) -> Iterator[Weighted]:
+    """Yield the layers with weights; W is (filters, channels, rows, columns) or (inputs, units)."""
+    shape = net.shape
+    for layer in net.layers:
+        if isinstance(layer, Pool):
+            shape = (shape[0], *(n // layer.size for n in shape[1:]))
+        elif isinstance(layer, Conv):
+            fan_in = shape[0] * layer.size**2
+            W = (layer.filters, shape[0], layer.size, layer.size)
+            shape = (layer.filters, *(n - layer.size + 1 for n in shape[1:]))
+            yield Weighted(W, W[:1], fan_in, math.prod(shape) * fan_in)
+        else:
+            inputs, shape = math.prod(shape), (layer.units,)
+            yield Weighted((inputs, layer.units), shape, inputs, inputs * layer.units)
+
+
+def step_flops(net: Net, batch: int) -> int:
+    """Floating-point operations of a training step in convolutions and dense layers: forward and two gradients.
+
+    The gradient of the first layer's input is not counted: no program computes it.
+    """
+    products = [layer.products for layer in weighted(net)]
+    return 2 * batch * (3 * sum(products) - products[0])
+
+
+def first_parameters(net: Net, seed: int = 0) -> list[NDArray[np.float32]]:
+    """Return W and b of each layer: normal, W of variance 2 / fan_in.
+
+    The biases are not 0: on the black background of a digit every ReLU would sit on its kink, where libraries may differ.
+    """
+    rng = np.random.default_rng(seed)
+    shapes = [(shape, scale) for w in weighted(net) for shape, scale in ((w.W, math.sqrt(2 / w.fan_in)), (w.b, 0.05))]
+    return [(scale * rng.standard_normal(shape)).astype(np.float32) for shape, scale in shapes]
+
+
+class Task(NamedTuple):
+    """What every program gets: batches of images and labels, and the parameters to begin with."""
+
+    net: Net
+    images: NDArray[np.float32]  # (batches, samples, *net.shape)
+    labels: NDArray[np.int32]  # (batches, samples)
+    parameters: list[NDArray[np.float32]]
+
+    @property
+    def batch(self) -> int:
+        return self.images.shape[1]
+
+
+def save_task(path: Any, task: Task) -> None:
+    arrays = {f"p{k:02}": p for k, p in enumerate(task.parameters)}
+    np.savez(path, images=task.images, labels=task.labels, **arrays)  # type: ignore[arg-type]
+
+
+def load_task(path: Any, name: str) -> Task:
+    with np.load(path) as file:
+        parameters = [file[key] for key in sorted(file.files) if key.startswith("p")]
+        return Task(NETS[name], file["images"], file["labels"], parameters)

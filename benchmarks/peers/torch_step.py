@@ -1,0 +1,83 @@
+"""The training step in PyTorch, eager."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import nets
+from benchmarks.turns import serve
+
+
+def build(net: nets.Net) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    shapes = nets.weighted(net)
+    for layer in net.layers:
+        if isinstance(layer, nets.Pool):
+            modules.append(nn.MaxPool2d(layer.size))
+        elif isinstance(layer, nets.Conv):
+            modules += [nn.Conv2d(next(shapes).W[1], layer.filters, layer.size), nn.ReLU()]
+        else:
+            flat = [nn.Flatten()] if modules and isinstance(modules[-1], nn.MaxPool2d) else []
+            modules += [*flat, nn.Linear(next(shapes).W[0], layer.units)]
+            modules += [nn.ReLU()] if layer is not net.layers[-1] else []
+    return nn.Sequential(*modules)
+
+
+def turned(array: Any) -> Any:
+    """Swap the axes of a dense layer's weights: here they are (units, inputs)."""
+    return array.T if array.ndim == 2 else array
+
+
+class Torch:
+    """The step of PyTorch: NCHW and the default allocator, or channels last."""
+
+    def __init__(self, task: nets.Task, threads: int, channels_last: bool):
+        torch.set_num_threads(threads)
+        form = torch.channels_last if channels_last and len(task.net.shape) == 3 else torch.contiguous_format
+        self.task = task
+        self.images = [torch.from_numpy(x).contiguous(memory_format=form) for x in task.images]
+        self.labels = [torch.from_numpy(y).long() for y in task.labels]
+        self.model = build(task.net).to(memory_format=form)
+        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=nets.RATE, momentum=nets.MOMENTUM, nesterov=True)
+        self.criterion = nn.CrossEntropyLoss()
+        self.settings = {
+            "version": f"torch {torch.__version__}, eager",
+            "threads": torch.get_num_threads(),
+            "memory format": str(form).removeprefix("torch."),
+            "allocator": "MALLOC_ settings" if "MALLOC_MMAP_THRESHOLD_" in os.environ else "default malloc",
+            "loss": "zero_grad(), loss.item() each step",
+        }
+
+    def step(self, k: int) -> float:
+        self.optimiser.zero_grad()
+        loss = self.criterion(self.model(self.images[k]), self.labels[k])
+        loss.backward()
+        self.optimiser.step()
+        return float(loss.item())
+
+    def wait(self) -> None:
+        """Steps are done when the loss was read."""
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        self.optimiser.state.clear()
+        for parameter, value in zip(self.model.parameters(), self.task.parameters, strict=True):
+            parameter.copy_(torch.from_numpy(turned(value)))
+
+    def parameters(self) -> list[Any]:
+        return [turned(p.detach().numpy()) for p in self.model.parameters()]
+
+
+def make(task: nets.Task, args: argparse.Namespace) -> Torch:
+    return Torch(task, args.threads, args.channels_last)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--channels-last", action="store_true")
+    serve(make, parser)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,27 @@ def build(net: nets.Net) -> Any:
     return last
 
 
-def training_step(net: nets.Net, batch: int) -> tuple[Any, list[Any]]:
-    """Compile a step for images (batch, *net.shape) and labels (batch,); return it and the parameters."""
-    images = T.TensorType("float32", (batch, *net.shape))("images")
-    labels = T.vector("labels", dtype="int32", shape=(batch,))
+class Step(NamedTuple):
+    """The expressions of a training step."""
+
+    inputs: list[Any]
+    loss: Any
+    parameters: list[Any]
+    updates: dict[Any, Any]
+
+    def compile(self, name: str) -> exprc.Function:
+        return exprc.function(self.inputs, self.loss, updates=self.updates, name=name)
+
+
+def training_step(net: nets.Net, batch: int) -> Step:
+    """Write a step for images (batch, *net.shape) and labels (batch,); it returns the mean loss."""
+    leaf = T.tensor4 if len(net.shape) == 3 else T.matrix
+    images, labels = leaf("images", shape=(batch, *net.shape)), T.vector("labels", dtype="int32", shape=(batch,))
     last = build(net)
     parameters = L.get_all_params(last, trainable=True)
     loss = nn.objectives.categorical_crossentropy(L.get_output(last, images), labels).mean()
     updates = nn.updates.nesterov_momentum(loss, parameters, nets.RATE, nets.MOMENTUM)
-    return exprc.function([images, labels], loss, updates=updates, name=f"{net.name} step"), parameters
+    return Step([images, labels], loss, parameters, updates)
 
 
 def flipped(array: NDArray[Any]) -> NDArray[Any]:
@@ -54,9 +66,10 @@ class Exprc:
     def __init__(self, task: nets.Task, threads: int):
         exprc.set_threads(threads)
         self.task = task
-        self.function, self.shared = training_step(task.net, task.batch)
+        step = training_step(task.net, task.batch)
+        self.shared, self.function = step.parameters, step.compile(f"{task.net.name} step")
         self.settings = {
-            "version": f"exprc 0.1.0, numpy {np.__version__}",
+            "version": f"exprc, this checkout; numpy {np.__version__}",
             "threads": cpu.thread_count(),
             "compiler": compiler.find_compiler().version.splitlines()[0],
             "flags": " ".join(compiler.flags(cpu.host_target())),

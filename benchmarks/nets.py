@@ -104,6 +104,15 @@ class Task(NamedTuple):
         return self.images.shape[1]
 
 
+def digits_task(net: Net, batch: int, batches: int) -> Task:
+    """Make a task of generated digits; needs exprc, so that it is for our environment only."""
+    from exprc.datasets import as_floats, digits
+
+    drawn = digits(batch * batches)
+    images = as_floats(drawn.images).reshape(batches, batch, *net.shape)
+    return Task(net, images, drawn.labels.astype(np.int32).reshape(batches, batch), first_parameters(net))
+
+
 def save_task(path: Any, task: Task) -> None:
     arrays = {f"p{k:02}": p for k, p in enumerate(task.parameters)}
     np.savez(path, images=task.images, labels=task.labels, **arrays)  # type: ignore[arg-type]

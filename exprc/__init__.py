@@ -21,5 +21,6 @@ from exprc.runtime.cpu import set_threads
 from exprc.tensor.random import seed
 
 __all__ = [
-    "CompileError", "Function", "clone", "composite", "config", "function", "grad", "seed", "set_threads", "shared", "tensor", "verify_grad",
+    "CompileError", "Function", "clone", "composite", "config", "function", "grad", "seed", "set_threads", "shared", "tensor",
+    "verify_grad",
 ]  # fmt: skip

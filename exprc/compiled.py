@@ -199,8 +199,8 @@ class Compiled:
             bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number), memory_text)  # fmt: skip
         lowered = road.take("lower", lambda: lower(plan), lambda p: f"{len(p.steps)} steps\n{text_of(p)}")
         road.take("verify", lambda: verify(lowered), lambda _: "every name, buffer and bound holds")
-        text = road.take("render", lambda: render(lowered, self.target.registers, self.flush), lambda t: f"{sum(len(u.splitlines()) for u in t)} lines of C")
-        program = road.take("load", lambda: cpu.load(text, self.target), lambda p: f"{'from the cache' if p.cached else 'compiled'}: {p.path}")
+        text = road.take("render", lambda: render(lowered, self.target.registers, self.flush), source_text)
+        program = road.take("load", lambda: cpu.load(text, self.target), _program_text)
         return Loaded(plan, fused, lowered, program, road.stages, bound, text, _work(plan))
 
     # -- calls
@@ -300,10 +300,19 @@ def _chosen_text(chosen: Mapping[Expr, Any]) -> str:
     return "\n".join(f"{n.op.name:<24} {impl.name:<24} {n.where}" for n, impl in chosen.items()) or "no kernels"
 
 
+def source_text(texts: Sequence[str]) -> str:
+    return f"{sum(len(text.splitlines()) for text in texts)} lines of C in {len(texts)} units"
+
+
+def _program_text(program: Any) -> str:
+    return f"{'from the cache' if program.cached else 'compiled'}: {program.path}"
+
+
 def fused_text(fused: Any) -> str:
     lines = []
     for k, step in enumerate(fused.steps):
-        kind = f"call {step.node.op.name}" if isinstance(step, Call) else f"loops over {step.outer}" + (f" in {step.parts} parts" if step.parts else "")
+        parts = f" in {step.parts} parts" if getattr(step, "parts", 0) else ""
+        kind = f"call {step.node.op.name}" if isinstance(step, Call) else f"loops over {step.outer}{parts}"
         lines.append(f"k{k}: {kind}")
         lines += [f"      {r.node.op.name:<20} {r.dims}  {r.node.where}" for r in step.roots]
     return "\n".join(lines)

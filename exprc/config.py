@@ -1,6 +1,7 @@
 """Settings: one object, read when a leaf or a function is made, never deep inside.
 
-A setting comes from ``EXPRC_FLAGS="floatX=float64,threads=1"``, from an assignment to the attribute, or for the length of a block from `config.override`.
+A setting comes from ``EXPRC_FLAGS="floatX=float64,threads=1"``, from an assignment to the attribute, or for the length of a block from
+`config.override`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Config:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in SETTINGS:
-            raise AttributeError(report(f"config has no setting {name!r}", fix=nearest(name, SETTINGS) or f"settings: {', '.join(SETTINGS)}"))
+            fix = nearest(name, SETTINGS) or f"settings: {', '.join(SETTINGS)}"
+            raise AttributeError(report(f"config has no setting {name!r}", fix=fix))
         try:
             checked = SETTINGS[name][1](value)
         except ValueError as error:

@@ -45,8 +45,8 @@ def function(
     ----------
     inputs : list of input variables, in the order in which a call gives their values.
     outputs : an expression, a list or a dict of them (a call returns the same form), or None.
-    updates : dict, or list of pairs, from a shared variable to the expression that becomes its value after the call. All expressions read the old
-        values. The `default_update` of every shared variable used is an update too, unless one is given here.
+    updates : dict, or list of pairs, from a shared variable to the expression that becomes its value after the call. All expressions read
+        the old values. The `default_update` of every shared variable used is an update too, unless one is given here.
     givens : dict, or list of pairs, from a node of the graph to what takes its place.
     name : what messages call the function.
     mode : "compiled" (C) or "reference" (the NumPy interpreter); by default ``config.mode``.
@@ -220,7 +220,8 @@ def _checked_mode(mode: str | None) -> str:
 
 def _checked_inputs(inputs: Any) -> list[Input]:
     if isinstance(inputs, Expr):
-        raise TypeError(report("inputs must be a list of variables", [("given", inputs.label, inputs.where)], f"did you mean [{inputs.label}]?"))
+        rows = [("given", inputs.label, inputs.where)]
+        raise TypeError(report("inputs must be a list of variables", rows, f"did you mean [{inputs.label}]?"))
     checked: list[Input] = []
     for x in inputs:
         if not isinstance(x, Input):
@@ -313,7 +314,8 @@ def _with_defaults(
         queue = []
         for variable in fresh:
             if variable.default_update is not None and variable not in explicit:
-                value = rebuild([_new_value(variable, variable.default_update)], swap)[0] if swap else _new_value(variable, variable.default_update)
+                value = _new_value(variable, variable.default_update)
+                value = rebuild([value], swap)[0] if swap else value
                 found[id(variable.container)] = (variable, value)
                 queue.append(value)
     return [v for v, _ in found.values()], [x for _, x in found.values()]
@@ -326,7 +328,8 @@ def _check_leaves(f: Function, roots: Sequence[Expr], values: Sequence[Expr], un
         x = missing[0]
         user = next(n for n in topological([*roots, *values]) if x in n.inputs or n is x)
         rows = [("variable", f"{x.label}  {x.type}", x.where), ("used by", user.label, user.where)]
-        raise ValueError(report(f"{x.label} is needed by the outputs or updates, but is not among the inputs", rows, "add it to inputs, or give it a value with givens="))
+        text = f"{x.label} is needed by the outputs or updates, but is not among the inputs"
+        raise ValueError(report(text, rows, "add it to inputs, or give it a value with givens="))
     idle = [x for x in f.inputs if x not in used]
     if idle and unused != "ignore":
         rows = [("input", f"{x.label}  {x.type}", x.where) for x in idle]
@@ -341,7 +344,7 @@ def _check_leaves(f: Function, roots: Sequence[Expr], values: Sequence[Expr], un
 
 def _match(f: Function, values: list[Any], named: Mapping[str, Any]) -> list[Any]:
     """Put positional and named values in the order of the inputs."""
-    names = [x.name for x in f.inputs]
+    names = [x.name or "" for x in f.inputs]
     if len(values) > len(names):
         raise TypeError(f"{f._label()} takes {len(names)} inputs ({', '.join(x.label for x in f.inputs)}), {len(values)} were given")
     for key in named:

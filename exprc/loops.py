@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from exprc.size import Dim
 
@@ -90,7 +90,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Select:
-    """`value` where all conditions hold, else `other`; both are worked out."""
+    """`value` where all conditions hold, else `other`; only the one that is taken is worked out."""
 
     conditions: tuple[tuple[Dim, Dim], ...]
     value: Any
@@ -101,7 +101,7 @@ class Select:
         return str(self.value.dtype)
 
 
-Value = Union[Literal, Ref, Load, Apply, Index, Select]
+Value = Literal | Ref | Load | Apply | Index | Select
 
 
 # -- statements
@@ -163,7 +163,7 @@ class Barrier:
     pass
 
 
-Statement = Union[Loop, Let, Alloc, Store, Accum, If, Check, Barrier]
+Statement = Loop | Let | Alloc | Store | Accum | If | Check | Barrier
 
 
 # -- functions

@@ -83,7 +83,7 @@ def _size(self: Expr) -> Any:
     return total
 
 
-_PROPERTIES = {"shape": _shape, "size": _size, "T": view.transpose}
+_PROPERTIES: dict[str, Callable[[Any], Any]] = {"shape": _shape, "size": _size, "T": view.transpose}
 for _name, _getter in _PROPERTIES.items():
     setattr(Expr, _name, property(_getter))
 

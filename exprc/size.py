@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 
 class Unknown:
@@ -123,7 +123,7 @@ class Size:
     __repr__ = __str__
 
 
-Dim = Union[int, Size, Unknown]
+Dim = int | Size | Unknown
 
 
 def symbol(name: str, low: int = 0, high: Dim | None = None) -> Size:
@@ -203,9 +203,10 @@ def _atom_bounds(atom: Any) -> tuple[int | None, int | None]:
     if atom.kind == "%":
         return 0, (None if b[1] is None else b[1] - 1)
     if atom.kind == "//":
-        positive = b[0] is not None and b[0] > 0
+        least = b[0] or 0
+        positive = least > 0
         low = a[0] // b[1] if positive and a[0] is not None and b[1] else (0 if positive and (a[0] or -1) >= 0 else None)
-        return low, (a[1] // b[0] if positive and a[1] is not None and a[1] >= 0 else None)
+        return low, (a[1] // least if positive and a[1] is not None and a[1] >= 0 else None)
     pick = min if atom.kind == "min" else max
     known = [[e for e in side if e is not None] for side in zip(a, b)]
     one_side = 1 if atom.kind == "min" else 0  # min(a, b) <= either high; max(a, b) >= either low

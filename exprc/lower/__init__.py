@@ -1,7 +1,8 @@
 """Lower: takes a Plan, gives Loops. Each form has one way down.
 
 A formula is worked out in the loop body, a view rewrites the index, a reduction becomes an accumulation loop, a kernel becomes a call
-of a text with hooks. Where a value lies, and in which step it is made, was decided by `exprc.schedule`; how the loops of a step run is decided here.
+of a text with hooks. Where a value lies, and in which step it is made, was decided by `exprc.schedule`; how the loops of a step run is
+decided here.
 """
 
 from __future__ import annotations

@@ -41,7 +41,10 @@ def _call_comment(call: Call, args: Sequence[Any], outs: Sequence[Any]) -> str:
 
 
 class _CallLowering:
-    """Makes the hooks of one call. `units` holds the (hook, argument) along which an operand that is simply stored goes to the next element."""
+    """Makes the hooks of one call.
+
+    `units` holds the (hook, argument) along which an operand that is simply stored goes to the next element.
+    """
 
     def __init__(self, plan: Plan, call: Call, impl: Implementation, lanes: int):
         self.plan, self.call, self.impl, self.lanes = plan, call, impl, lanes
@@ -149,7 +152,8 @@ def _coefficient(address: Dim, name: str) -> Dim | None:
     total: Dim = 0
     for atoms, factor in address.terms.items() if isinstance(address, Size) else ():
         plain = [a for a in atoms if isinstance(a, Symbol)]
-        if any(name in symbol_names(Size({(a,): 1})) for a in atoms if not isinstance(a, Symbol)) or [a.name for a in plain].count(name) > 1:
+        inside = any(name in symbol_names(Size({(a,): 1})) for a in atoms if not isinstance(a, Symbol))
+        if inside or [a.name for a in plain].count(name) > 1:
             return None
         if name in [a.name for a in plain]:
             total = total + Size({tuple(a for a in atoms if not (isinstance(a, Symbol) and a.name == name)): factor})

@@ -11,7 +11,7 @@ from exprc.loops import Accum, Alloc, Apply, Buffer, Index, Kernel, Let, Load, L
 from exprc.lower.emit import Emitter, Scope, holds, start_value
 from exprc.schedule.fuse import Group, Root, axis_index, outer_index, own_index, source_of
 from exprc.schedule.plan import Plan, Stored
-from exprc.schedule.sizes import size_args
+from exprc.schedule.sizes import Dims, size_args
 from exprc.size import Dim, Size, Symbol, atoms_of, bounds, ceildiv, floordiv, minimum, mod, product, substitute, symbol
 from exprc.types import itemsize
 
@@ -41,8 +41,8 @@ class GroupLowering:
     """Lowers one Group to a Kernel.
 
     One axis of every pass runs in vector lanes: an outer axis (`lane` is its number; accumulators are arrays of one element a lane), or
-    an inner axis of each pass (accumulators are joined across lanes at the end). The choice is the axis along which most loads and stores go
-    to the next element.
+    an inner axis of each pass (accumulators are joined across lanes at the end). The choice is the axis along which most loads and
+    stores go to the next element.
     """
 
     def __init__(self, plan: Plan, group: Group, name: str):
@@ -399,7 +399,7 @@ def symbol_names(x: Dim) -> list[str]:
     return [a.name for a in atoms_of(x) if isinstance(a, Symbol)]
 
 
-def _placed(root: Root, index: tuple[Dim, ...], dims: Mapping[Expr, Any]) -> tuple[Dim, ...]:
+def _placed(root: Root, index: tuple[Dim, ...], dims: Dims) -> tuple[Dim, ...]:
     """Where an element of a root goes in what is stored."""
     if root.part is None:
         return index

@@ -6,6 +6,7 @@ numbers: as easy as 1, 2, 3) with the draw's key; `exprc.philox` is the same in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from exprc import philox
 from exprc.expr import Expr
 from exprc.forms import Arg, Formula, fill_dims, formula, split_dims
-from exprc.size import Dim, maximum, product
+from exprc.size import Dim, maximum
 
 
 def _draw_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[Dim, ...]:
@@ -24,7 +25,7 @@ def _draw_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[Dim
 def _reference(draw: Callable[..., Any], dtype: str) -> Callable[..., Any]:
     def numpy(key: Any, counter: Any, *sizes: Any, shape: tuple[int | None, ...]) -> Any:
         dims = [int(d) for d in fill_dims(shape, sizes)]
-        blocks = np.uint64(counter) + np.arange(product(dims), dtype="uint64")
+        blocks = np.uint64(counter) + np.arange(math.prod(dims), dtype="uint64")
         return draw(np.uint64(key), blocks, dtype).reshape(dims)
 
     return numpy

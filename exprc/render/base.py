@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from exprc.loops import (
-    Accum, Alloc, Apply, Barrier, Buffer, Check, Function, If, Index, Let, Literal, Load, Loop, Ref, Select, Store,
+    Accum,
+    Alloc,
+    Apply,
+    Barrier,
+    Buffer,
+    Check,
+    Function,
+    If,
+    Index,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    Ref,
+    Select,
+    Store,
 )  # fmt: skip
 from exprc.size import Atom, Dim, Size, Symbol, nonnegative
 from exprc.types import C_TYPES
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernel_source(name: str) -> str:
     """Return a text of ``kernels/``, wherever this package was installed from."""
     package = Path(__file__).resolve().parent.parent

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from exprc.loops import (
-    Apply, Barrier, Buffer, Copy, Function, Kernel, Loop, Program, Template, statements, subvalues, values_of,
+    Apply,
+    Barrier,
+    Buffer,
+    Copy,
+    Function,
+    Kernel,
+    Loop,
+    Program,
+    Template,
+    statements,
+    subvalues,
+    values_of,
 )  # fmt: skip
 from exprc.render.base import Printer, dim_text, kernel_source
 from exprc.types import C_TYPES
@@ -131,7 +142,8 @@ def _call(step: Any, number: int, program: Program, functions: dict[str, str], r
     if isinstance(step, Barrier):
         return [] if profile else ["        " + PRINTER.barrier()]
     if isinstance(step, Copy):
-        lines = [f"        if (thread == 0) __builtin_memcpy({step.target}, {step.source}, sizeof(*{step.source}) * ({dim_text(step.count)}));"]
+        size = f"sizeof(*{step.source}) * ({dim_text(step.count)})"
+        lines = [f"        if (thread == 0) __builtin_memcpy({step.target}, {step.source}, {size});"]
         return _timed(lines, number, profile)
     names = {b.name: f"b{k}" for k, b in enumerate(step.buffers)}
     text, blocks = (kernel_text(step, names, program) if isinstance(step, Kernel) else template_text(step, names, program, registers))
@@ -151,8 +163,8 @@ def _call(step: Any, number: int, program: Program, functions: dict[str, str], r
 def _timed(lines: list[str], number: int, profile: bool) -> list[str]:
     if not profile:
         return lines
-    after = [f"        {PRINTER.barrier()}", f"        if (thread == 0) {{ const double t = now(); times[{number}] += t - clock; clock = t; }}"]
-    return [*lines, *after]
+    take = f"        if (thread == 0) {{ const double t = now(); times[{number}] += t - clock; clock = t; }}"
+    return [*lines, f"        {PRINTER.barrier()}", take]
 
 
 def _shared_name(text: str, name: str, functions: dict[str, str]) -> str:

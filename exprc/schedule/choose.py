@@ -1,7 +1,7 @@
 """Choose: each kernel node takes the first of its implementations that can serve these sizes on this target.
 
-An implementation that computes partial results (`parts`) becomes a node of its own with a leading axis of parts, and a sum over that axis: from then on it is
-an ordinary reduction, which fuses with what uses it.
+An implementation that computes partial results (`parts`) becomes a node of its own with a leading axis of parts, and a sum over that axis:
+from then on it is an ordinary reduction, which fuses with what uses it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from exprc.errors import report
 from exprc.expr import Expr, made_for, topological
 from exprc.forms import Arg, Implementation, Kernel, Op, Reduce, Source, View
-from exprc.schedule.sizes import Bound
+from exprc.schedule.sizes import Bound, Dims
 from exprc.types import TupleType, itemsize, tensor_type
 
 
-def kernel_args(node: Expr, dims: Mapping[Expr, Any]) -> list[Arg]:
+def kernel_args(node: Expr, dims: Dims) -> list[Arg]:
     """What the rules of an implementation may know of the data inputs of a kernel node."""
     return [Arg(dims[x], x.dtype) for x in node.op.data_inputs(node)]
 
 
-def kernel_outs(node: Expr, dims: Mapping[Expr, Any]) -> list[Arg]:
+def kernel_outs(node: Expr, dims: Dims) -> list[Arg]:
     """The same for its results."""
     types = node.type.items if isinstance(node.type, TupleType) else (node.type,)
     shapes = dims[node] if isinstance(node.type, TupleType) else (dims[node],)
@@ -63,7 +63,7 @@ def closed(chosen: Mapping[Expr, Implementation]) -> set[Expr]:
     return {node for node, impl in chosen.items() if any(h.kind == "result" for h in impl.hooks.values())}
 
 
-def _with(node: Expr, inputs: Sequence[Expr], dims: dict[Expr, Any]) -> Expr:
+def _with(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
     if all(a is b for a, b in zip(node.inputs, inputs)):
         return node
     with made_for(node):
@@ -72,7 +72,7 @@ def _with(node: Expr, inputs: Sequence[Expr], dims: dict[Expr, Any]) -> Expr:
     return fresh
 
 
-def _with_operands(node: Expr, impl: Implementation, dims: dict[Expr, Any], copy: Op) -> Expr:
+def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op) -> Expr:
     """An operand that the text reads through an address in lanes must be a value of its own, stored in that layout."""
     wishes = impl.layouts[0] + ("any",) * len(node.inputs)
     hard = {h.operand for h in impl.hooks.values() if h.kind == "pointer"}
@@ -85,7 +85,7 @@ def _with_operands(node: Expr, impl: Implementation, dims: dict[Expr, Any], copy
     return _with(node, inputs, dims)
 
 
-def _first(node: Expr, dims: Mapping[Expr, Any], lanes: int) -> Implementation:
+def _first(node: Expr, dims: Dims, lanes: int) -> Implementation:
     assert isinstance(node.op, Kernel)
     args, outs = kernel_args(node, dims), kernel_outs(node, dims)
     for impl in node.op.implementations:
@@ -96,7 +96,7 @@ def _first(node: Expr, dims: Mapping[Expr, Any], lanes: int) -> Implementation:
 
 
 def _in_parts(
-    node: Expr, impl: Implementation, dims: dict[Expr, Any], chosen: dict[Expr, Implementation], lanes: int, total: Reduce
+    node: Expr, impl: Implementation, dims: Dims, chosen: dict[Expr, Implementation], lanes: int, total: Reduce
 ) -> tuple[Expr, Expr]:
     assert impl.parts is not None and isinstance(node.op, Kernel)
     count = impl.parts(kernel_args(node, dims), kernel_outs(node, dims), node.params, lanes)
@@ -112,7 +112,7 @@ def _in_parts(
     return joined, partial
 
 
-def _sum_of_view(node: Expr, partial_of: dict[Expr, Expr], dims: dict[Expr, Any], total: Reduce) -> Expr:
+def _sum_of_view(node: Expr, partial_of: dict[Expr, Expr], dims: Dims, total: Reduce) -> Expr:
     """A view of a sum of parts is a sum of views of the parts, which what uses it can be fused with."""
     partial = partial_of[node.inputs[0]]
     assert isinstance(node.op, View) and node.op.index is not None
@@ -124,9 +124,8 @@ def _sum_of_view(node: Expr, partial_of: dict[Expr, Expr], dims: dict[Expr, Any]
 
     with made_for(node):
         parts = dims[partial][0]
-        lifted = Expr(
-            View(node.op.name, index=index, data=1), (partial, *node.inputs[1:]), node.params, tensor_type(node.dtype, (parts, *node.type.shape))
-        )
+        type_ = tensor_type(node.dtype, (parts, *node.type.shape))
+        lifted = Expr(View(node.op.name, index=index, data=1), (partial, *node.inputs[1:]), node.params, type_)
         joined = Expr(total, (lifted,), {"axes": (0,)}, node.type, node.name)
     dims[lifted], dims[joined] = (parts, *dims[node]), dims[node]
     partial_of[joined] = lifted

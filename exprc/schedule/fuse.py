@@ -7,15 +7,16 @@ size of a row. A root that reads a kernel's result element by element goes into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from exprc.expr import Expr, topological
-from exprc.schedule.sizes import size_args
+from exprc.schedule.sizes import Dims, size_args
 from exprc.size import Dim, load, symbol
 
-#: A value that costs more than this to work out again is stored instead where several readers want it. A cheap formula costs 1, a function call 10.
+#: A value that costs more than this to work out again is stored instead where several readers want it. A cheap formula costs 1, a
+#: function call 10.
 CHEAP = 8
 #: A reduction of at least this many elements to fewer than 16 results is cut in parts.
 CUT = 1 << 16
@@ -90,7 +91,7 @@ Reads = "list[tuple[Expr, tuple[Dim, ...]]]"
 class Fuser:
     """Fuses one graph; `number` estimates a dim, `closed` are the kernel nodes whose hooks take no other values."""
 
-    def __init__(self, roots: Sequence[Expr], dims: Mapping[Expr, Any], number: Callable[[Dim], int], closed: Collection[Expr] = ()):
+    def __init__(self, roots: Sequence[Expr], dims: Dims, number: Callable[[Dim], int], closed: Collection[Expr] = ()):
         self.closed = closed
         self.order = topological(roots)
         self.roots, self.dims, self.number = list(roots), dims, number
@@ -308,8 +309,8 @@ class Fuser:
         return self.number(_count(root.dims)) > 4096
 
 
-def own_index(root: Root, dims: Mapping[Expr, Any]) -> tuple[Dim, ...]:
-    """Symbols for the elements that a root goes over; for a reduction, the index of its operand, the kept axes named i0, i1 ... in order."""
+def own_index(root: Root, dims: Dims) -> tuple[Dim, ...]:
+    """Symbols for the elements that a root goes over; for a reduction, the index of its operand, kept axes named i0, i1 ... in order."""
     if not root.is_reduce:
         return outer_index(root.dims)
     axes, operand = root.node.params["axes"], dims[root.node.inputs[0]]
@@ -343,7 +344,7 @@ def view_base(x: Expr) -> Expr:
     return x
 
 
-def input_indices(node: Expr, index: tuple[Dim, ...], dims: Mapping[Expr, Any], loaded: Callable[..., Dim]) -> Any:
+def input_indices(node: Expr, index: tuple[Dim, ...], dims: Dims, loaded: Callable[..., Dim]) -> Any:
     """Return the data inputs that element `index` of a formula or view needs, each with the index into it."""
     if node.op.form == "formula":
         return [(x, aligned(index, dims[x])) for x in data_inputs(node)]
@@ -353,7 +354,7 @@ def input_indices(node: Expr, index: tuple[Dim, ...], dims: Mapping[Expr, Any], 
     return [(node.inputs[source.input], source.index)]
 
 
-def source_of(node: Expr, index: tuple[Dim, ...], dims: Mapping[Expr, Any], loaded: Callable[..., Dim]) -> Any:
+def source_of(node: Expr, index: tuple[Dim, ...], dims: Dims, loaded: Callable[..., Dim]) -> Any:
     """Ask a view where an element comes from."""
     return node.op.index(index, size_args(node, dims), lambda k, j, n: loaded(node.inputs[k], tuple(j), n), **node.params)  # type: ignore[attr-defined]
 

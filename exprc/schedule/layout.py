@@ -1,7 +1,7 @@
 """Layout: how the elements of an array lie in memory, and which layout each stored value gets.
 
-A layout is an order of axes plus at most one split: with ``lanes = L`` the first axis is cut in blocks of L, and the place within the block is
-innermost: ``[N/L][C][H][W][L]``. Index -> address is one function. Only kernels have wishes; a wish spreads through the values that
+A layout is an order of axes plus at most one split: with ``lanes = L`` the first axis is cut in blocks of L, and the place within the
+block is innermost: ``[N/L][C][H][W][L]``. Index -> address is one function. Only kernels have wishes; a wish spreads through the values that
 are connected to the kernel element by element.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from exprc.expr import Expr
 from exprc.forms import Implementation
 from exprc.schedule.fuse import Call, Fused, outer_index, own_index
+from exprc.schedule.sizes import Dims
 from exprc.size import Atom, Dim, Size, ceildiv, floordiv, mod, product
 from exprc.types import itemsize
 
@@ -93,7 +94,7 @@ def _contains(x: Size, part: Dim) -> bool:
 
 
 def assign(
-    fused: Fused, chosen: Mapping[Expr, Implementation], dims: Mapping[Expr, Any], lanes_of: Callable[[int], int]
+    fused: Fused, chosen: Mapping[Expr, Implementation], dims: Dims, lanes_of: Callable[[int], int]
 ) -> dict[Expr, Layout]:
     """Return the layout of every stored value: plain unless a kernel wishes otherwise.
 
@@ -111,7 +112,7 @@ def assign(
     return layouts
 
 
-def _wishes(step: Call, fused: Fused, impl: Implementation, dims: Mapping[Expr, Any], layouts: dict[Expr, Layout], lanes: int) -> None:
+def _wishes(step: Call, fused: Fused, impl: Implementation, dims: Dims, layouts: dict[Expr, Layout], lanes: int) -> None:
     node = step.node
     for x, wish in zip(node.inputs, impl.layouts[0]):
         if wish == "lanes":
@@ -124,7 +125,7 @@ def _wishes(step: Call, fused: Fused, impl: Implementation, dims: Mapping[Expr, 
             layouts[n] = Layout(lanes)
 
 
-def _spread(step: Any, root: Any, fused: Fused, dims: Mapping[Expr, Any], layouts: dict[Expr, Layout]) -> Layout:
+def _spread(step: Any, root: Any, fused: Fused, dims: Dims, layouts: dict[Expr, Layout]) -> Layout:
     """The layout of a value read at its own index, if one such is in lanes; of a kernel's hook, that of the kernel's result."""
     index = own_index(root, dims)
     for base, at in fused.reads(root, index):

@@ -1,7 +1,7 @@
 """Memory: where every stored value lies. Leaves, outputs and containers have storage of their own, the rest shares one arena.
 
-Planning goes by container, never by leaf. A container is written in place only if every other read of its old value comes earlier; else the new
-value is stored apart and copied at the end. All updates read the old values.
+Planning goes by container, never by leaf. A container is written in place only if every other read of its old value comes earlier;
+else the new value is stored apart and copied at the end. All updates read the old values.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class _Builder:
             self.plan.outputs.append(stored)
             self._direct(root, stored, found)
         for leaf, root in zip(updates, roots[outputs:]):
-            stored = self._container(leaf, root)
-            if stored is not None:
-                self._direct(root, stored, found, self._safe(leaf, root))
+            kept = self._container(leaf, root)
+            if kept is not None:
+                self._direct(root, kept, found, self._safe(leaf, root))
                 continue
             dims = self.bound.dims[root]
             stored = Stored(Buffer(f"out{len(self.plan.outputs)}", root.dtype, product(dims)), PLAIN, dims, "output")

@@ -10,6 +10,7 @@ from exprc.expr import Expr
 from exprc.forms import Implementation
 from exprc.loops import Buffer
 from exprc.schedule.layout import Layout
+from exprc.schedule.sizes import Dims
 from exprc.size import Dim
 
 
@@ -39,7 +40,7 @@ class Plan:
     """
 
     steps: list[Any]
-    dims: Mapping[Expr, Any]
+    dims: Dims
     stored: dict[Expr, Stored]
     local: dict[Expr, int]
     copies: list[tuple[Stored, Stored]]

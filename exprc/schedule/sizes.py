@@ -10,29 +10,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, made_for, topological
 from exprc.forms import Arg, ShapeError, node_rows, size_value
 from exprc.size import UNKNOWN, Dim, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
-import numpy as np
 
+class Dims(dict[Expr, Any]):
+    """The shape of every node, in sizes (a tuple of shapes for several results); `sizes` has the values of its size inputs."""
 
-#: `Bound.dims` also holds the values of size inputs, under the key (_SIZES, node).
-_SIZES = "size"
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[Expr, Dim] = {}
 
 
 @dataclass
 class Bound:
     """A graph whose dims are all sizes.
 
-    roots : the graph; dims : of every node, its shape in sizes (a tuple of shapes for several results);
+    roots : the graph; dims : of every node, its shape in sizes;
     leaves : the original leaf of each leaf; symbols : name -> which leaf and axis (None: its value) the size is read from.
     """
 
     roots: list[Expr]
-    dims: dict[Expr, Any]
+    dims: Dims
     leaves: dict[Expr, Expr]
     symbols: dict[str, tuple[Expr, int | None]]
 
@@ -79,7 +83,7 @@ class _Binder:
     def __init__(self, signature: Signature, free: frozenset[tuple[Expr, int | None]]):
         self.signature, self.free = signature, free
         self.new: dict[Expr, Expr] = {}
-        self.dims: dict[Expr, Any] = {}
+        self.dims = Dims()
         self.leaves: dict[Expr, Expr] = {}
         self.symbols: dict[str, tuple[Expr, int | None]] = {}
 
@@ -130,7 +134,7 @@ class _Binder:
             if value is UNKNOWN:
                 raise ValueError(_not_host(node, x))
         fixed = tuple(_number(x, v) for x, v in zip(inputs[data:], sizes))
-        self.dims.update({(_SIZES, x): v for x, v in zip(fixed, sizes)})  # type: ignore[misc]
+        self.dims.sizes.update(zip(fixed, sizes))
         for x in fixed:
             self.dims.setdefault(x, ())
         args = [Arg(self._shape(x), "tuple" if isinstance(x.type, TupleType) else x.dtype) for x in inputs[:data]]
@@ -190,8 +194,8 @@ def _not_host(node: Expr, x: Expr) -> str:
 
 
 
-def size_args(node: Expr, dims: Mapping[Expr, Any]) -> list[Arg]:
+def size_args(node: Expr, dims: Dims) -> list[Arg]:
     """Return what a rule of a bound node may know of its inputs, the values of its size inputs included."""
     data = len(node.inputs) if node.op.data is None else node.op.data
     args = [Arg(dims[x], x.dtype) for x in node.inputs[:data]]
-    return args + [Arg((), "int64", dims[_SIZES, x] if (_SIZES, x) in dims else int(x.value)) for x in node.inputs[data:]]  # type: ignore[attr-defined]
+    return args + [Arg((), "int64", dims.sizes[x]) for x in node.inputs[data:]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import weakref
 from typing import Any
 
 import numpy as np
@@ -30,40 +29,44 @@ def _mixed(seed: int, number: int) -> int:
 
 
 class _Default:
-    """Where streams that were made without a seed have theirs from, in the order in which they are made."""
+    """Where streams that are made without a seed have theirs from, in the order in which they are made."""
 
     def __init__(self) -> None:
-        self.seed = secrets.randbits(64)
-        self.streams: list[weakref.ref[RandomStreams]] = []
+        self.restart(secrets.randbits(64))
 
-    def next(self, stream: RandomStreams) -> int:
-        self.streams.append(weakref.ref(stream))
-        return _mixed(self.seed, len(self.streams) - 1)
+    def restart(self, seed: int) -> None:
+        self.seed, self.count = seed, 0
+
+    def next(self) -> int:
+        self.count += 1
+        return _mixed(self.seed, self.count - 1)
 
 
 _default = _Default()
 
 
 def seed(value: int) -> None:
-    """Seed all streams that have no seed of their own, those made so far and those made later.
+    """Decide the seeds of all streams that are made without one from now on, in the order in which they are made.
 
     Parameters
     ----------
-    value : int of at least 0. The n-th stream made without a seed gets a seed that `value` and n decide; counting starts anew here.
+    value : int from 0 to 2**64 - 1. Streams that exist already go on as they are; they have a method `seed` of their own.
+
+    Raises
+    ------
+    ValueError
+        for anything else.
 
     Examples
     --------
     >>> import exprc
     >>> exprc.seed(0)
-    >>> x = RandomStreams().uniform((3,))
+    >>> first = exprc.function([], RandomStreams().uniform((3,)))()
     >>> exprc.seed(0)
-    >>> y = RandomStreams().uniform((3,))
+    >>> bool((exprc.function([], RandomStreams().uniform((3,)))() == first).all())
+    True
     """
-    _default.seed = _checked_seed(value)
-    alive = [s for ref in _default.streams if (s := ref()) is not None]
-    for number, stream in enumerate(alive):
-        stream._reseed(_mixed(_default.seed ^ _MASK, number))
-    _default.streams = []
+    _default.restart(_checked_seed(value))
 
 
 def _checked_seed(value: Any) -> int:
@@ -98,14 +101,11 @@ class RandomStreams:
 
     def __init__(self, seed: int | None = None):
         self._states: list[Shared] = []
-        self._seed = _default.next(self) if seed is None else _checked_seed(seed)
+        self._seed = _default.next() if seed is None else _checked_seed(seed)
 
     def seed(self, seed: int) -> None:
         """Start all draws made so far anew, from another seed."""
-        self._reseed(_checked_seed(seed))
-
-    def _reseed(self, seed: int) -> None:
-        self._seed = seed
+        self._seed = _checked_seed(seed)
         for number, state in enumerate(self._states):
             state.set_value(self._first_state(number))
 

@@ -111,7 +111,9 @@ def turned(x: Expr) -> Expr:
 def formula_cases(op: Formula, known: bool = True) -> Iterator[Case | None]:
     """Every dtype; those that the record does not cast first, in every form that operands can have."""
     n = len(op.operands)
-    for d in DTYPES if known else ("float32", "int64"):
+    for d in DTYPES if known else ("float32",):
+        if not op.cheap and not _native(op, d) and d not in ("bool", "int64", "uint8"):
+            continue  # a function's loop is long to compile, and but for the cast it is that of floats; see the long test
         yield case(f"{d} all pairs", op, [strided(grid(d, k, n)) for k in range(n)], known=known)
         if not _native(op, d):
             continue
@@ -129,17 +131,17 @@ def _native(op: Formula, dtype: str) -> bool:
 
 
 def reduce_cases(op: Reduce, known: bool = True) -> Iterator[Case]:
-    for d in DTYPES if known else ("float32", "int64"):
-        some = {"float32": range(4), "int64": range(4), "bool": (1, 3), "int8": (1, 2)}.get(d, (2,))
+    for d in DTYPES if known else ("float32",):
+        some = {"float32": range(4), "int8": range(1, 4), "bool": (3,)}.get(d, ())
         for axes in [a for n in some for a in itertools.combinations(range(3), n)]:
             yield reduced(op, f"{d} axes {axes}", moderate(op, d, (3, 4, 5)), known, axis=axes, keepdims=len(axes) == 2)
-        if d in ("float32", "int8", "float64"):
+        yield reduced(op, f"{d} turned", moderate(op, d, (3, 4, 5)), known, axis=(0, 2), view=turned)
+        if d in ("float32", "int8"):
             yield from _long_cases(op, d, known)
 
 
 def _long_cases(op: Reduce, d: str, known: bool) -> Iterator[Case]:
     """Rows of more than one block of lanes, columns, views, nothing at all, and what is not finite."""
-    yield reduced(op, f"{d} turned", moderate(op, d, (3, 4, 5)), known, axis=(0, 2), view=turned)
     yield reduced(op, f"{d} long rows", moderate(op, d, (3, 301)), known, axis=1)
     yield reduced(op, f"{d} many columns", strided(moderate(op, d, (9, 70))), known, axis=0)
     yield reduced(op, f"{d} of nothing", np.zeros((0, 3), d), known, axis=1)

@@ -1,0 +1,258 @@
+"""Training steps on the CPU: exprc beside PyTorch and JAX, one interleaved run.
+
+    python -m benchmarks.cpu --peers-python PATH/TO/ENVIRONMENT/bin/python
+
+All programs of a case are started first; then they take turns, A B C A B C ..., so that whatever slows the machine for a
+while slows all of them. See README.md for the peers' environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import cold, memory, nets
+from benchmarks.table import markdown
+from benchmarks.turns import ROOT, Failed, Worker, removed, working
+from exprc.runtime.cache import atomic_write
+
+BATCHES = (128, 500)
+#: Different batches that a program learns from in turn.
+TASK_BATCHES = 16
+#: How far losses (relative to 1 or the loss, whichever is more) and parameters may be apart after the first steps.
+TOLERANCE = 1e-5
+#: Seconds between two turns: threads that still spin at a barrier have then gone to sleep.
+PAUSE = 0.1
+
+
+class Program(NamedTuple):
+    """A row of the table: how a training step is started."""
+
+    name: str
+    module: str
+    options: tuple[str, ...] = ()
+    extra: dict[str, str] = {}  # noqa: RUF012 - never written
+    goal: float | None = None  # exprc should be that many times as fast
+
+
+EXPRC = Program("exprc", "benchmarks.exprc_step")
+TORCH = Program("PyTorch eager", "benchmarks.peers.torch_step")
+JAX = Program("JAX jit", "benchmarks.peers.jax_step")
+JAX_QUEUED = Program("JAX jit, queued", "benchmarks.peers.jax_step", ("--block", "10"))
+# Keeps the memory of activations instead of giving it back after each step: up to twice as fast for convolutions.
+KEPT = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "268435456"}
+TORCH_TUNED = Program("PyTorch tuned", "benchmarks.peers.torch_step", ("--channels-last",), {**KEPT, "OMP_PROC_BIND": "true"})
+
+#: What runs beside exprc for each network; with --tuned also the last row.
+PEERS = {
+    "lenet": (TORCH._replace(goal=1.5), JAX),
+    "fc256": (JAX._replace(goal=1.0), JAX_QUEUED, TORCH),
+}
+
+
+class Settings(NamedTuple):
+    """How long everything takes."""
+
+    rounds: int
+    seconds: float
+    starts: int
+    calls: int
+    samples: int  # of the calibration
+
+
+FULL, QUICK = Settings(7, 2.0, 5, 10_000, 5), Settings(3, 0.3, 1, 300, 3)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- a case: one network, one batch size
+
+
+def run_case(net: nets.Net, batch: int, programs: Sequence[Program], python: str, threads: int, settings: Settings) -> dict[str, Any]:
+    """Start the programs, compare their numbers, and let them take turns."""
+    say(f"{net.name}, batch {batch}")
+    with tempfile.TemporaryDirectory(prefix="exprc-bench-") as folder, working([]) as workers:
+        data = Path(folder) / "task.npz"
+        nets.save_task(data, nets.digits_task(net, batch, TASK_BATCHES))
+        for program in programs:
+            say(f"  starting {program.name}")
+            workers.append(started(program, net, data, python, threads))
+        checks = compare(workers, Path(folder))
+        rounds = [take_turns(workers, settings.seconds, k) for k in range(settings.rounds)]
+        rows = {
+            p.name: {"settings": w.settings, "environment": p.extra, "goal": p.goal, "rounds": [r[p.name] for r in rounds]}
+            for p, w in zip(programs, workers, strict=True)
+        }
+    return {"net": net.name, "title": net.title, "batch": batch, "flops": nets.step_flops(net, batch), "checks": checks, "programs": rows}
+
+
+def started(program: Program, net: nets.Net, data: Path, python: str, threads: int) -> Worker:
+    interpreter = sys.executable if program.module == EXPRC.module else python
+    task = ["--net", net.name, "--data", str(data), "--threads", str(threads)]
+    return Worker(program.name, [interpreter, "-m", program.module, *task, *program.options], program.extra)
+
+
+def take_turns(workers: Sequence[Worker], seconds: float, number: int) -> dict[str, dict[str, float]]:
+    """One round: each program once."""
+    answers = {}
+    for worker in workers:
+        time.sleep(PAUSE)
+        answers[worker.name] = worker.ask(seconds=seconds)
+    say(f"  round {number + 1}: " + "  ".join(f"{name} {a['median'] * 1e3:.3f} ms" for name, a in answers.items()))
+    return answers
+
+
+def compare(workers: Sequence[Worker], folder: Path) -> dict[str, dict[str, Any]]:
+    """Let all programs take the same first steps; return how far each peer is from exprc, which comes first."""
+    found = []
+    for worker in workers:
+        file = folder / f"{len(found)}.npz"
+        losses = worker.ask(check=str(file))["losses"]
+        with np.load(file) as arrays:
+            found.append((losses, [arrays[key] for key in sorted(arrays.files)]))
+    return {w.name: difference(found[0], other) for w, other in zip(workers[1:], found[1:], strict=True)}
+
+
+def difference(ours: Any, theirs: Any) -> dict[str, Any]:
+    """Compare (losses, parameters) with (losses, parameters); not a number anywhere is a difference too."""
+    losses = max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(ours[0], theirs[0], strict=True))
+    parameters = max(float(np.abs(a - b).max()) for a, b in zip(ours[1], theirs[1], strict=True))
+    finite = all(np.isfinite(x).all() for x in (*ours[0], *theirs[0], *ours[1], *theirs[1]))
+    agrees = bool(finite and losses <= TOLERANCE and parameters <= TOLERANCE)
+    return {"losses": ours[0], "their_losses": theirs[0], "loss": losses, "parameters": parameters, "agrees": agrees}
+
+
+# -- the whole run
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks.calibrate import Machine
+
+    settings = QUICK if args.quick else FULL
+    settings = settings._replace(rounds=args.rounds or settings.rounds, seconds=args.seconds or settings.seconds)
+    threads = confined(args.threads)
+    results: dict[str, Any] = {"machine": described(threads), "settings": settings._asdict(), "tolerance": TOLERANCE, "checked": nets.CHECKED}
+    calibration = Machine(threads)
+    say("calibration")
+    before = calibration.measure(times=settings.samples)
+    results["cases"] = [
+        run_case(nets.NETS[name], batch, programs_of(name, args), args.peers_python, threads, settings)
+        for name in args.nets
+        for batch in args.batches
+    ]
+    results["calibration"] = {"before": before, "after": calibration.measure(times=settings.samples)}
+    say("cold starts")
+    results["cold"] = [{"net": n, "batch": args.batches[0], "starts": cold.starts(nets.NETS[n], args.batches[0], settings.starts)} for n in args.nets]
+    say(f"memory over {settings.calls} calls")
+    results["memory"] = [
+        {"net": n, "batch": args.batches[0], **memory.asked(nets.NETS[n], args.batches[0], settings.calls, threads)} for n in args.nets
+    ]
+    results["machine"]["load after"] = load()
+    return results
+
+
+def programs_of(net: str, args: argparse.Namespace) -> list[Program]:
+    peers = [] if args.no_peers else [*PEERS[net], *([TORCH_TUNED] if args.tuned else [])]
+    return [EXPRC, *peers]
+
+
+def confined(threads: int) -> int:
+    """Keep this process, and all that it starts, to as many CPUs as threads: some peers take all that they may use."""
+    if not hasattr(os, "sched_setaffinity"):
+        return threads
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, allowed[:threads])
+    return min(threads, len(allowed))
+
+
+def described(threads: int) -> dict[str, Any]:
+    kept = {k: v for k, v in os.environ.items() if k.startswith("EXPRC_") or k == "CC"}
+    return {
+        "processor": processor(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "threads": threads,
+        "cpus": os.cpu_count(),
+        "load before": load(),
+        "environment removed": removed(),
+        "environment of exprc": {k: v for k, v in kept.items() if k not in ("EXPRC_CACHE", "EXPRC_PEERS_PYTHON")},
+        "checkout": checkout(),
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def checkout() -> str:
+    """Return the commit that is measured, and whether files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def load() -> float:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else float("nan")
+
+
+# -- the command
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description="Training steps: exprc, PyTorch, JAX.")
+    add = parser.add_argument
+    add("--peers-python", default=os.environ.get("EXPRC_PEERS_PYTHON"), help="the interpreter of the peers' environment (default: $EXPRC_PEERS_PYTHON)")
+    add("--no-peers", action="store_true", help="exprc alone")
+    add("--tuned", action="store_true", help="also PyTorch with channels last and a tuned allocator")
+    add("--nets", nargs="+", choices=list(nets.NETS), default=list(nets.NETS))
+    add("--batches", nargs="+", type=int, default=list(BATCHES))
+    add("--threads", type=int, default=2)
+    add("--rounds", type=int, help=f"turns of each program (default: {FULL.rounds})")
+    add("--seconds", type=float, help=f"length of a turn (default: {FULL.seconds:g})")
+    add("--quick", action="store_true", help="short turns, one cold start, few calls: does everything run?")
+    add("--json", action="store_true", help="print all numbers instead of the tables")
+    add("--out", metavar="DIR", type=Path, default=Path("benchmarks/results"), help="the folder for cpu.json and cpu.md (default: benchmarks/results)")
+    args = parser.parse_args(given)
+    if not args.peers_python and not args.no_peers:
+        parser.error("which interpreter has the peers? give --peers-python or EXPRC_PEERS_PYTHON (benchmarks/README.md), or --no-peers")
+    return args
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    args = arguments(given)
+    try:
+        results = run(args)
+    except (Failed, OSError) as error:
+        say(f"benchmarks.cpu: {error}")
+        return 2
+    text, tables = json.dumps(results, indent=1), markdown(results)
+    args.out.mkdir(parents=True, exist_ok=True)
+    atomic_write(args.out / "cpu.json", text.encode())
+    atomic_write(args.out / "cpu.md", tables.encode())
+    print(text if args.json else tables)
+    return 0 if all(check["agrees"] for case in results["cases"] for check in case["checks"].values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+#: A peak that moved by more between before and after belongs to a machine that was not quiet.
+DRIFT = 0.1
+#: Cold start of LeNet that the project promises, in seconds.
+COLD_GOAL = {"lenet": 3.0}
+
+Results = Mapping[str, Any]
+
+
+def markdown(results: Results) -> str:
+    """Return the header, the table of training steps, the checks, the cold starts and the memory."""
+    parts = [header(results), steps(results), checks(results), cold_starts(results), memory(results)]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay out rows; the first two columns are words, the others numbers."""
+    widths = [max(len(row[k]) for row in [titles, *rows]) for k in range(len(titles))]
+    line = lambda row: "| " + " | ".join(f"{c:<{w}}" if k < 2 else f"{c:>{w}}" for k, (c, w) in enumerate(zip(row, widths))) + " |"  # noqa: E731
+    rule = "|" + "|".join("-" * (w + 1) + ("-" if k < 2 else ":") for k, w in enumerate(widths)) + "|"
+    return [line(titles), rule, *(line(row) for row in rows)]
+
+
+# -- what ran where
+
+
+def header(results: Results) -> list[str]:
+    machine = results["machine"]
+    how = results["settings"]
+    lines = [f"# Training steps on the CPU, {machine['date']}", ""]
+    lines += [f"* {name}: {shown(value)}" for name, value in machine.items() if name != "date"]
+    lines += [f"* {how['rounds']} rounds, in each of which every program has one turn of {how['seconds']:g} s after a warm-up"]
+    lines += list(calibrated(results["calibration"]))
+    lines += ["", *programs(results["cases"])]
+    return lines
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "none"
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
+
+
+def calibrated(calibration: Results) -> Iterator[str]:
+    for key, what in (("gflops", "FMA peak, {:.1f} GFLOP/s"), ("gbytes", "memory (triad), {:.1f} GB/s")):
+        before, after = calibration["before"][key], calibration["after"][key]
+        moved = abs(before - after) > DRIFT * max(before, after)
+        warning = "  **the machine was not quiet: measure again**" if moved else ""
+        yield f"* {what.format(before)} before, {after:.1f} after{warning}"
+
+
+def programs(cases: Sequence[Results]) -> Iterator[str]:
+    """Say once for each program with what settings it ran."""
+    seen: dict[str, str] = {}
+    for case in cases:
+        for name, row in case["programs"].items():
+            extra = {"environment": shown(row["environment"])} if row["environment"] else {}
+            text = "; ".join(f"{k}: {v}" for k, v in {**row["settings"], **extra}.items())
+            if seen.setdefault(name, text) != text:
+                seen[f"{name} ({case['net']} {case['batch']})"] = text
+    yield from (f"* **{name}**: {text}" for name, text in seen.items())
+
+
+# -- training steps
+
+STEP_TITLES = ("network, batch", "program", "ms a step", "min-max", "samples/s", "GFLOP/s", "of peak", "exprc is faster", "min-max", "goal")
+
+
+def steps(results: Results) -> list[str]:
+    calibration = results["calibration"]
+    peak = fmean(calibration[when]["gflops"] for when in ("before", "after"))
+    rows = [row for case in results["cases"] for row in case_rows(case, peak)]
+    notes = [
+        "ms: median of the rounds' medians, and the least and greatest of them. GFLOP/s count convolutions and dense layers only.",
+        "faster: a program's time divided by that of exprc in the same round; median, least and greatest of the rounds.",
+    ]
+    return ["## Training step", "", *table(STEP_TITLES, rows), "", *notes]
+
+
+def case_rows(case: Results, peak: float) -> Iterator[list[str]]:
+    ours = medians(case["programs"]["exprc"])
+    for name, row in case["programs"].items():
+        times = medians(row)
+        seconds = median(times)
+        rate = case["flops"] / seconds / 1e9
+        what = f"{case['net']}, {case['batch']}"
+        measured = [f"{seconds * 1e3:.3f}", spread([t * 1e3 for t in times], 3), f"{case['batch'] / seconds:,.0f}", f"{rate:.1f}", f"{rate / peak:.0%}"]
+        yield [what, name, *measured, *compared(ours, times, row["goal"] if name != "exprc" else None, name)]
+
+
+def medians(row: Results) -> list[float]:
+    return [r["median"] for r in row["rounds"]]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    return f"{min(values):.{digits}f}-{max(values):.{digits}f}"
+
+
+def compared(ours: Sequence[float], theirs: Sequence[float], goal: float | None, name: str) -> list[str]:
+    if name == "exprc":
+        return ["", "", ""]
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return [f"{median(ratios):.2f}x", spread(ratios, 2), judged(median(ratios), goal)]
+
+
+def judged(ratio: float, goal: float | None) -> str:
+    return "" if goal is None else f"{goal:g}x {'met' if ratio >= goal else 'MISSED'}"
+
+
+# -- the same numbers, the cold start, the memory
+
+
+def checks(results: Results) -> list[str]:
+    tolerance = f"{results['tolerance']:g}"
+    rows = [
+        [f"{case['net']}, {case['batch']}", name, f"{check['loss']:.1e}", f"{check['parameters']:.1e}", "yes" if check["agrees"] else "NO"]
+        for case in results["cases"]
+        for name, check in case["checks"].items()
+    ]
+    title = f"## The same numbers: losses of steps 1 to {results['checked']} and parameters after them, within {tolerance} of exprc"
+    return [title, "", *(table(("network, batch", "program", "loss, relative", "parameters", "agrees"), rows) if rows else ["no peers ran"])]
+
+
+COLD_TITLES = ("network, batch", "units", "lines of C", "function()", "first call", "cold start", "min-max", "compiler alone", "its CPU time", "warm start", "goal")
+
+
+def cold_starts(results: Results) -> list[str]:
+    rows = [cold_row(entry) for entry in results["cold"]]
+    note = (
+        "Seconds; medians. Cold start: function() and the first call with an empty cache, in a fresh process. Compiler alone: the same "
+        "text, flags and parallelism. Warm start: a second process with the same cache."
+    )
+    return ["## Cold start", "", *table(COLD_TITLES, rows), "", note]
+
+
+def cold_row(entry: Results) -> list[str]:
+    starts = entry["starts"]
+    middle = lambda key: median(s[key] for s in starts)  # noqa: E731
+    goal = COLD_GOAL.get(entry["net"])
+    met = "" if goal is None else f"{goal:g} s {'met' if middle('total') <= goal else 'MISSED'}"
+    times = [f"{middle(key):.2f}" for key in ("function", "call", "total")]
+    alone = [f"{middle(key):.2f}" for key in ("compiler", "compiler_processor", "warm")]
+    units, lines = starts[0]["units"], starts[0]["lines"]
+    return [f"{entry['net']}, {entry['batch']}", str(units), f"{lines:,}", *times, spread([s["total"] for s in starts], 2), *alone, met]
+
+
+MEMORY_TITLES = ("network, batch", "buffers", "arena MiB", "without sharing MiB", "parameters MiB", "process MiB", "calls", "growth KiB")
+
+
+def memory(results: Results) -> list[str]:
+    rows = [memory_row(entry) for entry in results["memory"]]
+    note = "Arena: what the plan says. Process: resident after the last call; growth: since the first look, when the arena was in use."
+    return ["## Memory of a training step", "", *table(MEMORY_TITLES, rows), "", note]
+
+
+def memory_row(entry: Results) -> list[str]:
+    (first, before), (last, after) = entry["resident"][0], entry["resident"][-1]
+    sizes = [f"{entry[key] / 2**20:.2f}" for key in ("arena", "unshared", "parameters")]
+    grown = f"{(after - before) / 1024:.0f}"
+    return [f"{entry['net']}, {entry['batch']}", str(entry["buffers"]), *sizes, f"{after / 2**20:.1f}", f"{first} to {last}", grown]

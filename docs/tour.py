@@ -177,7 +177,7 @@ assert [line.split()[0] for line in step.explain().splitlines() if line.split()[
 
 # ── 7. The schedule: what is stored, and in which loops it is computed ──────────────────────────────────────────────────
 #
-# The graph has some twenty nodes; the program has three steps. A *root* is a value that is stored. Everything else is
+# The graph has about thirty nodes; the program has three steps. A *root* is a value that is stored. Everything else is
 # worked out where it is read: a chain of formulas is one loop, and a view moves no data at all. What reads a kernel's
 # result element by element goes into that kernel's *hook*: the second product below is the gradient, and stores no
 # gradient but the new weights, because the update `sub` is its hook.
@@ -193,9 +193,9 @@ assert stage("memory").startswith("arena: ")
 
 # ── 8. Loops: a language between graphs and C ───────────────────────────────────────────────────────────────────────────
 #
-# Lowering turns a step into a program in a language of about fourteen kinds of nodes. It is checked by a verifier, can be
-# run by an interpreter, and is what every text is printed from. Loops say how they run: `lanes` are the lanes of a
-# vector, `parallel` loops are shared among threads. Sizes are the numbers of the call: 64 points.
+# Lowering turns each step into a small program in a language of eight statements and six kinds of values. A verifier
+# checks it, an interpreter can run it, and every text is printed from it. Loops say how they run: those of kind `lanes`
+# fill the lanes of a vector. A kernel is cut in blocks, which threads share. Sizes are those of the call: 64 points.
 
 show("the loops", stage("lower"))
 assert "lanes l < 64" in stage("lower") and "softplus" in stage("lower") and "hook STORE_y" in stage("lower")

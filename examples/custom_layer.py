@@ -42,4 +42,4 @@ images = as_floats(pictures)
 for epoch in range(8):
     for start in range(0, 4000, 100):
         step(images[start : start + 100], labels[start : start + 100])
-    print(f"epoch {epoch + 1}: error on new digits {100 * float(errors(images[4000:], labels[4000:])):.1f} %", flush=True)
+    print(f"epoch {epoch + 1}: {100 * float(errors(images[4000:], labels[4000:])):.1f} % errors on new digits", flush=True)

@@ -112,7 +112,7 @@ class Stopped(Exception):
 
 
 class Training:
-    """A network on its way: its weights, the optimiser's state, what each epoch brought, and the best weights so far."""
+    """A network on its way: its weights, the optimiser's state, what epochs brought, and the best weights so far."""
 
     def __init__(self, args: argparse.Namespace, data: DataSet):
         self.args, self.data = args, data
@@ -189,7 +189,8 @@ class Training:
         rows[: len(self.rows)] = np.array(self.rows).reshape(-1, len(Row._fields))
         state = {name: v.get_value() for name, v in self.state.items()}
         best = {f"best/{name}": value for name, value in self.best.items()}
-        return {"settings": np.array(list(settings(self.args, self.data).values()), float), "rows": rows, **state, **best}
+        own = list(settings(self.args, self.data).values())
+        return {"settings": np.array(own, float), "rows": rows, **state, **best}
 
     def resume(self, file: Path) -> None:
         """Go on where the run that wrote `file` stood."""
@@ -301,9 +302,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--batch", type=positive, default=128, help="how many images to a step (default: 128)")
     add("--rate", type=float, help="learning rate of the first step (default: the model's own)")
     add("--seed", type=int, default=0, help="of the first weights, the shuffling and the dropout (default: 0)")
-    add("--quick", action="store_true", help=f"{QUICK[0]:,} images, by default generated ones, and {QUICK_EPOCHS} epochs")
+    add("--quick", action="store_true", help=f"{QUICK[0]:,} images, by default generated, and {QUICK_EPOCHS} epochs")
     add("--resume", metavar="FILE", type=Path, help="go on with an interrupted run, with the same settings")
-    add("--out", metavar="DIR", type=Path, default=Path("out"), help="the folder for weights and pictures (default: out)")
+    add("--out", metavar="DIR", type=Path, default=Path("out"), help="folder for weights and pictures (default: out)")
     args = parser.parse_args(given)
     args.epochs = args.epochs or (QUICK_EPOCHS if args.quick else 5)
     args.rate = MODELS[args.model].rate if args.rate is None else args.rate
@@ -353,7 +354,8 @@ def main(given: Sequence[str] | None = None) -> int:
         say(f"\nstopped: {reason}")
         return 1
     except KeyboardInterrupt:
-        say(f"\ninterrupted after {len(training.rows)} epochs" + (f"; --resume {file} goes on" if training.rows else ""))
+        goes_on = f"; --resume {file} goes on" if training.rows else ""
+        say(f"\ninterrupted in epoch {len(training.rows) + 1}{goes_on}")
         return 130
     finish(training)
     return 0

@@ -78,6 +78,9 @@ class Target:
         return max(1, self.vector_bytes // dtype_size)
 
 
+# gcc alone: it would turn the short copies of packed panels into `rep movs`, which takes longer to start than to copy.
+_GCC_FLAGS = ("-fno-tree-loop-distribute-patterns",)
+
 _AVX2_FLAGS = ("-mavx2", "-mfma", "-mf16c")
 _AVX512_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512")
 
@@ -201,7 +204,7 @@ def flags(target: Target) -> tuple[str, ...]:
     >>> flags(SCALAR)[0], flags(SCALAR)[-1]
     ('-O2', '-fopenmp')
     """
-    return (*FLAGS, *target.features, "-fopenmp" if target.openmp else "-fopenmp-simd")
+    return (*FLAGS, *_GCC_FLAGS[: target.compiler == "gcc"], *target.features, "-fopenmp" if target.openmp else "-fopenmp-simd")
 
 
 def key(texts: Sequence[str], target: Target) -> str:

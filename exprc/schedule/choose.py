@@ -41,6 +41,7 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
     items: dict[Any, Expr] = {}
     chosen: dict[Expr, Implementation] = {}
     partial_of: dict[Expr, Expr] = {}
+    copies: dict[Expr, Expr] = {}
     dims = bound.dims
     for node in topological(bound.roots):
         new[node] = _with(node, tuple(new[i] for i in node.inputs), dims)
@@ -48,7 +49,7 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
             impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)))
-            fresh = new[node] = _with_operands(new[node], impl, dims, copy)
+            fresh = new[node] = _with_operands(new[node], impl, dims, copy, copies)
             chosen[fresh] = impl
             if impl.parts is not None:
                 new[node], partial = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
@@ -72,16 +73,18 @@ def _with(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
     return fresh
 
 
-def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op) -> Expr:
+def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, copies: dict[Expr, Expr]) -> Expr:
     """An operand that the text reads through an address in lanes must be a value of its own, stored in that layout."""
     wishes = impl.layouts[0] + ("any",) * len(node.inputs)
     hard = {h.operand for h in impl.hooks.values() if h.kind == "pointer"}
     inputs = list(node.inputs)
     for k, x in enumerate(node.inputs):
         if k in hard and wishes[k] == "lanes" and x.op.form not in ("formula", "kernel", "item"):
-            with made_for(node):
-                inputs[k] = Expr(copy, (x,), {}, x.type)
-            dims[inputs[k]] = dims[x]
+            if x not in copies:
+                with made_for(node):
+                    copies[x] = Expr(copy, (x,), {}, x.type)
+                dims[copies[x]] = dims[x]
+            inputs[k] = copies[x]
     return _with(node, inputs, dims)
 
 

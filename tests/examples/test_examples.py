@@ -104,7 +104,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(train, mnist, tmp
         patch.setattr(mnist, "save_npz", save_and_be_interrupted)
         assert train("--model fc256", "parts") == 130
     state = tmp_path / "parts" / "fc256-state.npz"
-    assert f"interrupted after 1 epochs; --resume {state} goes on" in capsys.readouterr().out
+    assert f"interrupted in epoch 2; --resume {state} goes on" in capsys.readouterr().out
     assert train(f"--model fc256 --resume {state}", "parts") == 0
     assert [row[0] for row in ROW.findall(capsys.readouterr().out)] == ["1", "2"]
     assert (tmp_path / "parts" / "fc256.npz").read_bytes() == (tmp_path / "whole" / "fc256.npz").read_bytes()
@@ -138,7 +138,8 @@ def test_a_state_that_is_no_state_is_refused(train, interpreted, tmp_path, capsy
 def test_a_loss_that_is_no_number_stops_the_run(train, interpreted, tmp_path, capsys):
     assert train("--model fc64 --rate 1e30") == 1
     printed = capsys.readouterr().out
-    assert re.search(r"^stopped: the loss is (nan|inf) at step \d+ of epoch 1: the steps were too long; try ", printed, re.M)
+    reason = r"^stopped: the loss is (nan|inf) at step \d+ of epoch 1: the steps were too long; try --rate "
+    assert re.search(reason, printed, re.M)
     assert not TEST_ERROR.search(printed) and not (tmp_path / "out" / "fc64.npz").exists()
 
 
@@ -224,7 +225,7 @@ def test_quick_learns_generated_digits(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-@pytest.mark.skipif(find_mnist() is None, reason="MNIST is not on this machine; EXPRC_DATA names the folder with its files")
+@pytest.mark.skipif(find_mnist() is None, reason="MNIST is not on this machine; EXPRC_DATA names its folder")
 @pytest.mark.parametrize(("model", "epochs", "bound"), [("lenet", 10, 1.0), ("fc256", 20, 2.2)])
 def test_mnist_is_learned(mnist, tmp_path, capsys, model, epochs, bound):
     line = f"--data mnist --model {model} --epochs {epochs} --out {tmp_path}"
@@ -257,7 +258,7 @@ def test_lenet_fits_on_a_page():
 
 
 def test_the_layer_and_the_loss_of_ones_own_learn(capsys):
-    errors = [float(e) for e in re.findall(r"error on new digits (\d+\.\d) %$", run("custom_layer.py", capsys), re.M)]
+    errors = [float(e) for e in re.findall(r": (\d+\.\d) % errors", run("custom_layer.py", capsys), re.M)]
     assert len(errors) == 8 and errors[-1] < 8
 
 

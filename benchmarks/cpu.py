@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import cold, memory, nets
+from benchmarks.calibrate import Machine
 from benchmarks.table import markdown
 from benchmarks.turns import ROOT, Failed, Worker, removed, working
 from exprc.runtime.cache import atomic_write
@@ -42,7 +43,7 @@ class Program(NamedTuple):
     name: str
     module: str
     options: tuple[str, ...] = ()
-    extra: dict[str, str] = {}  # noqa: RUF012 - never written
+    extra: dict[str, str] = {}  # never written
     goal: float | None = None  # exprc should be that many times as fast
 
 
@@ -81,7 +82,9 @@ def say(text: str) -> None:
 # -- a case: one network, one batch size
 
 
-def run_case(net: nets.Net, batch: int, programs: Sequence[Program], python: str, threads: int, settings: Settings) -> dict[str, Any]:
+def run_case(
+    net: nets.Net, batch: int, programs: Sequence[Program], python: str, threads: int, settings: Settings
+) -> dict[str, Any]:
     """Start the programs, compare their numbers, and let them take turns."""
     say(f"{net.name}, batch {batch}")
     with tempfile.TemporaryDirectory(prefix="exprc-bench-") as folder, working([]) as workers:
@@ -93,10 +96,13 @@ def run_case(net: nets.Net, batch: int, programs: Sequence[Program], python: str
         checks = compare(workers, Path(folder))
         rounds = [take_turns(workers, settings.seconds, k) for k in range(settings.rounds)]
         rows = {
-            p.name: {"settings": w.settings, "environment": p.extra, "goal": p.goal, "rounds": [r[p.name] for r in rounds]}
+            p.name: {
+                "settings": w.settings, "environment": p.extra, "goal": p.goal, "rounds": [r[p.name] for r in rounds],
+            }
             for p, w in zip(programs, workers, strict=True)
         }
-    return {"net": net.name, "title": net.title, "batch": batch, "flops": nets.step_flops(net, batch), "checks": checks, "programs": rows}
+    what = {"net": net.name, "title": net.title, "batch": batch, "flops": nets.step_flops(net, batch)}
+    return {**what, "checks": checks, "programs": rows}
 
 
 def started(program: Program, net: nets.Net, data: Path, python: str, threads: int) -> Worker:
@@ -117,7 +123,7 @@ def take_turns(workers: Sequence[Worker], seconds: float, number: int) -> dict[s
 
 def compare(workers: Sequence[Worker], folder: Path) -> dict[str, dict[str, Any]]:
     """Let all programs take the same first steps; return how far each peer is from exprc, which comes first."""
-    found = []
+    found: list[Any] = []
     for worker in workers:
         file = folder / f"{len(found)}.npz"
         losses = worker.ask(check=str(file))["losses"]
@@ -139,12 +145,11 @@ def difference(ours: Any, theirs: Any) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    from benchmarks.calibrate import Machine
-
     settings = QUICK if args.quick else FULL
     settings = settings._replace(rounds=args.rounds or settings.rounds, seconds=args.seconds or settings.seconds)
     threads = confined(args.threads)
-    results: dict[str, Any] = {"machine": described(threads), "settings": settings._asdict(), "tolerance": TOLERANCE, "checked": nets.CHECKED}
+    results: dict[str, Any] = {"machine": described(threads), "settings": settings._asdict()}
+    results |= {"tolerance": TOLERANCE, "checked": nets.CHECKED}
     calibration = Machine(threads)
     say("calibration")
     before = calibration.measure(times=settings.samples)
@@ -154,14 +159,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for batch in args.batches
     ]
     results["calibration"] = {"before": before, "after": calibration.measure(times=settings.samples)}
-    say("cold starts")
-    results["cold"] = [{"net": n, "batch": args.batches[0], "starts": cold.starts(nets.NETS[n], args.batches[0], settings.starts)} for n in args.nets]
-    say(f"memory over {settings.calls} calls")
-    results["memory"] = [
-        {"net": n, "batch": args.batches[0], **memory.asked(nets.NETS[n], args.batches[0], settings.calls, threads)} for n in args.nets
-    ]
+    results |= beside_steps(args.nets, args.batches[0], settings, threads)
     results["machine"]["load after"] = load()
     return results
+
+
+def beside_steps(names: Sequence[str], batch: int, settings: Settings, threads: int) -> dict[str, Any]:
+    """Measure cold starts and memory of each network."""
+    say(f"{settings.starts} cold starts of each network")
+    starts = [cold.starts(nets.NETS[name], batch, settings.starts) for name in names]
+    say(f"memory over {settings.calls} calls")
+    sizes = [memory.asked(nets.NETS[name], batch, settings.calls, threads) for name in names]
+    return {
+        "cold": [{"net": name, "batch": batch, "starts": found} for name, found in zip(names, starts, strict=True)],
+        "memory": [{"net": name, "batch": batch, **found} for name, found in zip(names, sizes, strict=True)],
+    }
 
 
 def programs_of(net: str, args: argparse.Namespace) -> list[Program]:
@@ -222,7 +234,8 @@ def load() -> float:
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description="Training steps: exprc, PyTorch, JAX.")
     add = parser.add_argument
-    add("--peers-python", default=os.environ.get("EXPRC_PEERS_PYTHON"), help="the interpreter of the peers' environment (default: $EXPRC_PEERS_PYTHON)")
+    python, out = os.environ.get("EXPRC_PEERS_PYTHON"), Path("benchmarks/results")
+    add("--peers-python", default=python, help="interpreter of the peers' environment (default: $EXPRC_PEERS_PYTHON)")
     add("--no-peers", action="store_true", help="exprc alone")
     add("--tuned", action="store_true", help="also PyTorch with channels last and a tuned allocator")
     add("--nets", nargs="+", choices=list(nets.NETS), default=list(nets.NETS))
@@ -232,10 +245,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, help=f"length of a turn (default: {FULL.seconds:g})")
     add("--quick", action="store_true", help="short turns, one cold start, few calls: does everything run?")
     add("--json", action="store_true", help="print all numbers instead of the tables")
-    add("--out", metavar="DIR", type=Path, default=Path("benchmarks/results"), help="the folder for cpu.json and cpu.md (default: benchmarks/results)")
+    add("--out", metavar="DIR", type=Path, default=out, help=f"the folder for cpu.json and cpu.md (default: {out})")
     args = parser.parse_args(given)
     if not args.peers_python and not args.no_peers:
-        parser.error("which interpreter has the peers? give --peers-python or EXPRC_PEERS_PYTHON (benchmarks/README.md), or --no-peers")
+        parser.error("give --peers-python or EXPRC_PEERS_PYTHON (benchmarks/README.md), or --no-peers")
     return args
 
 

@@ -20,7 +20,7 @@ L = nn.layers
 
 def build(net: nets.Net) -> Any:
     """Return the last layer of a network."""
-    last = L.InputLayer((None, *net.shape))
+    last: Any = L.InputLayer((None, *net.shape))
     for layer in net.layers:
         if isinstance(layer, nets.Conv):
             last = L.Conv2DLayer(last, layer.filters, layer.size)
@@ -46,8 +46,8 @@ class Step(NamedTuple):
 
 def training_step(net: nets.Net, batch: int) -> Step:
     """Write a step for images (batch, *net.shape) and labels (batch,); it returns the mean loss."""
-    leaf = T.tensor4 if len(net.shape) == 3 else T.matrix
-    images, labels = leaf("images", shape=(batch, *net.shape)), T.vector("labels", dtype="int32", shape=(batch,))
+    leaf: Any = T.tensor4 if len(net.shape) == 3 else T.matrix
+    images, labels = leaf("images", shape=(batch, *net.shape)), T.ivector("labels", shape=(batch,))
     last = build(net)
     parameters = L.get_all_params(last, trainable=True)
     loss = nn.objectives.categorical_crossentropy(L.get_output(last, images), labels).mean()

@@ -42,7 +42,10 @@ class Net(NamedTuple):
     layers: tuple[Any, ...]
 
 
-LENET = Net("lenet", "LeNet 20C5-MP2-50C5-MP2-FC256-FC10", (1, 28, 28), (Conv(20, 5), Pool(2), Conv(50, 5), Pool(2), Dense(256), Dense(10)))
+LENET = Net(
+    "lenet", "LeNet 20C5-MP2-50C5-MP2-FC256-FC10", (1, 28, 28),
+    (Conv(20, 5), Pool(2), Conv(50, 5), Pool(2), Dense(256), Dense(10)),
+)  # fmt: skip
 FC256 = Net("fc256", "FC256-FC256 784-256-256-10", (784,), (Dense(256), Dense(256), Dense(10)))
 NETS = {net.name: net for net in (LENET, FC256)}
 
@@ -87,8 +90,8 @@ def first_parameters(net: Net, seed: int = 0) -> list[NDArray[np.float32]]:
     The biases are not 0: on the black background of a digit every ReLU would sit on its kink, where libraries may differ.
     """
     rng = np.random.default_rng(seed)
-    shapes = [(shape, scale) for w in weighted(net) for shape, scale in ((w.W, math.sqrt(2 / w.fan_in)), (w.b, 0.05))]
-    return [(scale * rng.standard_normal(shape)).astype(np.float32) for shape, scale in shapes]
+    spreads = [pair for w in weighted(net) for pair in ((w.W, math.sqrt(2 / w.fan_in)), (w.b, 0.05))]
+    return [(spread * rng.standard_normal(shape)).astype(np.float32) for shape, spread in spreads]
 
 
 class Task(NamedTuple):

@@ -23,7 +23,11 @@ def markdown(results: Results) -> str:
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lay out rows; the first two columns are words, the others numbers."""
     widths = [max(len(row[k]) for row in [titles, *rows]) for k in range(len(titles))]
-    line = lambda row: "| " + " | ".join(f"{c:<{w}}" if k < 2 else f"{c:>{w}}" for k, (c, w) in enumerate(zip(row, widths))) + " |"  # noqa: E731
+
+    def line(row: Sequence[str]) -> str:
+        cells = (f"{c:<{w}}" if k < 2 else f"{c:>{w}}" for k, (c, w) in enumerate(zip(row, widths, strict=True)))
+        return f"| {' | '.join(cells)} |"
+
     rule = "|" + "|".join("-" * (w + 1) + ("-" if k < 2 else ":") for k, w in enumerate(widths)) + "|"
     return [line(titles), rule, *(line(row) for row in rows)]
 
@@ -36,7 +40,7 @@ def header(results: Results) -> list[str]:
     how = results["settings"]
     lines = [f"# Training steps on the CPU, {machine['date']}", ""]
     lines += [f"* {name}: {shown(value)}" for name, value in machine.items() if name != "date"]
-    lines += [f"* {how['rounds']} rounds, in each of which every program has one turn of {how['seconds']:g} s after a warm-up"]
+    lines += [f"* {how['rounds']} rounds, a turn of {how['seconds']:g} s to each program after its warm-up"]
     lines += list(calibrated(results["calibration"]))
     lines += ["", *programs(results["cases"])]
     return lines
@@ -70,7 +74,9 @@ def programs(cases: Sequence[Results]) -> Iterator[str]:
 
 # -- training steps
 
-STEP_TITLES = ("network, batch", "program", "ms a step", "min-max", "samples/s", "GFLOP/s", "of peak", "exprc is faster", "min-max", "goal")
+STEP_TITLES = (
+    "network, batch", "program", "ms a step", "min-max", "samples/s", "GFLOP/s", "of peak", "exprc is faster", "min-max", "goal",
+)  # fmt: skip
 
 
 def steps(results: Results) -> list[str]:
@@ -91,8 +97,9 @@ def case_rows(case: Results, peak: float) -> Iterator[list[str]]:
         seconds = median(times)
         rate = case["flops"] / seconds / 1e9
         what = f"{case['net']}, {case['batch']}"
-        measured = [f"{seconds * 1e3:.3f}", spread([t * 1e3 for t in times], 3), f"{case['batch'] / seconds:,.0f}", f"{rate:.1f}", f"{rate / peak:.0%}"]
-        yield [what, name, *measured, *compared(ours, times, row["goal"] if name != "exprc" else None, name)]
+        time = [f"{seconds * 1e3:.3f}", spread([t * 1e3 for t in times], 3)]
+        work = [f"{case['batch'] / seconds:,.0f}", f"{rate:.1f}", f"{rate / peak:.0%}"]
+        yield [what, name, *time, *work, *compared(ours, times, row["goal"] if name != "exprc" else None, name)]
 
 
 def medians(row: Results) -> list[float]:
@@ -117,27 +124,38 @@ def judged(ratio: float, goal: float | None) -> str:
 # -- the same numbers, the cold start, the memory
 
 
+CHECK_TITLES = ("network, batch", "program", "loss, relative", "parameters", "agrees")
+
+
 def checks(results: Results) -> list[str]:
     tolerance = f"{results['tolerance']:g}"
     rows = [
-        [f"{case['net']}, {case['batch']}", name, f"{check['loss']:.1e}", f"{check['parameters']:.1e}", "yes" if check["agrees"] else "NO"]
+        [f"{case['net']}, {case['batch']}", name, *check_cells(check)]
         for case in results["cases"]
         for name, check in case["checks"].items()
     ]
-    title = f"## The same numbers: losses of steps 1 to {results['checked']} and parameters after them, within {tolerance} of exprc"
-    return [title, "", *(table(("network, batch", "program", "loss, relative", "parameters", "agrees"), rows) if rows else ["no peers ran"])]
+    note = f"Losses of steps 1 to {results['checked']} and parameters after them: the greatest difference from exprc, at most {tolerance}."
+    return ["## The same numbers", "", *(table(CHECK_TITLES, rows) if rows else ["no peers ran"]), "", note]
 
 
-COLD_TITLES = ("network, batch", "units", "lines of C", "function()", "first call", "cold start", "min-max", "compiler alone", "its CPU time", "warm start", "goal")
+def check_cells(check: Results) -> list[str]:
+    return [f"{check['loss']:.1e}", f"{check['parameters']:.1e}", "yes" if check["agrees"] else "NO"]
+
+
+COLD_TITLES = (
+    "network, batch", "units", "lines of C", "function()", "first call", "cold start", "min-max",
+    "compiler alone", "its CPU time", "warm start", "goal",
+)  # fmt: skip
 
 
 def cold_starts(results: Results) -> list[str]:
     rows = [cold_row(entry) for entry in results["cold"]]
-    note = (
-        "Seconds; medians. Cold start: function() and the first call with an empty cache, in a fresh process. Compiler alone: the same "
-        "text, flags and parallelism. Warm start: a second process with the same cache; NOT FOUND where it wrote another text."
-    )
-    return ["## Cold start", "", *table(COLD_TITLES, rows), "", note]
+    notes = [
+        "Seconds; medians. Cold start: function() and the first call with an empty cache, in a fresh process.",
+        "Compiler alone: the same text, flags and parallelism.",
+        "Warm start: a second process with the same cache; NOT FOUND where it wrote another text.",
+    ]
+    return ["## Cold start", "", *table(COLD_TITLES, rows), "", *notes]
 
 
 def cold_row(entry: Results) -> list[str]:
@@ -152,7 +170,9 @@ def cold_row(entry: Results) -> list[str]:
     return [f"{entry['net']}, {entry['batch']}", str(units), f"{lines:,}", *times, spread([s["total"] for s in starts], 2), *alone, warm, met]
 
 
-MEMORY_TITLES = ("network, batch", "buffers", "arena MiB", "without sharing MiB", "parameters MiB", "process MiB", "calls", "growth KiB")
+MEMORY_TITLES = (
+    "network, batch", "buffers", "arena MiB", "without sharing MiB", "parameters MiB", "process MiB", "calls", "growth KiB",
+)  # fmt: skip
 
 
 def memory(results: Results) -> list[str]:

@@ -120,7 +120,10 @@ def _answer(answers: Any, value: Mapping[str, Any]) -> None:
 # -- the driver's end
 
 #: Variables that change how a library computes, allocates or waits: every program runs without them, as on a fresh machine.
-REMOVED = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_", "ONEDNN_", "TORCH", "PYTORCH_", "XLA_", "JAX_", "TF_", "PYTHON")  # fmt: skip
+REMOVED = (
+    "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_", "ONEDNN_",
+    "TORCH", "PYTORCH_", "XLA_", "JAX_", "TF_", "PYTHON",
+)  # fmt: skip
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -150,8 +153,9 @@ class Worker:
         self.name = name
         self.said = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            list(command), cwd=ROOT, env=environment(extra), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said
-        )
+            list(command), cwd=ROOT, env=environment(extra),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said,
+        )  # fmt: skip
         try:
             self.settings = self._answer()
         except BaseException:

@@ -17,6 +17,7 @@ from exprc.loops_text import text_of
 from exprc.lower import lower
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
+from exprc.ops.view import dimshuffle
 from exprc.render.c import render
 from exprc.runtime import cpu
 from exprc.schedule.choose import choose, closed, kernel_args, kernel_outs
@@ -192,7 +193,7 @@ class Compiled:
         values = {name: sizes[key] for name, key in bound.symbols.items()}
         number = _number(values)
         lanes_of = self.target.lanes
-        bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy), lambda r: _chosen_text(r[1]))
+        bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy, dimshuffle), lambda r: _chosen_text(r[1]))
         fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number, closed(chosen)).run(), fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(
@@ -210,7 +211,7 @@ class Compiled:
         values = {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in self.leaves}
         runner = self.runner(self.signature(values))
         frame = runner.frame()
-        held, outputs = self.fill(frame, runner, values)
+        held, outputs = self.fill(frame, runner, _apart(runner.loaded.plan, values))
         failed = runner.loaded.program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
         status = list(frame.status) if failed else None
         del held
@@ -234,6 +235,15 @@ class Compiled:
             held.append(pointer)
         frame.status[0] = 0
         return held, outputs
+
+
+def _apart(plan: Plan, values: dict[Expr, Any]) -> dict[Expr, Any]:
+    """Copy inputs that lie in storage which the program writes: what `get_value(borrow=True)` gave, for one."""
+    lent = [container.value for container in plan.containers.values() if container.lent]
+    if not lent:
+        return values
+    overlaps = lambda x, v: not isinstance(x, Shared) and any(np.may_share_memory(v, a) for a in lent)  # noqa: E731
+    return {x: v.copy() if overlaps(x, v) else v for x, v in values.items()}
 
 
 class Road:

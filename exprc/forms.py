@@ -525,7 +525,8 @@ class Implementation:
     """One way to compute a kernel operation: a text of `kernels/` and how to fill it in.
 
     when(args, outs, params, lanes) : whether it can serve; the first that can is chosen.
-    layouts : (layout wish of each input, of each result): "plain", "lanes" (first axis split, vector lanes innermost) or "any".
+    layouts : (layout wish of each input, of each result): "plain", "lanes" (first axis split, vector lanes innermost), "turned" (first axis
+        innermost) or "any".
     sizes(args, outs, params, lanes) : macro -> dim or number.
     hooks : macro -> Hook. parts : the number of partial results along a leading axis, summed by the scheduler afterwards; 0 for none.
     flags : macro -> (hook, argument): 1 if the hook's operand is simply stored and goes to the next element along that argument.

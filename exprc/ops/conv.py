@@ -258,7 +258,7 @@ _FILTER = Hook("load", 1, lambda o, c, u, v: (o, c, u, v))
 def _correlations(sizes: Callable[..., dict[str, Dim]]) -> tuple[Implementation, Implementation]:
     """A vector of images at a time where there are enough; else image by image."""
     lanes = Implementation(
-        name="conv2d", text="conv2d.h", sizes=sizes, when=_fills_lanes, layouts=(("lanes", "plain"), ("lanes",)), flops=_flops,
+        name="conv2d", text="conv2d.h", sizes=sizes, when=_fills_lanes, layouts=(("lanes", "turned"), ("lanes",)), flops=_flops,
         hooks={
             "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
             "LOAD_w": _FILTER,

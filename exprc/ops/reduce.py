@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exprc.expr import Expr
-from exprc.forms import Acc, Composite, fill_dims, first_dtype, reduce, restore_axes, split_dims
+from exprc.forms import Acc, Composite, fill_dims, first_dtype, reduce, restore_axes, split_dims, static_size
 from exprc.ops.formula import cast, eq, where
 from exprc.ops.view import broadcast_to, dim_of
 from exprc.types import float_of, is_float
@@ -142,7 +142,8 @@ def _unbroadcast_shape(args: Any, shape: tuple[int | None, ...]) -> tuple[Any, .
 def _unbroadcast_body(g: Expr, *sizes: Expr, shape: tuple[int | None, ...]) -> Expr:
     """Unknown dims are known not to be 1 by the time this body is opened (`late`)."""
     lead = g.ndim - len(shape)
-    repeated = [lead + a for a, d in enumerate(shape) if d == 1 and g.type.shape[lead + a] != 1]
+    dims = fill_dims(shape, [static_size(s) for s in sizes])
+    repeated = [lead + a for a, d in enumerate(dims) if isinstance(d, int) and d == 1 and g.type.shape[lead + a] != 1]
     axes = (*range(lead), *repeated)
     if not axes:
         return g

@@ -218,9 +218,14 @@ def flatten(x: Any, ndim: int = 1, outdim: int | None = None) -> Expr:
 
 def _bound(value: Dim, n: Dim, low: Dim, high: Dim) -> Dim:
     """Clamp a bound of a slice as Python does: negative ones count from the end."""
+    return maximum(low, minimum(_from_start(value, n), high))
+
+
+def _from_start(value: Dim, n: Dim) -> Dim:
+    """Count a negative position from the end; of one whose sign only the call knows, min(1, max(0, -value)) tells it."""
     if isinstance(value, int):
-        value = value if value >= 0 else value + n  # type: ignore[operator]
-    return maximum(low, minimum(value, high))
+        return value if value >= 0 else value + n  # type: ignore[operator]
+    return value + n * minimum(1, maximum(0, -value))  # type: ignore[operator]
 
 
 def slice_range(entry: tuple[Any, ...], n: Dim, sizes: Any) -> tuple[Dim, Dim, int]:
@@ -228,7 +233,7 @@ def slice_range(entry: tuple[Any, ...], n: Dim, sizes: Any) -> tuple[Dim, Dim, i
     kind, *bounds = entry
     values = [next(sizes) if b == "?" else b for b in bounds]
     if kind == "at":
-        at = values[0] + n if isinstance(values[0], int) and values[0] < 0 else values[0]
+        at = _from_start(values[0], n)
         if isinstance(n, int) and isinstance(at, int) and not 0 <= at < n:
             raise ShapeError(f"index {values[0]} is out of bounds for an axis of length {n}")
         return at, 1, 1

@@ -23,18 +23,21 @@ class Container:
     version : int, increased whenever `value` becomes another array or its shape changes: bound pointers are then stale.
     strict : whether only arrays of exactly the variable's dtype may be set.
     allow_downcast : whether an array of a wider dtype may be set and lose precision; None: from float64 and ints to floats only.
+    lent : whether the user may hold `value` itself (and could pass it to a function that writes it).
     """
 
-    __slots__ = ("value", "version", "strict", "allow_downcast")
+    __slots__ = ("value", "version", "strict", "allow_downcast", "lent")
 
     def __init__(self, value: np.ndarray[Any, Any], strict: bool = False, allow_downcast: bool | None = None):
         self.value = value
         self.version = 0
         self.strict = strict
         self.allow_downcast = allow_downcast
+        self.lent = False
 
     def get(self, borrow: bool = False) -> np.ndarray[Any, Any]:
         """Return the value: a copy, or with `borrow` the storage itself."""
+        self.lent = self.lent or borrow
         return self.value if borrow else self.value.copy()
 
     def set(self, value: Any, borrow: bool, leaf: Shared) -> None:
@@ -43,6 +46,7 @@ class Container:
         if array.shape == self.value.shape and not borrow:
             self.value[...] = array  # the storage stays where it is, and so do the pointers to it
             return
+        self.lent = self.lent or borrow
         self.replace(owned(array, array is not value or borrow))
 
     def replace(self, array: np.ndarray[Any, Any]) -> None:
@@ -143,6 +147,7 @@ def shared(
     storage = owned(array, borrow or array is not value)
     type_ = TensorType(array.dtype.name, tuple(array.shape if shape is None else shape))
     leaf = Shared(Container(storage, strict, allow_downcast), type_, name)
+    leaf.container.lent = borrow
     _check_shape(array, leaf)
     return leaf
 

@@ -29,19 +29,20 @@ def kernel_outs(node: Expr, dims: Dims) -> list[Arg]:
     return [Arg(s, t.dtype) for s, t in zip(shapes, types)]
 
 
-def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op) -> tuple[Bound, dict[Expr, Implementation]]:
+def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op) -> tuple[Bound, dict[Expr, Implementation]]:
     """Return the graph with partial kernels made explicit, and the implementation of every kernel node.
 
     Parameters
     ----------
     lanes_of : the target's vector lanes for an element size.
-    total : the record of the sum, which joins partial results; copy : the record of the identity, for operands that must be stored anew.
+    total : the record of the sum, which joins partial results; copy : the record of the identity, for operands that must be stored anew;
+        turn : the record that puts axes in another order.
     """
     new: dict[Expr, Expr] = {}
     items: dict[Any, Expr] = {}
     chosen: dict[Expr, Implementation] = {}
     partial_of: dict[Expr, Expr] = {}
-    copies: dict[Expr, Expr] = {}
+    copies: dict[Any, Expr] = {}
     dims = bound.dims
     for node in topological(bound.roots):
         new[node] = _with(node, tuple(new[i] for i in node.inputs), dims)
@@ -49,7 +50,7 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
             impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)))
-            fresh = new[node] = _with_operands(new[node], impl, dims, copy, copies)
+            fresh = new[node] = _with_operands(new[node], impl, dims, copy, turn, copies)
             chosen[fresh] = impl
             if impl.parts is not None:
                 new[node], partial = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
@@ -73,19 +74,38 @@ def _with(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
     return fresh
 
 
-def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, copies: dict[Expr, Expr]) -> Expr:
-    """An operand that the text reads through an address in lanes must be a value of its own, stored in that layout."""
+def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, turn: Op, copies: dict[Any, Expr]) -> Expr:
+    """Store anew what the text must read in a layout that the operand cannot have.
+
+    An operand that is read through an address in lanes must be a value of its own. One that is wished "turned" is stored with its first axis
+    innermost, and seen through a view that turns it back.
+    """
     wishes = impl.layouts[0] + ("any",) * len(node.inputs)
     hard = {h.operand for h in impl.hooks.values() if h.kind == "pointer"}
     inputs = list(node.inputs)
-    for k, x in enumerate(node.inputs):
-        if k in hard and wishes[k] == "lanes" and x.op.form not in ("formula", "kernel", "item"):
-            if x not in copies:
-                with made_for(node):
-                    copies[x] = Expr(copy, (x,), {}, x.type)
-                dims[copies[x]] = dims[x]
-            inputs[k] = copies[x]
+    with made_for(node):
+        for k, x in enumerate(node.inputs):
+            if wishes[k] == "lanes" and k in hard and x.op.form not in ("formula", "kernel", "item"):
+                inputs[k] = copies.setdefault(x, _moved(copy, x, {}, dims[x], dims))
+            elif wishes[k] == "turned":
+                inputs[k] = copies.get((x, "turned")) or _turned(x, copy, turn, dims)
+                copies[x, "turned"] = inputs[k]
     return _with(node, inputs, dims)
+
+
+def _turned(x: Expr, copy: Op, turn: Op, dims: Dims) -> Expr:
+    away = (*range(1, x.ndim), 0)
+    back = (x.ndim - 1, *range(x.ndim - 1))
+    moved = tuple(dims[x][a] for a in away)
+    seen = _moved(turn, x, {"order": away}, moved, dims)
+    return _moved(turn, _moved(copy, seen, {}, moved, dims), {"order": back}, dims[x], dims)
+
+
+def _moved(op: Op, x: Expr, params: dict[str, Any], shape: tuple[Any, ...], dims: Dims) -> Expr:
+    type_ = tensor_type(x.dtype, tuple(d if isinstance(d, int) else None for d in shape))
+    node = Expr(op, (x,), params, type_)
+    dims[node] = shape
+    return node
 
 
 def _first(node: Expr, dims: Dims, lanes: int) -> Implementation:

@@ -20,7 +20,8 @@
  *        v = 0        +---+---+---+---+---+---+ .                       TALL * WIDE fused multiply-adds
  *        v = 1            | q | q | q | q |
  *
- * Where the columns of a tile do not all see an image column through v, those that do not are skipped one by one.
+ * Where the columns of a tile do not all see the image through every v, they are summed one by one, with exact bounds on v and
+ * up to SLIM output channels at a time, so that no column is asked for in the inner loop.
  * One block is one output row of one image block (and a part of the channels, if there would be fewer than 16).
  */
 #ifndef KERNEL
@@ -102,6 +103,7 @@ static inline __attribute__((always_inline)) int64_t CONV_NAME(chunks)(int64_t b
 }
 #define CONV_WIDE_MAX (REGISTERS >= 32 ? 6 : 4)
 #define CONV_TALL_MAX (REGISTERS >= 32 ? 24 : 12)
+#define CONV_SLIM (REGISTERS >= 32 ? 26 : 12)
 
 /* The constants of one instance: WIDE, TALL, tiles of channels per group, chunks of channels. */
 #define CONV_SIZES                                                                                        \
@@ -156,6 +158,29 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
             }                                                                                             \
         }                                                                                                 \
 } while (0)
+/* R channels from o on, the one column q. */
+#define CONV_COLUMN(R, o) do {                                                                            \
+    CONV_VEC acc[CONV_SLIM];                                                                              \
+    CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r] = (CONV_VEC){0};                                 \
+    CONV_ROLLED for (int64_t c = 0; c < group_c; c++)                                                     \
+        CONV_ROLLED for (int64_t u = u0; u < u1; u++) {                                                   \
+            const int64_t t_h = p * (SH) + u * (DH) - (PH);                                               \
+            if (t_h % (UP_H)) continue;                                                                   \
+            const T *row_x = PTR_x(b, g * group_c + c, t_h / (UP_H), 0);                                  \
+            CONV_ROLLED for (int64_t v = v_first; v < v_last; v++) {                                      \
+                const int64_t t_w = q * (SW) + v * (DW) - (PW);                                           \
+                if (t_w % (UP_W)) continue;                                                               \
+                const CONV_VEC x_q = *(const CONV_VEC *)(row_x + t_w / (UP_W) * LANES);                   \
+                CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r] += x_q * LOAD_w((o) + r, c, u, v);   \
+            }                                                                                             \
+        }                                                                                                 \
+    CONV_ROLLED for (int64_t r = 0; r < (R); r++) *(CONV_VEC *)(tile + r * LANES) = acc[r];               \
+    CONV_ROLLED for (int64_t r = 0; r < (R); r++) {                                                       \
+        const T *from = tile + r * LANES;                                                                 \
+        _Pragma("omp simd")                                                                               \
+        for (int64_t l = 0; l < LANES; l++) { STORE_y(b, (o) + r, p, q, l, from[l]); }                    \
+    }                                                                                                     \
+} while (0)
 /* The channels of one tile: one of two heights, which are constants if O is; else whole tiles and single channels. */
 #define CONV_TILE_ROWS(EDGE) do {                                                                         \
     if (fixed && t < full) CONV_TILE(height, first_o, EDGE);                                              \
@@ -166,9 +191,12 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
 
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     CONV_SIZES;
-    T tile[CONV_TALL_MAX * CONV_WIDE_MAX * LANES] __attribute__((aligned(64)));
+    T tile[CONV_TALL_MAX * CONV_WIDE_MAX * LANES + 2 * LANES] __attribute__((aligned(64)));
     const int64_t height = fixed ? CONV_CUT(group_o, tiles + !tiles) : most;
     const int64_t full = fixed ? group_o - tiles * (height - 1) : tiles;   /* tiles of that height; the others have one less */
+    const int64_t slims = CONV_CUT(group_o, CONV_SLIM);                 /* the same for single columns */
+    const int64_t slim = fixed ? CONV_CUT(group_o, slims + !slims) : 1, tall = group_o - slims * (slim - 1);
+    (void)slims; (void)slim; (void)tall;
     const int padded = !((PW) <= 0 && ((Q) - 1) * (SW) + ((KW) - 1) * (DW) - (PW) < (W) * (UP_W)) || columns % wide || (Q) % (UP_W);
 
     for (int64_t block = begin; block < end; block++) {
@@ -189,6 +217,20 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                 const int64_t v1 = right > 0 ? CONV_MIN(KW, CONV_CUT(right, DW)) : 0;
                 const int edge = padded && (existing < wide || first_q * (SW) - (PW) < 0
                                             || last_q * (SW) + ((KW) - 1) * (DW) - (PW) >= (W) * (UP_W));
+                if (edge && fixed && chunks == 1) {
+                    for (int64_t j = 0; j < existing; j++) {
+                        const int64_t q = first_q + (UP_W) * j, before = (PW) - q * (SW), after = (W) * (UP_W) + before;
+                        const int64_t v_first = before > 0 ? CONV_CUT(before, DW) : 0;
+                        const int64_t v_last = after > 0 ? CONV_MIN(KW, CONV_CUT(after, DW)) : 0;
+                        for (int64_t at = 0; at < slims * (GROUPS); at++) {
+                            const int64_t g = at / slims, t = at % slims;
+                            const int64_t o = g * group_o + (t < tall ? t * slim : tall + t * (slim - 1));
+                            if (t < tall) CONV_COLUMN(slim, o);
+                            else CONV_COLUMN(slim - 1, o);
+                        }
+                    }
+                    continue;
+                }
                 for (int64_t at = first_tile; at < last_tile; at++) {
                     const int64_t g = at / tiles, t = at % tiles;
                     const int64_t first_o = g * group_o + (t < full ? t * height : full + t * (height - 1));
@@ -216,3 +258,5 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_SIZES
 #undef CONV_TILE
 #undef CONV_TILE_ROWS
+#undef CONV_COLUMN
+#undef CONV_SLIM

@@ -1,0 +1,259 @@
+"""The benchmarks run: our side for one tiny turn, the calibration, the memory, and the tables on numbers made up here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
+
+from benchmarks import cpu, memory, nets, table, turns  # noqa: E402
+from benchmarks.calibrate import Machine  # noqa: E402
+
+TINY = nets.Net("fc256", "a small one", (784,), (nets.Dense(8), nets.Dense(10)))
+
+
+@pytest.fixture
+def task(tmp_path):
+    path = tmp_path / "task.npz"
+    nets.save_task(path, nets.digits_task(nets.FC256, 4, nets.CHECKED))
+    return path
+
+
+@pytest.fixture
+def worker(task):
+    arguments = ["--net", "fc256", "--data", str(task), "--threads", "1"]
+    with turns.working([turns.Worker("exprc", [sys.executable, "-m", "benchmarks.exprc_step", *arguments], {})]) as workers:
+        yield workers[0]
+
+
+# -- the networks
+
+
+def test_operations_of_a_step():
+    assert nets.step_flops(nets.FC256, 1) == 2 * (3 * (784 * 256 + 256 * 256 + 2560) - 784 * 256)
+    lenet = [24 * 24 * 20 * 25, 8 * 8 * 50 * 20 * 25, 800 * 256, 2560]
+    assert [w.products for w in nets.weighted(nets.LENET)] == lenet
+    assert nets.step_flops(nets.LENET, 128) == 2 * 128 * (3 * sum(lenet) - lenet[0])
+
+
+def test_parameters_have_the_shapes_of_the_layers():
+    shapes = [p.shape for p in nets.first_parameters(nets.LENET)]
+    assert shapes == [(20, 1, 5, 5), (20,), (50, 20, 5, 5), (50,), (800, 256), (256,), (256, 10), (10,)]
+
+
+def test_a_task_comes_back_from_its_file(task):
+    found, made = nets.load_task(task, "fc256"), nets.digits_task(nets.FC256, 4, nets.CHECKED)
+    assert found.net is nets.FC256 and found.batch == 4
+    assert all(np.array_equal(a, b) for a, b in zip(found.parameters, made.parameters, strict=True))
+    assert np.array_equal(found.images, made.images) and np.array_equal(found.labels, made.labels)
+
+
+# -- our step
+
+
+def by_hand(task: nets.Task, steps: int) -> tuple[list[float], list[np.ndarray]]:
+    """The dense network's first steps, in NumPy and float64."""
+    p = [x.astype(np.float64) for x in task.parameters]
+    v = [np.zeros_like(x) for x in p]
+    losses = []
+    for x, labels in zip(task.images[:steps].astype(np.float64), task.labels[:steps], strict=True):
+        kept = [x]
+        for k in range(0, len(p), 2):
+            kept.append(kept[-1] @ p[k] + p[k + 1])
+            kept[-1] = np.maximum(kept[-1], 0) if k < len(p) - 2 else kept[-1]
+        exps = np.exp(kept[-1] - kept[-1].max(axis=1, keepdims=True))
+        probabilities = exps / exps.sum(axis=1, keepdims=True)
+        losses.append(float(-np.log(probabilities[np.arange(len(labels)), labels]).mean()))
+        gradient = (probabilities - np.eye(10)[labels]) / len(labels)
+        gradients: list[np.ndarray] = []
+        for k in range(len(p) - 2, -1, -2):
+            gradients = [kept[k // 2].T @ gradient, gradient.sum(axis=0), *gradients]
+            gradient = (gradient @ p[k].T) * (kept[k // 2] > 0)
+        v = [nets.MOMENTUM * a - nets.RATE * g for a, g in zip(v, gradients, strict=True)]
+        p = [w + nets.MOMENTUM * a - nets.RATE * g for w, a, g in zip(p, v, gradients, strict=True)]
+    return losses, p
+
+
+def test_our_step_is_that_of_the_textbook():
+    from benchmarks.exprc_step import Exprc
+
+    images, labels = nets.digits_task(nets.FC256, 4, 3)[1:3]
+    task = nets.Task(TINY, images, labels, nets.first_parameters(TINY))
+    stepper = Exprc(task, 1)
+    for _ in range(2):  # the second time after reset(), which must undo the momentum too
+        stepper.reset()
+        ours = [stepper.step(k) for k in range(3)], stepper.parameters()
+        assert cpu.difference(ours, by_hand(task, 3))["agrees"]
+
+
+def test_filters_are_turned_around_for_the_peers():
+    from benchmarks.exprc_step import Exprc, flipped
+
+    small = nets.Net("lenet", "a small one", (1, 28, 28), (nets.Conv(2, 5), nets.Pool(4), nets.Dense(10)))
+    images = nets.digits_task(nets.LENET, 2, 1)
+    task = nets.Task(small, images.images, images.labels, nets.first_parameters(small))
+    stepper = Exprc(task, 1)
+    stepper.reset()
+    W = stepper.shared[0].get_value()
+    assert np.array_equal(W, flipped(task.parameters[0])) and not np.array_equal(W, task.parameters[0])
+    assert all(np.array_equal(a, b) for a, b in zip(stepper.parameters(), task.parameters, strict=True))
+
+
+def test_a_worker_takes_turns(worker, tmp_path):
+    assert worker.settings["threads"] == 1
+    answer = worker.ask(seconds=0.01)
+    assert 0 < answer["best"] <= answer["median"] and answer["steps"] >= 1
+    losses = worker.ask(check=str(tmp_path / "after.npz"))["losses"]
+    assert len(losses) == nets.CHECKED and np.isfinite(losses).all()
+    with np.load(tmp_path / "after.npz") as after:
+        assert [after[k].shape for k in sorted(after.files)] == [p.shape for p in nets.first_parameters(nets.FC256)]
+
+
+def test_a_worker_that_ends_says_why():
+    with pytest.raises(turns.Failed, match="JAX jit ended:\nTraceback.*\n.*\n.*ImportError: no jax here"):
+        turns.Worker("JAX jit", [sys.executable, "-c", "raise ImportError('no jax here')"], {})
+
+
+def test_variables_that_change_a_library_are_removed(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    monkeypatch.setenv("EXPRC_CPU", "avx2")
+    found = turns.environment({"MALLOC_TRIM_THRESHOLD_": "1"})
+    assert "OMP_NUM_THREADS" not in found and "MALLOC_ARENA_MAX" not in found
+    assert found["EXPRC_CPU"] == "avx2" and found["MALLOC_TRIM_THRESHOLD_"] == "1"
+    assert {"MALLOC_ARENA_MAX", "OMP_NUM_THREADS"} <= set(turns.removed())
+
+
+def test_differences_are_seen():
+    ours = [2.0, 1.0], [np.ones(3)]
+    assert cpu.difference(ours, ([2.0, 1.0], [np.ones(3)]))["agrees"]
+    assert not cpu.difference(ours, ([2.0, 1.001], [np.ones(3)]))["agrees"]
+    assert not cpu.difference(ours, ([2.0, 1.0], [np.ones(3) + 1e-4]))["agrees"]
+    assert not cpu.difference(ours, ([2.0, float("nan")], [np.ones(3)]))["agrees"]
+    assert not cpu.difference(ours, ([2.0, 1.0], [np.full(3, np.nan)]))["agrees"]
+
+
+# -- the other measurements
+
+
+def test_calibration_measures_something():
+    found = Machine(1).measure(seconds=0.002, megabytes=1, times=1)
+    assert 0.1 < found["gflops"] < 10_000 and 0.01 < found["gbytes"] < 10_000
+
+
+def test_memory_of_a_step():
+    found = memory.asked(nets.FC256, 4, 200, 1)
+    assert 0 < found["arena"] <= found["unshared"] and found["buffers"] >= 1
+    assert found["parameters"] == sum(p.nbytes for p in nets.first_parameters(nets.FC256))
+    assert found["resident"][0][0] == 20 and found["resident"][-1][0] == 200
+    assert found["resident"][-1][1] > found["parameters"]
+
+
+def test_memory_needs_the_words_of_the_plan():
+    text = "arena: 10 bytes, 2 buffers\n\nwithout sharing it would be 12 bytes"
+    assert memory.planned(text) == {"arena": 10, "buffers": 2, "unshared": 12}
+    with pytest.raises(ValueError, match="no memory stage"):
+        memory.planned("nothing")
+
+
+# -- the tables
+
+
+def rounds(*milliseconds: float) -> list[dict[str, float]]:
+    return [{"median": ms / 1e3, "mean": ms / 1e3, "best": ms / 1e3, "steps": 9} for ms in milliseconds]
+
+
+def program(*milliseconds: float, goal: float | None = None) -> dict:
+    return {"settings": {"version": "1"}, "environment": {}, "goal": goal, "rounds": rounds(*milliseconds)}
+
+
+def a_case() -> dict:
+    return {
+        "net": "lenet",
+        "title": "LeNet",
+        "batch": 128,
+        "flops": 1_000_000_000,
+        "programs": {
+            "exprc": program(10, 20, 12),
+            "PyTorch eager": program(20, 30, 24, goal=1.5),
+            "JAX jit": program(8, 18, 9, goal=1),
+        },
+        "checks": {
+            "PyTorch eager": {"loss": 1e-7, "parameters": 2e-8, "agrees": True},
+            "JAX jit": {"loss": 1e-2, "parameters": 0.5, "agrees": False},
+        },
+    }
+
+
+def a_start(total: float) -> dict:
+    times = {"function": 2.0, "call": 0.25, "total": total, "compiler": 1.5, "compiler_processor": 2.5, "warm": 0.1}
+    return {**times, "lines": 6000, "units": 4, "found": True}
+
+
+@pytest.fixture
+def results():
+    sizes = {"arena": 2**20, "unshared": 2**21, "parameters": 2**19, "buffers": 7}
+    return {
+        "machine": {"date": "2026-01-01 00:00", "processor": "a fast one", "environment removed": ["OMP_NUM_THREADS"]},
+        "settings": cpu.QUICK._asdict(),
+        "tolerance": 1e-5,
+        "checked": 4,
+        "cases": [a_case()],
+        "calibration": {"before": {"gflops": 160.0, "gbytes": 20.0}, "after": {"gflops": 240.0, "gbytes": 21.0}},
+        "cold": [{"net": "lenet", "batch": 128, "starts": [a_start(2.25), a_start(3.5), a_start(2.5)]}],
+        "memory": [{"net": "lenet", "batch": 128, **sizes, "resident": [[100, 2**26], [10_000, 2**26 + 4096]]}],
+    }
+
+
+def cells(text: str, *begin: str) -> list[str]:
+    found = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return next(row for row in found if row[: len(begin)] == list(begin))
+
+
+def test_the_table_of_steps(results):
+    text = table.markdown(results)
+    # 1 GFLOP in 12 ms is 83.3 GFLOP/s, of a peak of (160 + 240) / 2
+    assert cells(text, "lenet, 128", "exprc") == ["lenet, 128", "exprc", "12.000", "10.000-20.000", "10,667", "83.3", "42%", "", "", ""]
+    assert cells(text, "lenet, 128", "PyTorch eager")[7:] == ["2.00x", "1.50-2.00", "1.5x met"]
+    assert cells(text, "lenet, 128", "JAX jit")[7:] == ["0.80x", "0.75-0.90", "1x MISSED"]
+
+
+def test_the_header_warns_of_a_machine_that_was_not_quiet(results):
+    text = table.markdown(results)
+    assert "FMA peak, 160.0 GFLOP/s before, 240.0 after  **the machine was not quiet: measure again**" in text
+    assert "memory (triad), 20.0 GB/s before, 21.0 after\n" in text
+    assert "environment removed: OMP_NUM_THREADS" in text and "* **JAX jit**: version: 1" in text
+
+
+def test_the_other_tables(results):
+    text = table.markdown(results)
+    checks = text.split("## The same numbers")[1]
+    assert cells(checks, "lenet, 128", "PyTorch eager") == ["lenet, 128", "PyTorch eager", "1.0e-07", "2.0e-08", "yes"]
+    assert cells(checks, "lenet, 128", "JAX jit")[-1] == "NO"
+    cold = cells(text.split("## Cold start")[1], "lenet, 128")
+    assert cold == ["lenet, 128", "4", "6,000", "2.00", "0.25", "2.50", "2.25-3.50", "1.50", "2.50", "0.10", "3 s met"]
+    memory_row = cells(text.split("## Memory")[1], "lenet, 128")
+    assert memory_row == ["lenet, 128", "7", "1.00", "2.00", "0.50", "64.0", "100 to 10000", "4"]
+
+
+def test_a_warm_start_that_compiled_again_is_told(results):
+    results["cold"][0]["starts"][1]["found"] = False
+    assert cells(table.markdown(results).split("## Cold start")[1], "lenet, 128")[9] == "NOT FOUND"
+
+
+def test_without_an_interpreter_for_the_peers_the_command_says_what_to_give(monkeypatch, capsys):
+    monkeypatch.delenv("EXPRC_PEERS_PYTHON", raising=False)
+    with pytest.raises(SystemExit):
+        cpu.main([])
+    assert "give --peers-python or EXPRC_PEERS_PYTHON (benchmarks/README.md), or --no-peers" in " ".join(capsys.readouterr().err.split())
+
+
+def test_peers_are_not_imported_by_our_side():
+    for name in ("nets", "turns", "cpu", "table"):
+        text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        assert "import torch" not in text and "import jax" not in text

@@ -104,7 +104,7 @@ class Task(NamedTuple):
 
     @property
     def batch(self) -> int:
-        return self.images.shape[1]
+        return len(self.labels[0])
 
 
 def digits_task(net: Net, batch: int, batches: int) -> Task:

@@ -84,8 +84,9 @@ def steps(results: Results) -> list[str]:
     peak = fmean(calibration[when]["gflops"] for when in ("before", "after"))
     rows = [row for case in results["cases"] for row in case_rows(case, peak)]
     notes = [
-        "ms: median of the rounds' medians, and the least and greatest of them. GFLOP/s count convolutions and dense layers only.",
-        "faster: a program's time divided by that of exprc in the same round; median, least and greatest of the rounds.",
+        "ms: median of the rounds' medians, and the least and greatest of them.",
+        "GFLOP/s count convolutions and dense layers only.",
+        "exprc is faster: a program's time divided by that of exprc in the same round; median, least and greatest.",
     ]
     return ["## Training step", "", *table(STEP_TITLES, rows), "", *notes]
 
@@ -134,7 +135,8 @@ def checks(results: Results) -> list[str]:
         for case in results["cases"]
         for name, check in case["checks"].items()
     ]
-    note = f"Losses of steps 1 to {results['checked']} and parameters after them: the greatest difference from exprc, at most {tolerance}."
+    what = f"losses of steps 1 to {results['checked']} and parameters after them"
+    note = f"The greatest difference from exprc, {what}; {tolerance} is allowed."
     return ["## The same numbers", "", *(table(CHECK_TITLES, rows) if rows else ["no peers ran"]), "", note]
 
 
@@ -160,14 +162,18 @@ def cold_starts(results: Results) -> list[str]:
 
 def cold_row(entry: Results) -> list[str]:
     starts = entry["starts"]
-    middle = lambda key: median(s[key] for s in starts)  # noqa: E731
+
+    def middle(key: str) -> float:
+        return median(s[key] for s in starts)
+
     goal = COLD_GOAL.get(entry["net"])
     met = "" if goal is None else f"{goal:g} s {'met' if middle('total') <= goal else 'MISSED'}"
     times = [f"{middle(key):.2f}" for key in ("function", "call", "total")]
     alone = [f"{middle(key):.2f}" for key in ("compiler", "compiler_processor")]
     warm = f"{middle('warm'):.2f}" if all(s["found"] for s in starts) else "NOT FOUND"
-    units, lines = starts[0]["units"], starts[0]["lines"]
-    return [f"{entry['net']}, {entry['batch']}", str(units), f"{lines:,}", *times, spread([s["total"] for s in starts], 2), *alone, warm, met]
+    text = [str(starts[0]["units"]), f"{starts[0]['lines']:,}"]
+    totals = spread([s["total"] for s in starts], 2)
+    return [f"{entry['net']}, {entry['batch']}", *text, *times, totals, *alone, warm, met]
 
 
 MEMORY_TITLES = (
@@ -177,8 +183,11 @@ MEMORY_TITLES = (
 
 def memory(results: Results) -> list[str]:
     rows = [memory_row(entry) for entry in results["memory"]]
-    note = "Arena: what the plan says. Process: resident after the last call; growth: since the first look, when the arena was in use."
-    return ["## Memory of a training step", "", *table(MEMORY_TITLES, rows), "", note]
+    notes = [
+        "Arena: what the plan says. Process: resident after the last call.",
+        "Growth: since the first look, when the arena was in use.",
+    ]
+    return ["## Memory of a training step", "", *table(MEMORY_TITLES, rows), "", *notes]
 
 
 def memory_row(entry: Results) -> list[str]:

@@ -242,7 +242,10 @@ def _apart(plan: Plan, values: dict[Expr, Any]) -> dict[Expr, Any]:
     lent = [container.value for container in plan.containers.values() if container.lent]
     if not lent:
         return values
-    overlaps = lambda x, v: not isinstance(x, Shared) and any(np.may_share_memory(v, a) for a in lent)  # noqa: E731
+
+    def overlaps(x: Expr, value: Any) -> bool:
+        return not isinstance(x, Shared) and any(np.may_share_memory(value, a) for a in lent)
+
     return {x: v.copy() if overlaps(x, v) else v for x, v in values.items()}
 
 

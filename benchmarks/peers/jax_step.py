@@ -59,6 +59,8 @@ class Jax:
             "device": str(jax.devices()[0]),
             "loss": "float(loss) each step" if waits else "not read; waits once a block of steps",
         }
+        self.values: list[Any] = []
+        self.velocities: list[Any] = []
         self.reset()
         self.step(0)  # compiles
         self.wait()

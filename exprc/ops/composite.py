@@ -50,6 +50,13 @@ from exprc.ops.view import dim_of, dimshuffle, reshape
 from exprc.size import Dim
 from exprc.types import float_of, is_float, is_integer, promote
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "batch_normalization", "batch_normalization_test", "batch_normalization_train", "binary_crossentropy",
+    "categorical_crossentropy", "elu", "hard_sigmoid", "log_softmax", "logsumexp", "norm", "relu", "selu",
+    "sigmoid_binary_crossentropy", "softmax", "softmax_crossentropy", "softsign", "std", "var",
+]  # fmt: skip
+
 
 def _same_shape(args: Sequence[Arg], **params: Any) -> tuple[Dim, ...]:
     return args[0].shape

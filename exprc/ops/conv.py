@@ -35,6 +35,11 @@ from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
 from exprc.size import Dim, ceildiv, floordiv
 from exprc.types import float_of, promote
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "conv2d",
+]  # fmt: skip
+
 # -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all three: stride (2 ints), pad ("half", "full", or ((top, bottom), (left, right))), dilation (2 ints), groups.
 

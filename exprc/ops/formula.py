@@ -19,6 +19,15 @@ from exprc.size import maximum as larger_size
 from exprc.size import minimum as smaller_size
 from exprc.types import dtype_name, float_of, promote
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "abs_", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "cast", "ceil", "clip", "cos", "cosh", "eq", "erf",
+    "exp", "exp2", "expm1", "eye", "floor", "floor_div", "ge", "gt", "inv", "invert", "isinf", "isnan", "le", "log",
+    "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or", "lt", "maximum", "minimum", "mod", "mul",
+    "neg", "neq", "power", "round_", "sigmoid", "sign", "sin", "sinh", "softplus", "sqr", "sqrt", "sub", "tanh",
+    "true_div", "where",
+]  # fmt: skip
+
 # -- dtypes ------------------------------------------------------------------------------------------------------------
 
 

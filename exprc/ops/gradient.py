@@ -10,6 +10,11 @@ from exprc.expr import Expr, as_expr
 from exprc.forms import Composite
 from exprc.ops.formula import clip
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "disconnected_grad", "grad_clip", "zero_grad",
+]  # fmt: skip
+
 
 def _identity(name: str, doc: str, **record: Any) -> Composite:
     """A composite whose result is its input."""

@@ -37,6 +37,11 @@ from exprc.ops.view import broadcast_index, broadcast_to, dim_of, dimshuffle, pl
 from exprc.size import Dim
 from exprc.types import is_float, is_integer
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "inc_subtensor", "set_subtensor", "take",
+]  # fmt: skip
+
 _FULL = ("range", None, None, None)
 
 # -- rows at positions in integer arrays -------------------------------------------------------------------------------

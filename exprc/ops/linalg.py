@@ -16,6 +16,11 @@ from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape
 from exprc.size import Dim
 from exprc.types import float_of, promote
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "dot", "matmul", "outer", "tensordot",
+]  # fmt: skip
+
 
 def _gemm_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
     """(batch, m, k) times (batch, k, n)."""

@@ -32,6 +32,11 @@ from exprc.ops.view import broadcast_to, dim_of, reshape
 from exprc.size import Dim, ceildiv, floordiv, maximum, mod
 from exprc.types import float_of, is_float
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "pool_2d",
+]  # fmt: skip
+
 # -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all records: window, stride, pad (2 ints each), partial (whether windows may reach beyond the lower and right border).
 

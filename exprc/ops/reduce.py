@@ -13,6 +13,11 @@ from exprc.ops.formula import cast, eq, where
 from exprc.ops.view import broadcast_to, dim_of
 from exprc.types import float_of, is_float
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "all_", "any_", "argmax", "argmin", "max_", "mean", "min_", "prod", "sum_",
+]  # fmt: skip
+
 
 def _wide(dtype: str) -> tuple[str, str]:
     """Small integers are summed in 64 bits, as NumPy does."""

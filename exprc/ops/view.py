@@ -33,6 +33,11 @@ from exprc.forms import (
 from exprc.size import Dim, Unknown, ceildiv, floordiv, maximum, minimum, mod, product
 from exprc.types import promote
 
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "broadcast_to", "concatenate", "dimshuffle", "flatten", "reshape", "squeeze", "stack", "transpose",
+]  # fmt: skip
+
 # -- the length of an axis, as an expression ---------------------------------------------------------------------------
 
 

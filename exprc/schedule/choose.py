@@ -77,8 +77,8 @@ def _with(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
 def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, turn: Op, copies: dict[Any, Expr]) -> Expr:
     """Store anew what the text must read in a layout that the operand cannot have.
 
-    An operand that is read through an address in lanes must be a value of its own. One that is wished "turned" is stored with its first axis
-    innermost, and seen through a view that turns it back.
+    An operand that is read through an address in lanes must be a value of its own. One that is wished "turned" is stored with its first
+    axis innermost, and seen through a view that turns it back.
     """
     wishes = impl.layouts[0] + ("any",) * len(node.inputs)
     hard = {h.operand for h in impl.hooks.values() if h.kind == "pointer"}

@@ -1,8 +1,8 @@
 """Layout: how the elements of an array lie in memory, and which layout each stored value gets.
 
 A layout is an order of axes plus at most one split: with ``lanes = L`` the first axis is cut in blocks of L, and the place within the
-block is innermost: ``[N/L][C][H][W][L]``. Index -> address is one function. Only kernels have wishes; a wish spreads through the values that
-are connected to the kernel element by element.
+block is innermost: ``[N/L][C][H][W][L]``. Index -> address is one function. Only kernels have wishes; a wish spreads through the values
+that are connected to the kernel element by element.
 """
 
 from __future__ import annotations

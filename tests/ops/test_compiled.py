@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 import exprc
-from exprc import compiled
 from exprc.expr import Constant, Expr, Input
 from exprc.forms import Composite, Formula, Kernel, Op, Reduce, View
 from exprc.ops import CATALOGUE
@@ -132,7 +131,7 @@ def _native(op: Formula, dtype: str) -> bool:
 
 def reduce_cases(op: Reduce, known: bool = True) -> Iterator[Case]:
     for d in DTYPES if known else ("float32",):
-        some = {"float32": range(4), "int8": range(1, 4), "bool": (3,)}.get(d, ())
+        some = {"float32": range(4) if known else (1, 3), "int8": range(1, 4), "bool": (3,)}.get(d, ())
         for axes in [a for n in some for a in itertools.combinations(range(3), n)]:
             yield reduced(op, f"{d} axes {axes}", moderate(op, d, (3, 4, 5)), known, axis=axes, keepdims=len(axes) == 2)
         yield reduced(op, f"{d} turned", moderate(op, d, (3, 4, 5)), known, axis=(0, 2), view=turned)
@@ -147,7 +146,7 @@ def _long_cases(op: Reduce, d: str, known: bool) -> Iterator[Case]:
     yield reduced(op, f"{d} of nothing", np.zeros((0, 3), d), known, axis=1)
     if not op.nonempty:
         yield reduced(op, f"{d} no elements", np.zeros((2, 0), d), known, axis=1)
-    if d in FLOATS:
+    if d in FLOATS and known:
         x = np.resize(np.array([0, 1, np.nan, np.inf, -np.inf, -0.0, 2, 3, 5, -1, -np.inf], d), (6, 7))
         yield reduced(op, f"{d} not finite", x, known, axis=1)
         yield reduced(op, f"{d} not finite columns", x, known, axis=0)
@@ -241,7 +240,7 @@ BATCH = 7
 NAMES = [*CATALOGUE]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def outcomes(names: tuple[str, ...], known: bool) -> dict[str, list[tuple[Case, Array, Array]]]:
     """Run all cases of some records in one function: for each record its cases, what came out, and what the interpreter gives."""
     made = {name: cases(CATALOGUE[name], known) for name in names}
@@ -250,17 +249,27 @@ def outcomes(names: tuple[str, ...], known: bool) -> dict[str, list[tuple[Case, 
     values = {x: a for _, c, _ in flat for x, a in c.inputs.items()}
     nodes = [n for _, _, n in flat]
     function = exprc.function(list(values), nodes, mode="compiled", on_unused_input="ignore")
+    if not known:
+        make_sizes_arguments(function)
     found: dict[str, list[tuple[Case, Array, Array]]] = {name: [] for name in names}
     for (name, c, _), got, wanted in zip(flat, function(*values.values()), evaluate(nodes, values)):
         found[name].append((c, got, wanted))
     return found
 
 
+def make_sizes_arguments(function: Any) -> None:
+    """Let it look as if every size had taken other values before; of images only their number, as in a network."""
+    for leaf, axis in function._compiled.keys:
+        if leaf.ndim != 4 or axis == 0:
+            function._compiled.seen[leaf, axis] = {-1, -2}
+
+
 def outcome(op: Op, known: bool) -> list[tuple[Case, Array, Array]]:
     """A record alone where others of its batch do not compile."""
-    start = NAMES.index(op.name) // BATCH * BATCH
+    names = NAMES if known else [o.name for o in OF_SIZES]
+    start = names.index(op.name) // BATCH * BATCH
     try:
-        return outcomes(tuple(NAMES[start : start + BATCH]), known)[op.name]
+        return outcomes(tuple(names[start : start + BATCH]), known)[op.name]
     except Exception:
         return outcomes((op.name,), known)[op.name]
 
@@ -274,9 +283,12 @@ def test_compiled_is_the_interpreter(op: Op) -> None:
         check(op, *found)
 
 
-@pytest.mark.parametrize("op", RECORDS)
-def test_sizes_as_arguments(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
+#: But for their text, formulas are all lowered alike: those that use an index, and one for each number of operands.
+OF_SIZES = [op for op in CATALOGUE.values() if not isinstance(op, Formula) or op.shape or op.name in ("neg", "add", "where")]
+
+
+@pytest.mark.parametrize("op", [pytest.param(op, id=op.name) for op in OF_SIZES])
+def test_sizes_as_arguments(op: Op) -> None:
     """The same with no dim known before the call, and every size above 1 an argument of the program."""
-    monkeypatch.setattr(compiled, "VALUES", 1)
     for found in outcome(op, known=False):
         check(op, *found)

@@ -17,7 +17,7 @@ import exprc
 import exprc.tensor as T
 from exprc.forms import formula
 from exprc.rewrite import SIMPLIFY, STABILISE, rewrite
-from exprc.show import debugprint
+from exprc import debugprint
 
 
 def show(title: str, text: object) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 import exprc
 import exprc.tensor as T
-from exprc.show import debugprint
+from exprc import debugprint
 
 
 def headline(text: str) -> None:

@@ -18,9 +18,10 @@ from exprc.function import Function, function
 from exprc.grad import grad, verify_grad
 from exprc.runtime.containers import shared
 from exprc.runtime.cpu import set_threads
+from exprc.show import debugprint
 from exprc.tensor.random import seed
 
 __all__ = [
-    "CompileError", "Function", "clone", "composite", "config", "function", "grad", "seed", "set_threads", "shared", "tensor",
+    "CompileError", "Function", "clone", "composite", "config", "debugprint", "function", "grad", "seed", "set_threads", "shared", "tensor",
     "verify_grad",
 ]  # fmt: skip

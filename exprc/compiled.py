@@ -139,7 +139,7 @@ class Compiled:
     precompiled: list[Stage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        used = {leaf for leaf in leaves(self.roots)}
+        used = dict.fromkeys(leaves(self.roots))
         self.leaves = [x for x in used if not isinstance(x, Constant)]
         self.scalars = [x for x in size_leaves(self.roots) if x in used]
         self.lock = threading.RLock()

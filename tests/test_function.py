@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import warnings
 
@@ -295,3 +297,23 @@ def test_profile_leaves_shared_variables_alone():
     f = exprc.function([], None, updates={w: w + 1})
     f.profile(calls=3)
     assert w.get_value().max() == 0
+
+
+_PROGRAM = """
+import numpy as np, exprc, exprc.tensor as T
+x, y = T.matrix("x"), T.ivector("y")
+w, b = exprc.shared(np.ones((5, 3), "float32")), exprc.shared(np.ones(3, "float32"))
+cost = T.categorical_crossentropy(T.softmax(T.dot(x, w) + b), y).mean()
+f = exprc.function([x, y], cost, updates=[(p, p - 0.1 * exprc.grad(cost, p)) for p in (w, b)])
+f(np.ones((4, 5), "float32"), np.zeros(4, "int32"))
+print(f.source)
+"""
+
+
+def test_the_text_does_not_depend_on_the_process():
+    """Else the cache would never hit."""
+    runs = [
+        subprocess.run([sys.executable, "-c", _PROGRAM], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout != ""

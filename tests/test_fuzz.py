@@ -164,7 +164,7 @@ def kinked(g: Grower) -> Expr:
 def corner(g: Grower) -> Expr:
     x = g.pick("f")
     g.apart(g.values[x], 0)
-    return [T.relu, T.abs, lambda v: T.switch(v > 0, v, 0.1 * v), lambda v: T.elu(v)][int(g.rng.integers(4))](x)
+    return [T.relu, T.abs, lambda v: T.where(v > 0, v, 0.1 * v), lambda v: T.elu(v)][int(g.rng.integers(4))](x)
 
 
 @step()

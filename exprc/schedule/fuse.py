@@ -79,7 +79,7 @@ class Fused:
 
     steps: list[Any]
     step_of: dict[Expr, int]
-    stored: set[Expr]
+    stored: list[Expr]
     readers: dict[Expr, set[int]]
     reads: Callable[..., Any]
     seen: Callable[..., Any]
@@ -178,7 +178,7 @@ class Fuser:
                     self._place(Root(node, x, self.dims[x], part))
             elif node in self.needed:
                 self._place(Root(node, node, self.dims[node]))
-        stored = {n for n in self.needed if n in self.step_of}
+        stored = [n for n in self.order if n in self.needed and n in self.step_of]  # in order: names in the text follow from it
         return Fused(self.steps, self.step_of, stored, self._readers(), self.reads, self.seen)
 
     def _readers(self) -> dict[Expr, set[int]]:

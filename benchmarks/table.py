@@ -129,14 +129,14 @@ CHECK_TITLES = ("network, batch", "program", "loss, relative", "parameters", "ag
 
 
 def checks(results: Results) -> list[str]:
-    tolerance = f"{results['tolerance']:g}"
+    allowed = results["tolerance"]
     rows = [
         [f"{case['net']}, {case['batch']}", name, *check_cells(check)]
         for case in results["cases"]
         for name, check in case["checks"].items()
     ]
     what = f"losses of steps 1 to {results['checked']} and parameters after them"
-    note = f"The greatest difference from exprc, {what}; {tolerance} is allowed."
+    note = f"The greatest difference from exprc, {what}; allowed: {allowed['loss']:g} and {allowed['parameters']:g}."
     return ["## The same numbers", "", *(table(CHECK_TITLES, rows) if rows else ["no peers ran"]), "", note]
 
 

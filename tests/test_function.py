@@ -312,8 +312,9 @@ print(f.source)
 
 def test_the_text_does_not_depend_on_the_process():
     """Else the cache would never hit."""
-    runs = [
-        subprocess.run([sys.executable, "-c", _PROGRAM], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
-        for seed in ("1", "2")
-    ]
-    assert runs[0].stdout == runs[1].stdout != ""
+    texts = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        run = subprocess.run([sys.executable, "-c", _PROGRAM], env=environment, capture_output=True, text=True, check=True)
+        texts.append(run.stdout)
+    assert texts[0] == texts[1] != ""

@@ -31,7 +31,7 @@ LAYERS = (
     "lower gpu",
     "render",
     "runtime",
-    "compiled function",
+    "compiled profile function",
     "tensor nn io datasets distributed",
     "compat",
 )

@@ -96,6 +96,8 @@ class Emitter:
         if op.c == "{i0}":
             return Index(index[0])
         operands = [self.value(x, aligned(index, self.plan.dims[x]), scope) for x in data_inputs(node)]
+        if op.c == "{x}":
+            return operands[0]
         args = [*zip(op.operands, operands), *_places(op.c, index, self.plan.dims[node])]
         args += [(k, Literal(v, "int64")) for k, v in node.params.items() if f"{{{k}}}" in op.c]
         return self.let(scope, Apply(op.c, tuple(args), node.dtype, op))

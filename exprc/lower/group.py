@@ -9,9 +9,8 @@ from typing import Any
 from exprc.expr import Expr, topological
 from exprc.loops import Accum, Alloc, Apply, Buffer, Index, Kernel, Let, Load, Loop, Store
 from exprc.lower.emit import Emitter, Scope, holds, start_value
-from exprc.schedule.fuse import Group, Root, axis_index, outer_index, own_index, source_of
+from exprc.schedule.fuse import Group, Root, axis_index, outer_index, own_index, placed, source_of
 from exprc.schedule.plan import Plan, Stored
-from exprc.schedule.sizes import Dims, size_args
 from exprc.size import Dim, Size, Symbol, atoms_of, bounds, ceildiv, floordiv, minimum, mod, product, substitute, symbol
 from exprc.types import itemsize
 
@@ -97,7 +96,7 @@ class GroupLowering:
         index = self._index(root)
         found = [(self.plan.stored[b], at) for b, at in self.plan.reads(root, index) if b in self.plan.stored and self.plan.stored[b].dims]
         if root.node in self.plan.stored and not root.is_reduce:
-            at = _placed(root, index, self.plan.dims)
+            at = placed(root, index, self.plan.dims)
             found.append((self.plan.stored[root.node], at))
         elif root.is_reduce and root.node in self.plan.stored:
             found.append((self.plan.stored[root.node], outer_index(root.dims)))
@@ -178,9 +177,11 @@ class GroupLowering:
             target = self.emit.local[root.node](index)
             scope.body.append(Store(target.buffer, target.address, value))
         elif root.node in self.plan.stored:  # else it is local to one flat loop: the value just worked out serves its readers
-            self.emit.store(scope, self.plan.stored[root.node], _placed(root, index, self.plan.dims), value)
+            self.emit.store(scope, self.plan.stored[root.node], placed(root, index, self.plan.dims), value)
 
     def _nest(self) -> tuple[list[Any], Dim]:
+        if self.lane is not None:
+            self.width = self._inner_width(self.group.outer[self.lane])
         outer = [self._outer_axis(k, d) for k, d in enumerate(self.group.outer)]
         self.outer = {f"i{k}": axis.index for k, axis in enumerate(outer)}
         self.lane_count = outer[self.lane].loops[-1][1] if self.lane is not None else 1
@@ -302,7 +303,7 @@ class GroupLowering:
             return []
         lanes = self._lane_loop(axes)
         assert lanes is not None
-        address = stored.address(_placed(root, self._substituted(root, axes), self.plan.dims))
+        address = stored.address(placed(root, self._substituted(root, axes), self.plan.dims))
         rest = substitute(address, {"l": symbol("l") + lanes[1]})
         clear = Loop("l", self.width - lanes[1], "lanes", (Store(stored.buffer, rest, start_value("0", root.node.dtype)),))  # type: ignore[operator]
         return nest(inner, [clear])
@@ -397,13 +398,6 @@ def nest(loops: Sequence[tuple[str, Dim, str]], body: Sequence[Any]) -> list[Any
 
 def symbol_names(x: Dim) -> list[str]:
     return [a.name for a in atoms_of(x) if isinstance(a, Symbol)]
-
-
-def _placed(root: Root, index: tuple[Dim, ...], dims: Dims) -> tuple[Dim, ...]:
-    """Where an element of a root goes in what is stored."""
-    if root.part is None:
-        return index
-    return tuple(root.node.op.place(index, root.part, size_args(root.node, dims), **root.node.params))  # type: ignore[attr-defined]
 
 
 def _uses_index(node: Expr, plan: Plan) -> bool:

@@ -259,7 +259,7 @@ def rectified(x: Expr) -> Any:
 
 @rectified.gradient
 def _rectified_grad(g: Expr, y: Expr, x: Expr) -> Any:
-    return where(gt(x, 0), g, 0)
+    return where(gt(y, 0), g, 0)  # of y, not x: then x need not be kept
 
 
 @composite(name="leaky_relu", numpy=lambda x, alpha: np.where(x > 0, x, alpha * x), samples=_line_samples(0.1))

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exprc.loops import (
     Accum,
     Alloc,
@@ -48,15 +50,21 @@ def dim_text(x: Dim) -> str:
 
     >>> from exprc.size import symbol
     >>> dim_text(symbol("i") * 4 + symbol("j") + 1)
-    '1 + 4*i + j'
+    '4*i + j + 1'
     """
     if not isinstance(x, Size):
         return str(x)
     text = ""
-    for atoms, factor in sorted(x.terms.items(), key=lambda item: str(item[0])):
+    for atoms, factor in sorted(x.terms.items(), key=_stride_first):
         term = "*".join([str(abs(factor))] * (abs(factor) != 1 or not atoms) + [_atom_text(a) for a in atoms])
         text += (" - " if factor < 0 else " + ") + term
     return text[3:] if text.startswith(" + ") else "-" + text[3:]
+
+
+def _stride_first(term: tuple[tuple[Any, ...], int]) -> Any:
+    """Constants last; of the others those with more symbols first, then those with larger factors."""
+    atoms, factor = term
+    return (not atoms, -len(atoms), -abs(factor), str(atoms))
 
 
 def _atom_text(atom: Any) -> str:
@@ -67,7 +75,8 @@ def _atom_text(atom: Any) -> str:
     if atom.kind in ("min", "max"):
         return f"{'minimum' if atom.kind == 'min' else 'maximum'}((int64_t)({a}), (int64_t)({b}))"
     if all(nonnegative(x) for x in atom.args):
-        return f"(({a}) {'/' if atom.kind == '//' else '%'} ({b}))"
+        p, q = (t if t.isidentifier() or t.isdigit() else f"({t})" for t in (a, b))
+        return f"({p} {'/' if atom.kind == '//' else '%'} {q})"
     return f"{'floor_divide' if atom.kind == '//' else 'mod'}((int64_t)({a}), (int64_t)({b}))"
 
 
@@ -99,7 +108,7 @@ def _float_text(value: float, dtype: str) -> str:
         return f'__builtin_nan{suffix}("")'
     if math.isinf(value):
         return f"{'-' if value < 0 else ''}__builtin_inf{suffix}()"
-    text = repr(value)
+    text = str(np.float32(value)) if suffix else repr(value)  # the shortest that reads back as the same number
     return (text if "." in text or "e" in text else text + ".0") + suffix
 
 
@@ -110,7 +119,8 @@ def value_text(value: Any) -> str:
     if isinstance(value, Ref):
         return value.name
     if isinstance(value, Index):
-        return f"(int64_t)({dim_text(value.dim)})"
+        text = dim_text(value.dim)
+        return text if text.isidentifier() else f"(int64_t)({text})"  # variables of loops are int64_t
     if isinstance(value, Load):
         return element_text(value.buffer, value.address)
     if isinstance(value, Select):

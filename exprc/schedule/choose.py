@@ -71,6 +71,8 @@ def _with(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
     with made_for(node):
         fresh = Expr(node.op, tuple(inputs), node.params, node.type, node.name)
     dims[fresh] = dims[node]
+    if node in dims.sizes:
+        dims.sizes[fresh] = dims.sizes[node]
     return fresh
 
 

@@ -93,7 +93,7 @@ class Fuser:
 
     def __init__(self, roots: Sequence[Expr], dims: Dims, number: Callable[[Dim], int], closed: Collection[Expr] = ()):
         self.closed = closed
-        self.order = topological(roots)
+        self.order = topological(roots, stop=lambda n: n.op.name == "dim")  # the length of an array does not need the array
         self.roots, self.dims, self.number = list(roots), dims, number
         self.needed = self._needed()
         self.steps: list[Any] = []
@@ -286,7 +286,7 @@ class Fuser:
         if not inside and (dims != group.outer or root.is_reduce):
             return False
         mine = outer_index(dims)[:p]
-        if any(tuple(at[:p]) != mine for _, at in inside):
+        if any(tuple(at[:p]) != mine or self._elsewhere(group, b, mine) for b, at in inside):
             return False
         if any(self._big(r) for r in [root, *group.roots]) and len(group.outer[:p]) == 0 and p < len(dims):
             return False
@@ -294,6 +294,11 @@ class Fuser:
         group.cost += self.cost[root.value]
         group.roots.append(root)
         return True
+
+    def _elsewhere(self, group: Group, b: Expr, mine: tuple[Dim, ...]) -> bool:
+        """Whether a part of a store view is written at another outer index than it is worked out at, so that a reader must wait for all."""
+        parts = [r for r in group.roots if r.node is b and r.part is not None]
+        return any(tuple(placed(r, own_index(r, self.dims), self.dims)[: len(mine)]) != mine for r in parts)
 
     def _join_parts(self, group: Group, root: Root, inside: Any) -> bool:
         """Reductions of the same axes that do not need each other are cut together."""
@@ -322,6 +327,13 @@ def own_index(root: Root, dims: Dims) -> tuple[Dim, ...]:
 def axis_index(name: str, dim: Dim) -> Dim:
     """The symbol that runs along an axis; the number 0 where the axis has but one element."""
     return 0 if isinstance(dim, int) and dim == 1 else symbol(name, 0, dim - 1)  # type: ignore[operator]
+
+
+def placed(root: Root, index: tuple[Dim, ...], dims: Dims) -> tuple[Dim, ...]:
+    """Return where an element of a root goes in what is stored: elsewhere than its index if the root is a part of a store view."""
+    if root.part is None:
+        return index
+    return tuple(root.node.op.place(index, root.part, size_args(root.node, dims), **root.node.params))  # type: ignore[attr-defined]
 
 
 def outer_index(dims: Sequence[Dim]) -> tuple[Dim, ...]:

@@ -1,7 +1,7 @@
 """The C text of small programs for fixed Targets, compared with texts in tests/golden that someone has read.
 
-The texts of ``kernels/`` are cut out (their names stay), so that work on a kernel changes no golden text. The machine that runs the tests has no say: nothing
-is compiled here, and the Target is given. ``python -m pytest tests/render --update-golden`` writes the texts anew.
+The texts of ``kernels/`` are cut out (their names stay), so that work on a kernel changes no golden text. The machine that runs the
+tests has no say: nothing is compiled for them, and the Target is given. ``python -m pytest tests/render --update-golden`` writes them anew.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ def test_programs_for_lesser_cpus_run_here(name: str, monkeypatch: pytest.Monkey
     rng = np.random.default_rng(0)
     for net in (softmax_rows, crossentropy_gradient, channel_statistics):
         inputs, outputs = net()
-        values = [rng.integers(0, 10, x.type.shape).astype(x.dtype) if x.dtype == "int32" else rng.standard_normal(x.type.shape).astype(x.dtype) for x in inputs]
+        values = [(rng.integers(0, 10, x.type.shape) if x.dtype == "int32" else rng.standard_normal(x.type.shape)).astype(x.dtype)
+                  for x in inputs]  # fmt: skip
         made = [exprc.function(inputs, outputs, mode=mode)(*values) for mode in ("compiled", "reference")]
         for got, wanted in zip(*(m if isinstance(m, list) else [m] for m in made)):
             np.testing.assert_allclose(got, wanted, 1e-5, 1e-5)

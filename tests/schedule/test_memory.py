@@ -31,7 +31,7 @@ def arrays(f: Any) -> list[Any]:
     return [frame.arena for runner in f._compiled.runners.values() for frame in runner.frames]
 
 
-# -- updates -----------------------------------------------------------------------------------------------------------------------------
+# -- updates -----------------------------------------------------------------------------------------------------------
 
 
 def test_variables_swap_their_values() -> None:
@@ -57,7 +57,7 @@ def test_three_variables_turn_round() -> None:
 def test_all_updates_read_old_values(n: int) -> None:
     a, b = variable(np.arange(n), "a"), variable(np.ones(n), "b")
     old_a, old_b = a.get_value(), b.get_value()
-    f = exprc.function([], [a.sum(), a], updates=[(a, a + b), (b, a * 2), ])
+    f = exprc.function([], [a.sum(), a], updates=[(a, a + b), (b, a * 2)])
     total, whole = f()
     np.testing.assert_array_equal(whole, old_a)
     np.testing.assert_allclose(total, old_a.sum(), rtol=1e-5)
@@ -136,7 +136,7 @@ def test_an_input_that_is_the_storage_of_a_variable() -> None:
     np.testing.assert_array_equal(w.get_value(), old + old[::-1])
 
 
-# -- outputs -----------------------------------------------------------------------------------------------------------------------------
+# -- outputs -----------------------------------------------------------------------------------------------------------
 
 
 def test_outputs_that_are_leaves_or_the_same() -> None:
@@ -187,7 +187,7 @@ def test_a_variable_given_away_with_borrow_is_a_shared_view_and_an_output_never_
     np.testing.assert_array_equal(out, [1, 2, 3])
 
 
-# -- the arena ------------------------------------------------------------------------------------------------------------------------------
+# -- the arena ---------------------------------------------------------------------------------------------------------
 
 
 def deep(x: Any) -> Any:
@@ -240,7 +240,7 @@ def test_memory_stays_flat() -> None:
     assert len(arrays(f)) == 1
 
 
-# -- sizes ------------------------------------------------------------------------------------------------------------------------------------
+# -- sizes -------------------------------------------------------------------------------------------------------------
 
 
 def network() -> tuple[Any, list[Any]]:
@@ -272,8 +272,11 @@ def test_sizes_0_and_1_stay_constants() -> None:
     outputs = [x + y, (x * y).sum(axis=1), exprc.grad((x * y).sum(), x), x.mean(axis=0)]
     f, reference = (exprc.function([x, y], outputs, mode=m) for m in ("compiled", "reference"))
     rng = np.random.default_rng(0)
-    for shape, other in [((3, 4), (3, 4)), ((5, 4), (5, 4)), ((6, 4), (6, 4)), ((6, 4), (1, 4)), ((1, 4), (6, 4)), ((0, 4), (1, 4)),
-                         ((7, 1), (7, 4)), ((2, 3), (2, 1)), ((1, 1), (9, 9)), ((0, 0), (1, 1)), ((8, 5), (8, 5)), ((8, 5), (1, 5))]:  # fmt: skip
+    shapes = [
+        ((3, 4), (3, 4)), ((5, 4), (5, 4)), ((6, 4), (6, 4)), ((6, 4), (1, 4)), ((1, 4), (6, 4)), ((0, 4), (1, 4)),
+        ((7, 1), (7, 4)), ((2, 3), (2, 1)), ((1, 1), (9, 9)), ((0, 0), (1, 1)), ((8, 5), (8, 5)), ((8, 5), (1, 5)),
+    ]  # fmt: skip
+    for shape, other in shapes:
         a, b = rng.standard_normal(shape).astype("float32"), rng.standard_normal(other).astype("float32")
         for got, wanted in zip(f(a, b), reference(a, b)):
             assert got.shape == wanted.shape
@@ -295,3 +298,34 @@ def test_a_scalar_that_sizes_depend_on() -> None:
     for k in (3, 4, 0, 1, 7, 20, 25, 5):
         for got, wanted in zip(f(k, value), reference(k, value)):
             np.testing.assert_array_equal(got, wanted)
+
+
+def images() -> tuple[list[Any], list[Shared], Any, Any]:
+    """Two convolutions with pooling, and a softmax; images in lanes."""
+    rng = np.random.default_rng(0)
+    x, y = T.tensor4("x", shape=(None, 1, 14, 14)), T.ivector("y")
+    shapes = [(5, 1, 3, 3), (5,), (7, 5, 3, 3), (7,), (28, 10), (10,)]
+    values = [(rng.standard_normal(s) * 0.3).astype("float32") for s in shapes]
+    w1, b1, w2, b2, w3, b3 = params = [exprc.shared(v, name=f"p{k}") for k, v in enumerate(values)]
+    h = T.pool_2d(T.relu(T.conv2d(x, w1) + b1.dimshuffle("x", 0, "x", "x")), (2, 2), ignore_border=True)
+    h = T.pool_2d(T.tanh(T.conv2d(h, w2) + b2.dimshuffle("x", 0, "x", "x")), (2, 2), ignore_border=True)
+    p = T.softmax(T.dot(h.flatten(2), w3) + b3)
+    loss = -T.log(p)[T.arange(y.shape[0]), y].mean()
+    return [x, y], params, loss, p
+
+
+def test_training_on_batches_of_many_sizes() -> None:
+    """The last batch of an epoch, and general programs: what lies in the lanes behind the last image is nobody's."""
+    rng = np.random.default_rng(1)
+    made = []
+    for mode in ("compiled", "reference"):
+        inputs, params, loss, p = images()
+        grads = exprc.grad(loss, params)
+        made.append((exprc.function(inputs, [loss, p], updates=[(w, w - 0.1 * g) for w, g in zip(params, grads)], mode=mode), params))
+    (f, mine), (reference, theirs) = made
+    for n in (16, 7, 33, 50, 3, 16, 1, 49, 2, 64):
+        x, y = rng.random((n, 1, 14, 14)).astype("float32"), rng.integers(0, 10, n).astype("int32")
+        for got, wanted in zip(f(x, y), reference(x, y)):
+            np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-5)
+    for a, b in zip(mine, theirs):
+        np.testing.assert_allclose(a.get_value(), b.get_value(), rtol=1e-3, atol=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
+from exprc.forms import shape_text
 from exprc.loops_text import text_of
 from exprc.lower import lower
 from exprc.ops.formula import copy
@@ -38,6 +39,8 @@ VALUES = 3
 SMALL = 200_000
 #: Frames (arenas with their tables of pointers) kept ready per program and set of sizes.
 FRAMES = 4
+#: Programs, and sets of sizes with the bytes of their arenas, that one function keeps; the oldest are dropped.
+PROGRAMS, RUNNERS, ARENAS = 64, 256, 1 << 28
 
 
 @dataclass
@@ -60,20 +63,20 @@ class Loaded:
     stages: list[Stage]
     bound: Bound
     text: list[str]
-    work: int = 0
 
 
 class Runner:
     """A loaded program bound to one set of sizes: places in the arena, shapes of the outputs, frames that wait for calls."""
 
-    def __init__(self, loaded: Loaded, values: Mapping[str, int], threads: int):
+    def __init__(self, loaded: Loaded, values: Mapping[str, int], threads: int, updates: Sequence[Shared]):
         self.loaded = loaded
         plan = loaded.plan
-        number = _number(values)
+        number = self.number = _number(values)
+        self.replaced = [(v, k) for container, k in plan.replacements for v in updates if v.container is container]
         self.offsets, self.arena = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
         self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
         self.sizes = ffi.new("int64_t[]", [values[n] for n in loaded.lowered.sizes] or [0])
-        self.threads = 1 if loaded.work < SMALL else threads
+        self.threads = 1 if _work(plan, number) < SMALL else threads
         names = {s.buffer: k for k, s in enumerate(plan.outputs)}
         self.slots_out = [(k, names[b]) for k, b in enumerate(loaded.lowered.buffers) if b in names]
         self.slots_leaf = [(k, plan.leaves[b]) for k, b in enumerate(loaded.lowered.buffers) if b in plan.leaves]
@@ -86,6 +89,15 @@ class Runner:
             return self.frames.pop()
         except IndexError:
             return Frame(self)
+
+    def check_replacements(self) -> None:
+        """An update of another shape is possible only where the variable's type leaves the length open."""
+        for v, k in self.replaced:
+            shape = self.outputs[k][0]
+            if any(d is not None and d != n for d, n in zip(v.type.shape, shape)):
+                text = f"updates: {v.label} has shape {shape_text(v.type.shape)}, its update {shape_text(shape)}"
+                fix = "give shape=(None, ...) to shared() for lengths that may change"
+                raise ValueError(report(text, [("variable", v.label, v.where)], fix))
 
     def release(self, frame: Frame) -> None:
         if len(self.frames) < FRAMES:
@@ -168,18 +180,30 @@ class Compiled:
         for key, n in sizes.items():
             self.seen.setdefault(key, set()).add(n)
         free = frozenset(k for k, n in sizes.items() if len(self.seen[k]) >= VALUES and (k[1] is None or n > 1))
-        pattern = tuple(None if k in free else n for k, n in sizes.items())
         numbers = self._bind(sizes, frozenset())  # also where shapes are checked
+        bound = self._general(sizes, free, numbers) if free else numbers
+        pattern = signature if bound is numbers else tuple(None if k in free else n for k, n in sizes.items())
         loaded = self.programs.get(pattern)
         if loaded is None:
-            bound = self._bind(sizes, free) if free else numbers
+            _make_room(self.programs, PROGRAMS)
             loaded = self.programs[pattern] = self._compile(bound, sizes)
-        if len(self.runners) > 256:
-            self.runners.clear()
         values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
         self.last = loaded
-        runner = self.runners[signature] = Runner(loaded, values, self.threads())
+        runner = Runner(loaded, values, self.threads(), self.updates)
+        _make_room(self.runners, RUNNERS)
+        while self.runners and runner.arena + sum(r.arena for r in self.runners.values()) > ARENAS:
+            del self.runners[next(iter(self.runners))]
+        self.runners[signature] = runner
         return runner
+
+    def _general(self, sizes: Mapping[Any, int], free: frozenset[Any], numbers: Bound) -> Bound:
+        """The graph with `free` as symbols; `numbers` where a dim that follows from them is 1 this time, which changes broadcasting."""
+        try:
+            bound = self._bind(sizes, free)
+        except ValueError:  # only numbers allow it: an axis is dropped because its length is 1 this time
+            return numbers
+        number = _number({name: sizes[key] for name, key in bound.symbols.items()})
+        return numbers if any(not isinstance(d, int) and number(d) == 1 for s in bound.dims.values() for d in _flat(s)) else bound
 
     def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
         shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
@@ -202,7 +226,7 @@ class Compiled:
         road.take("verify", lambda: verify(lowered), lambda _: "every name, buffer and bound holds")
         text = road.take("render", lambda: render(lowered, self.target.registers, self.flush), source_text)
         program = road.take("load", lambda: cpu.load(text, self.target), _program_text)
-        return Loaded(plan, fused, lowered, program, road.stages, bound, text, _work(plan))
+        return Loaded(plan, fused, lowered, program, road.stages, bound, text)
 
     # -- calls
 
@@ -210,6 +234,7 @@ class Compiled:
         """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
         values = {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in self.leaves}
         runner = self.runner(self.signature(values))
+        runner.check_replacements()
         frame = runner.frame()
         held, outputs = self.fill(frame, runner, _apart(runner.loaded.plan, values))
         failed = runner.loaded.program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
@@ -274,23 +299,37 @@ def storable(roots: Sequence[Expr]) -> list[Expr]:
     return made
 
 
-def _work(plan: Plan) -> int:
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    """Drop the oldest entries of a table so that one more fits."""
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
+
+
+def _flat(shape: Any) -> Iterator[Dim]:
+    for d in shape:
+        if isinstance(d, tuple):  # the shapes of several results
+            yield from _flat(d)
+        else:
+            yield d
+
+
+def _work(plan: Plan, number: Callable[[Dim], int]) -> int:
     """About how many operations a call takes: elements of everything stored, and the kernels' multiplications."""
-    total = sum(plan.number(s.layout.elements(s.dims)) for s in plan.stored.values())
+    total = sum(number(s.layout.elements(s.dims)) for s in plan.stored.values())
     for step in plan.steps:
         if isinstance(step, Call):
-            total += flops(plan, step) // 8
+            total += flops(plan, step, number) // 8
         for root in step.roots:
-            total += 4 * plan.number(_elements(plan.dims[root.node.inputs[0] if root.is_reduce else root.node]))
+            total += 4 * number(_elements(plan.dims[root.node.inputs[0] if root.is_reduce else root.node]))
     return total
 
 
-def flops(plan: Plan, step: Call) -> int:
+def flops(plan: Plan, step: Call, number: Callable[[Dim], int]) -> int:
     """Multiplications and additions of a kernel."""
     impl = plan.implementations[step.node]
     if impl.flops is None:
         return 0
-    return plan.number(impl.flops(kernel_args(step.node, plan.dims), kernel_outs(step.node, plan.dims), step.node.params))
+    return number(impl.flops(kernel_args(step.node, plan.dims), kernel_outs(step.node, plan.dims), step.node.params))
 
 
 def _elements(dims: Sequence[Dim]) -> Dim:
@@ -303,7 +342,8 @@ def _elements(dims: Sequence[Dim]) -> Dim:
 def _index_error(plan: Plan, status: Sequence[int]) -> str:
     node = plan.checks[status[0] - 1]
     text = f"index {status[1]} is out of bounds for an axis of length {status[2]}"
-    return report(text, [("index", node.label, node.where)])
+    fix = "variables that this call updates may have changed already" if plan.containers else ""
+    return report(text, [("index", node.label, node.where)], fix)
 
 
 # -- what stages made, as text

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,11 +132,17 @@ class Function:
         if self._compiled is None:
             results = self._interpret(arrays)
         elif self.updates:
-            with self._compiled.lock:  # calls that write the same variables come one after the other
-                results = self._compiled.call(arrays)
+            results = self._update(self._compiled, arrays)
         else:
             results = self._compiled.call(arrays)
         return _returned(self.keys, results)
+
+    def _update(self, program: Compiled, arrays: Mapping[Expr, Any]) -> list[Any]:
+        """Calls that write the same variables, of whatever functions, come one after the other."""
+        with contextlib.ExitStack() as held:  # in one order everywhere, so that none waits for another in a ring
+            for container in sorted({v.container for v in self.updates}, key=id):
+                held.enter_context(container.lock)
+            return program.call(arrays)
 
     def _bind(self, args: Sequence[Any], named: Mapping[str, Any]) -> dict[Expr, Any]:
         values = list(args)
@@ -405,7 +411,8 @@ def _castable(f: Function, x: Input, array: np.ndarray[Any, Any], plain: bool) -
 
 # -- expr.eval ----------------------------------------------------------------------------------------------------------------------------
 
-_evaluated: weakref.WeakKeyDictionary[Expr, dict[Any, Function]] = weakref.WeakKeyDictionary()
+_evaluated: dict[Any, Function] = {}  # of the last expressions; a function holds its expression, so their number is bounded
+_EVALUATED = 64
 
 
 def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | None = None) -> Any:
@@ -423,11 +430,12 @@ def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | No
     9.0
     """
     given = dict(values or {})
-    key = (tuple(given), mode, config.mode)
-    functions = _evaluated.setdefault(self, {})
-    if key not in functions:
-        functions[key] = _eval_function(self, given, mode)
-    return functions[key](*given.values())
+    key = (self, tuple(given), mode, config.mode)
+    f = _evaluated.pop(key, None) or _eval_function(self, given, mode)
+    _evaluated[key] = f  # the latest last
+    while len(_evaluated) > _EVALUATED:
+        _evaluated.pop(next(iter(_evaluated)), None)
+    return f(*given.values())
 
 
 def _eval_function(expr: Expr, given: Mapping[Any, Any], mode: str | None) -> Function:

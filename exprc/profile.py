@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from exprc.compiled import Compiled, Loaded, Runner, ffi, flops
+from exprc.compiled import Compiled, Runner, ffi, flops
 from exprc.expr import Expr, Shared
 from exprc.loops import Barrier, Copy
 from exprc.render.c import render
@@ -23,14 +23,17 @@ def profile(compiled: Compiled, arrays: dict[Expr, Any], calls: int = 20) -> str
     The steps of this program end with a barrier each, so that its total is a little more than the function's own time.
     """
     saved = [(v.container, v.container.value.copy()) for v in compiled.updates]
-    compiled.call(arrays)
-    loaded = compiled.last
-    assert loaded is not None
-    runner = compiled.runner(compiled.signature(_values(compiled, arrays)))
-    seconds, total = _measure(compiled, runner, arrays, calls)
-    for container, value in saved:
-        container.replace(value)
-    return _table(runner.loaded, seconds / calls, total / calls, runner.threads)
+    try:
+        compiled.call(arrays)
+        runner = compiled.runner(compiled.signature(_values(compiled, arrays)))
+        seconds, total = _measure(compiled, runner, arrays, calls)
+    finally:
+        for container, value in saved:
+            if container.value.shape == value.shape:
+                container.value[...] = value  # in place: who borrowed the storage keeps it
+            else:
+                container.replace(value)
+    return _table(runner, seconds / calls, total / calls)
 
 
 def _values(compiled: Compiled, arrays: dict[Expr, Any]) -> dict[Expr, Any]:
@@ -56,36 +59,38 @@ def _measure(compiled: Compiled, runner: Runner, arrays: dict[Expr, Any], calls:
     return times, total
 
 
-def _table(loaded: Loaded, seconds: Any, total: float, threads: int) -> str:
+def _table(runner: Runner, seconds: Any, total: float) -> str:
+    loaded, threads = runner.loaded, runner.threads
     lines = [f"{'step':<10} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7}  what and where"]
     for k, (step, t) in enumerate(zip(loaded.lowered.steps, seconds)):
         if not isinstance(step, Barrier):
-            lines.append(_row(loaded, step, t, float(np.sum(seconds))) if k < len(seconds) else "")
+            lines.append(_row(runner, step, t, float(np.sum(seconds))) if k < len(seconds) else "")
     lines.append(f"{'all':<10} {total * 1e3:8.3f}   with {threads} thread{'s' * (threads > 1)}, arena {loaded.plan.arena} bytes")
     return "\n".join(lines)
 
 
-def _row(loaded: Loaded, step: Any, t: float, total: float) -> str:
+def _row(runner: Runner, step: Any, t: float, total: float) -> str:
     name = "copy" if isinstance(step, Copy) else step.name
-    operations, places = _operations(loaded, name)
+    operations, places = _operations(runner, name)
     rate = f"{operations / t / 1e9:8.1f}" if operations and t else " " * 8
-    moved = _bytes(loaded, step)
+    moved = _bytes(runner, step)
     comment = "" if isinstance(step, Copy) else step.comment
     return f"{name:<10} {t * 1e3:8.3f} {t / total if total else 0:6.1%} {rate} {moved / t / 1e9 if t else 0:7.1f}  {comment}  {places}"
 
 
-def _operations(loaded: Loaded, name: str) -> tuple[int, str]:
+def _operations(runner: Runner, name: str) -> tuple[int, str]:
     """The operations of a kernel call, and the user's lines that a step was made for."""
     digits = name[1:].split("_")[0]
     if not digits.isdigit():
         return 0, ""
-    step = loaded.plan.steps[int(digits)]
+    plan = runner.loaded.plan
+    step = plan.steps[int(digits)]
     nodes = [r.node for r in step.roots] + ([step.node] if isinstance(step, Call) else [])
     places = ", ".join(dict.fromkeys(n.where for n in nodes if n.where))
-    return (flops(loaded.plan, step) if isinstance(step, Call) else 0), places
+    return (flops(plan, step, runner.number) if isinstance(step, Call) else 0), places
 
 
-def _bytes(loaded: Loaded, step: Any) -> int:
+def _bytes(runner: Runner, step: Any) -> int:
     """What a step reads and writes, each buffer once."""
     buffers: Sequence[Any] = (step.source, step.target) if isinstance(step, Copy) else step.buffers
-    return sum(loaded.plan.number(b.size) * itemsize(b.dtype) for b in buffers)
+    return sum(runner.number(b.size) * itemsize(b.dtype) for b in buffers)

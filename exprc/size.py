@@ -9,6 +9,7 @@ one comparison. `UNKNOWN` stands for a dim that nobody knows while the expressio
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -236,9 +237,10 @@ def below(x: Dim, limit: Dim) -> bool:
 
 def _raise(x: Dim) -> Dim:
     """Replace one symbol that has a symbolic upper bound, in terms where that makes `x` larger, by that bound."""
+    seen = Counter(atom.name for atom in atoms_of(x) if isinstance(atom, Symbol))
     for atoms, factor in _terms(x).items():
         for atom in atoms:
-            if isinstance(atom, Symbol) and atom.high is not None and factor > 0:
+            if isinstance(atom, Symbol) and atom.high is not None and factor > 0 and seen[atom.name] == 1:
                 return substitute(x, {atom.name: atom.high})
     return x
 

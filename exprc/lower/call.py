@@ -14,7 +14,7 @@ from exprc.lower.group import symbol_names
 from exprc.schedule.choose import kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, Root
 from exprc.schedule.plan import Plan, Stored
-from exprc.size import Dim, Size, Symbol, ceildiv, substitute, symbol
+from exprc.size import Dim, Size, Symbol, ceildiv, minimum, substitute, symbol
 from exprc.types import TupleType, itemsize
 
 
@@ -56,6 +56,8 @@ class _CallLowering:
         emit = Emitter(self.plan)
         emit.buffers, emit.written = self.buffers, self.written
         index = self._index(hook)
+        if hook.kind in ("load", "store"):
+            emit.within = self._within(index, self._operand_dims(hook))
         if hook.kind == "store":
             return self._store(macro, hook, index, emit)
         if hook.kind == "result":
@@ -69,6 +71,21 @@ class _CallLowering:
         if hook.kind == "load":
             return Function(macro, hook.arguments, None, tuple(scope.body), value)
         return Function(macro, hook.arguments, None, (), Index(load.address), load.buffer) if isinstance(load, Load) else None
+
+    def _within(self, index: tuple[Dim, ...], dims: Sequence[Dim]) -> Any:
+        """Where lanes go beyond the last image, loads take the last image there: nothing keeps what comes of it."""
+        tail = next(((j, d) for j, d in zip(index, dims) if not holds((j, d)) and "l" in symbol_names(j)), None)
+        if tail is None:
+            return None
+        j, d = tail
+        lane = symbol("l", 0, self.lanes - 1)
+        last = minimum(lane, d - 1 - (j - lane))  # type: ignore[operator]
+
+        def within(stored: Stored, at: tuple[Dim, ...]) -> tuple[Dim, ...]:
+            own = stored.layout.lanes and at and at[0] == j
+            return at if own else tuple(substitute(k, {"l": last}) for k in at)
+
+        return within
 
     def _index(self, hook: Hook) -> tuple[Dim, ...]:
         """The logical index that the hook's arguments stand for, each argument with its range."""

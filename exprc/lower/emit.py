@@ -42,6 +42,7 @@ class Emitter:
         self.buffers: dict[Buffer, None] = {}
         self.written: dict[Buffer, None] = {}
         self.checks = plan.checks
+        self.within: Any = None  # keeps the index of a load inside, where lanes go beyond the last element
         self.address: Any = lambda stored, index: stored.address(index)
 
     def fresh(self) -> str:
@@ -77,6 +78,7 @@ class Emitter:
 
     def load(self, stored: Stored, index: tuple[Dim, ...]) -> Load:
         self.buffers[stored.buffer] = None
+        index = index if self.within is None else self.within(stored, index)
         return Load(stored.buffer, self.address(stored, index))
 
     def store(self, scope: Scope, stored: Stored, index: tuple[Dim, ...], value: Any) -> None:

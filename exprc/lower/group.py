@@ -109,8 +109,10 @@ class GroupLowering:
             for stored, at in self._accesses(root):
                 address = stored.address(at)
                 if stored.layout.lanes:
+                    # what is stored in lanes must run along them: only then can the loop clear its padding lanes
+                    weight = 1 << 20 if stored is self.plan.stored.get(root.node) else 8
                     for name in symbol_names(at[0]):
-                        votes[name] = votes.get(name, 0) + 8
+                        votes[name] = votes.get(name, 0) + weight
                 elif isinstance(address, Size):
                     for atoms, factor in address.terms.items():
                         if factor == 1 and len(atoms) == 1 and isinstance(atoms[0], Symbol):

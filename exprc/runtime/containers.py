@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,14 +24,16 @@ class Container:
     version : int, increased whenever `value` becomes another array or its shape changes: bound pointers are then stale.
     strict : whether only arrays of exactly the variable's dtype may be set.
     allow_downcast : whether an array of a wider dtype may be set and lose precision; None: from float64 and ints to floats only.
+    lock : held while a compiled function that updates the variable runs, and while a value is set.
     lent : whether the user may hold `value` itself (and could pass it to a function that writes it).
     """
 
-    __slots__ = ("value", "version", "strict", "allow_downcast", "lent")
+    __slots__ = ("value", "version", "strict", "allow_downcast", "lock", "lent")
 
     def __init__(self, value: np.ndarray[Any, Any], strict: bool = False, allow_downcast: bool | None = None):
         self.value = value
         self.version = 0
+        self.lock = threading.RLock()
         self.strict = strict
         self.allow_downcast = allow_downcast
         self.lent = False
@@ -43,11 +46,12 @@ class Container:
     def set(self, value: Any, borrow: bool, leaf: Shared) -> None:
         """Check `value` against the type of `leaf` and store it: a copy, or with `borrow` the array given if it fits as it is."""
         array = self._fitting(value, leaf)
-        if array.shape == self.value.shape and not borrow:
-            self.value[...] = array  # the storage stays where it is, and so do the pointers to it
-            return
-        self.lent = self.lent or borrow
-        self.replace(owned(array, array is not value or borrow))
+        with self.lock:
+            if array.shape == self.value.shape and not borrow:
+                self.value[...] = array  # the storage stays where it is, and so do the pointers to it
+                return
+            self.lent = self.lent or borrow
+            self.replace(owned(array, array is not value or borrow))
 
     def replace(self, array: np.ndarray[Any, Any]) -> None:
         """Make `array` the storage."""

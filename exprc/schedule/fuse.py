@@ -124,7 +124,7 @@ class Fuser:
         for node in self.order:
             own = 0 if node.op.form in ("leaf", "kernel", "reduce", "item") else (1 if getattr(node.op, "cheap", True) else 10)
             inner = own + sum(cost[x] for x in data_inputs(node) if x not in needed)
-            if inner > LIMIT and node.op.form == "formula":
+            if inner > LIMIT and (node.op.form == "formula" or (node.op.form == "view" and node.op.name != "dim")):
                 needed.add(node)
             cost[node] = min(inner, LIMIT + 1) if own else 0
         return cost

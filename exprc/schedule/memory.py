@@ -86,11 +86,11 @@ class _Builder:
         return found
 
     def _direct(self, root: Expr, stored: Stored, found: dict[Expr, Stored], safe: bool = True) -> None:
-        if not safe:
+        if self.layouts[root].lanes:  # the conversion comes after every other step, so after every read of the old value
+            self._convert(root, stored)
+        elif not safe:
             apart = self.plan.stored[root] = self._arena(root)
             self.plan.copies.append((apart, stored))
-        elif self.layouts[root].lanes:
-            self._convert(root, stored)
         else:
             found[root] = stored
 
@@ -120,7 +120,7 @@ class _Builder:
                 return False
             if step in self.fused.readers.get(old, ()) and not self._own_element(old, root, step):
                 return False
-        return not self.layouts[root].lanes
+        return True
 
     def _own_element(self, leaf: Expr, root: Expr, number: int) -> bool:
         """Whether, inside the step that writes a container, its old value is read by the new value alone, element for element."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, made_for, topological
-from exprc.forms import Arg, ShapeError, node_rows, size_value
+from exprc.forms import Arg, ShapeError, node_rows, shape_text, size_value
 from exprc.size import UNKNOWN, Dim, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
@@ -55,7 +55,7 @@ def size_leaves(roots: Sequence[Expr]) -> list[Expr]:
     for node in topological(roots):
         sizes = () if node.op.data is None else node.inputs[node.op.data :]
         for leaf in topological(sizes, stop=lambda n: n.op.name == "dim"):
-            if leaf.op.form == "leaf" and not isinstance(leaf, Constant):
+            if leaf.op.form == "leaf" and not isinstance(leaf, Constant) and leaf.type.shape == () and "int" in leaf.dtype:
                 found[leaf] = None
     return list(found)
 
@@ -150,6 +150,8 @@ class _Binder:
             return self._open(node, inputs)
         try:
             dims = args[0].shape[node.params["i"]] if op.form == "item" else shape_rule(op, args, node.params)
+            if op.form != "item" and any(isinstance(d, int) and d < 0 for d in dims):
+                raise ShapeError(f"a length is negative: {shape_text(dims)}")
         except ShapeError as error:
             raise ValueError(report(f"{op.name}: {error}", node_rows(inputs), error.fix)) from None
         fresh = Expr(op, inputs, node.params, _bound_type(node.type, dims), node.name)

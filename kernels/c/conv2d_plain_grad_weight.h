@@ -70,7 +70,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; block++) {
         const int64_t c = block % group_c, o = block / group_c % (O), part = block / (group_c * (O));
         const int64_t channel = o / group_o * group_c + c;
-        const int64_t n0 = (N) * part / (PARTS), n1 = (N) * (part + 1) / (PARTS);
+        const int64_t first = (N) * part / (PARTS), after = (N) * (part + 1) / (PARTS);
         for (int64_t u = 0; u < (KH); u++)
             for (int64_t v = 0; v < (KW); v++) {
                 /* the p and q for which (p*SH + u*DH - PH, q*SW + v*DW - PW) lies inside the image */
@@ -81,7 +81,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                 const int64_t q0 = left > 0 ? CONV_CUT(left, SW) : 0;
                 const int64_t q1 = right > 0 ? CONV_MIN(Q, CONV_CUT(right, SW)) : 0;
                 T sum = 0;
-                for (int64_t n = n0; n < n1; n++)
+                for (int64_t n = first; n < after; n++)
                     for (int64_t p = p0; p < p1; p++) {
                         _Pragma("omp simd reduction(+:sum)")
                         for (int64_t q = q0; q < q1; q++)

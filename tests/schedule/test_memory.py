@@ -329,3 +329,19 @@ def test_training_on_batches_of_many_sizes() -> None:
             np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-5)
     for a, b in zip(mine, theirs):
         np.testing.assert_allclose(a.get_value(), b.get_value(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_length_that_follows_from_sizes_may_be_1() -> None:
+    """Every other element from the eighth on is one of eight; what broadcasts depends on it."""
+    x = T.matrix("x")
+    outputs = [x[:, 7::2] * x[:, :1], (x[:, 7::2] * 2).sum(axis=1), x[:, 7:8] + x]
+    f, reference = (exprc.function([x], outputs, mode=m) for m in ("compiled", "reference"))
+    tail, tail_reference = (exprc.function([x], x[:, 7::2] + x, mode=m) for m in ("compiled", "reference"))
+    rng = np.random.default_rng(0)
+    for rows, n in [(3, 12), (4, 10), (5, 9), (6, 8), (6, 15), (2, 8), (9, 8)]:
+        a = rng.standard_normal((rows, n)).astype("float32")
+        for got, wanted in zip(f(a), reference(a)):
+            assert got.shape == wanted.shape
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+        if n in (8, 9):  # of other lengths the two do not broadcast
+            np.testing.assert_array_equal(tail(a), tail_reference(a))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,7 +182,7 @@ class Compiled:
         free = frozenset(k for k, n in sizes.items() if len(self.seen[k]) >= VALUES and (k[1] is None or n > 1))
         numbers = self._bind(sizes, frozenset())  # also where shapes are checked
         bound = self._general(sizes, free, numbers) if free else numbers
-        pattern = signature if bound is numbers else tuple(None if k in free else n for k, n in sizes.items())
+        pattern = signature if bound is numbers else (*(None if k in free else n for k, n in sizes.items()), bound.pinned)
         loaded = self.programs.get(pattern)
         if loaded is None:
             _make_room(self.programs, PROGRAMS)
@@ -197,13 +197,11 @@ class Compiled:
         return runner
 
     def _general(self, sizes: Mapping[Any, int], free: frozenset[Any], numbers: Bound) -> Bound:
-        """The graph with `free` as symbols; `numbers` where a dim that follows from them is 1 this time, which changes broadcasting."""
+        """The graph with `free` as symbols; `numbers` where it can only be bound with numbers."""
         try:
-            bound = self._bind(sizes, free)
-        except ValueError:  # only numbers allow it: an axis is dropped because its length is 1 this time
+            return self._bind(sizes, free)
+        except ValueError:  # shapes that only agree as numbers
             return numbers
-        number = _number({name: sizes[key] for name, key in bound.symbols.items()})
-        return numbers if any(not isinstance(d, int) and number(d) == 1 for s in bound.dims.values() for d in _flat(s)) else bound
 
     def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
         shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
@@ -303,14 +301,6 @@ def _make_room(kept: dict[Any, Any], most: int) -> None:
     """Drop the oldest entries of a table so that one more fits."""
     while len(kept) >= most:
         del kept[next(iter(kept))]
-
-
-def _flat(shape: Any) -> Iterator[Dim]:
-    for d in shape:
-        if isinstance(d, tuple):  # the shapes of several results
-            yield from _flat(d)
-        else:
-            yield d
 
 
 def _work(plan: Plan, number: Callable[[Dim], int]) -> int:

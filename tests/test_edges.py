@@ -76,6 +76,25 @@ def test_a_derived_length_of_one_broadcasts_in_a_general_program():
             np.testing.assert_allclose(ours, right, rtol=1e-5)
 
 
+def test_one_row_by_a_changing_index_compiles_a_few_times_only():
+    data, i = exprc.shared(floats(40, 5)), T.lscalar("i")
+    f = exprc.function([i], T.squeeze(data[i : i + 1] * 2, 0))
+    for k in range(12):
+        np.testing.assert_array_equal(f(k), data.get_value()[k] * 2)
+    assert len(f._compiled.programs) <= 3
+
+
+def test_clones_of_a_variable_whose_length_changes():
+    v = exprc.shared(floats(3), name="v", shape=(None,))
+    twin = exprc.clone(v, share_inputs=False)
+    f = exprc.function([], [v.sum(), (twin * 2).sum()], updates={v: twin * 2 + v[::-1]})
+    for n in (3, 4, 5, 6, 7):
+        value = floats(n)
+        v.set_value(value)
+        np.testing.assert_allclose(f(), [value.sum(), 2 * value.sum()], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(v.get_value(), value * 2 + value[::-1], rtol=1e-5)
+
+
 def test_image_sizes_that_change():
     x, w = T.tensor4("x"), exprc.shared(floats(3, 2, 3, 3), name="w")
     cost = T.sqr(T.conv2d(x, w)).mean()

@@ -103,10 +103,13 @@ class GroupLowering:
         return found
 
     def _votes(self) -> dict[str, int]:
-        """How many accesses go to the next element along each symbol; one that is split in lanes counts more."""
+        """How many accesses go to the next element along each symbol; one that is split in lanes counts more.
+
+        The store of a reduction's result does not count: it comes once, after the loops.
+        """
         votes: dict[str, int] = {}
         for root in self.group.roots:
-            for stored, at in self._accesses(root):
+            for stored, at in self._accesses(root)[: -1 if root.is_reduce and root.node in self.plan.stored else None]:
                 address = stored.address(at)
                 if stored.layout.lanes:
                     # what is stored in lanes must run along them: only then can the loop clear its padding lanes

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from exprc.errors import report
-from exprc.expr import Constant, Expr, Input, made_for, topological
+from exprc.expr import Constant, Expr, Input, Shared, made_for, topological
 from exprc.forms import Arg, ShapeError, node_rows, shape_text, size_value
-from exprc.size import UNKNOWN, Dim, symbol
+from exprc.size import UNKNOWN, Dim, substitute, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
 
@@ -32,6 +32,7 @@ class Bound:
     """A graph whose dims are all sizes.
 
     roots : the graph; dims : of every node, its shape in sizes;
+    pinned : where a dim that follows from symbols is 1 in this call: such dims are numbers too;
     leaves : the original leaf of each leaf; symbols : name -> which leaf and axis (None: its value) the size is read from.
     """
 
@@ -39,6 +40,7 @@ class Bound:
     dims: Dims
     leaves: dict[Expr, Expr]
     symbols: dict[str, tuple[Expr, int | None]]
+    pinned: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def bind(roots: Sequence[Expr], signature: Signature, free: frozenset[tuple[Expr
     binder = _Binder(signature, free)
     for node in topological(roots):
         binder.take(node)
-    return Bound([binder.new[r] for r in roots], binder.dims, binder.leaves, binder.symbols)
+    return Bound([binder.new[r] for r in roots], binder.dims, binder.leaves, binder.symbols, tuple(binder.pinned))
 
 
 class _Binder:
@@ -86,6 +88,9 @@ class _Binder:
         self.dims = Dims()
         self.leaves: dict[Expr, Expr] = {}
         self.symbols: dict[str, tuple[Expr, int | None]] = {}
+        self.values: dict[str, int] = {}
+        self.pinned: list[tuple[int, int]] = []
+        self.containers: dict[int, tuple[Dim, ...]] = {}
 
     def take(self, node: Expr) -> None:
         if not node.inputs and node.op.form == "leaf":
@@ -99,17 +104,24 @@ class _Binder:
         if isinstance(leaf, Constant):
             self.new[leaf], self.dims[leaf], self.leaves[leaf] = leaf, leaf.value.shape, leaf
             return
-        dims = tuple(self._size(leaf, axis, n) for axis, n in enumerate(self.signature.shapes[leaf]))
+        dims = self._leaf_dims(leaf)
         type_ = tensor_type(leaf.dtype, tuple(d if isinstance(d, int) else None for d in dims))
         fresh: Expr = Input(type_, leaf.name)
         object.__setattr__(fresh, "line", leaf.line)
         self.new[leaf], self.dims[fresh], self.leaves[fresh] = fresh, dims, leaf
 
+    def _leaf_dims(self, leaf: Expr) -> tuple[Dim, ...]:
+        """Clones of a shared variable have the same dims, symbols too: they are one storage."""
+        key = id(leaf.container) if isinstance(leaf, Shared) else id(leaf)
+        if key not in self.containers:
+            self.containers[key] = tuple(self._size(leaf, axis, n) for axis, n in enumerate(self.signature.shapes[leaf]))
+        return self.containers[key]
+
     def _size(self, leaf: Expr, axis: int | None, number: int) -> Dim:
         if (leaf, axis) not in self.free or (axis is not None and number < 2):
             return number
         name = f"n{len(self.symbols)}"
-        self.symbols[name] = (leaf, axis)
+        self.symbols[name], self.values[name] = (leaf, axis), number
         return symbol(name, 2 if axis is not None else -(2**62))
 
     def _value(self, x: Expr) -> Dim:
@@ -154,9 +166,22 @@ class _Binder:
                 raise ShapeError(f"a length is negative: {shape_text(dims)}")
         except ShapeError as error:
             raise ValueError(report(f"{op.name}: {error}", node_rows(inputs), error.fix)) from None
+        dims = self._pin(dims)
         fresh = Expr(op, inputs, node.params, _bound_type(node.type, dims), node.name)
         self.dims[fresh] = dims
         return fresh
+
+    def _pin(self, dims: Any) -> Any:
+        """Put the number in the place of a symbolic dim that is 1 in this call, because 1 changes broadcasting."""
+        if any(isinstance(d, tuple) for d in dims):  # the shapes of several results
+            return tuple(self._pin(d) for d in dims)
+        pinned = []
+        for axis, d in enumerate(dims):
+            one = not isinstance(d, int) and substitute(d, self.values) == 1
+            if one:
+                self.pinned.append((len(self.dims), axis))
+            pinned.append(1 if one else d)
+        return tuple(pinned)
 
     def _open(self, node: Expr, inputs: tuple[Expr, ...]) -> Expr:
         made = node.op.open(inputs, node.params)  # type: ignore[attr-defined]

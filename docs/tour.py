@@ -15,9 +15,9 @@ import numpy as np
 
 import exprc
 import exprc.tensor as T
+from exprc import debugprint
 from exprc.forms import formula
 from exprc.rewrite import SIMPLIFY, STABILISE, rewrite
-from exprc import debugprint
 
 
 def show(title: str, text: object) -> None:

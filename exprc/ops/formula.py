@@ -21,7 +21,7 @@ from exprc.types import dtype_name, float_of, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
-    "abs_", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "cast", "ceil", "clip", "cos", "cosh", "cube", "eq", "erf",
+    "abs_", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "cast", "ceil", "clip", "cos", "cosh", "eq", "erf",
     "exp", "exp2", "expm1", "eye", "floor", "floor_div", "ge", "gt", "inv", "invert", "isinf", "isnan", "le", "log",
     "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or", "lt", "maximum", "minimum", "mod", "mul",
     "neg", "neq", "power", "round_", "sigmoid", "sign", "sin", "sinh", "softplus", "sqr", "sqrt", "sub", "tanh",
@@ -173,7 +173,6 @@ log10 = _float("log10", np.log10, lambda g, y, x: g / (x * float(np.log(10))), "
 log1p = _float("log1p", np.log1p, lambda g, y, x: g / (1 + x), "log(1 + x), accurate for small x")
 sqrt = formula("sqrt", "sqrt({x})", numpy=np.sqrt, meet="float", grad=lambda g, y, x: g / (2 * y), doc="square root; NaN below 0")
 sqr = formula("sqr", "{x} * {x}", numpy=np.square, meet="number", grad=lambda g, y, x: 2 * g * x, doc="x * x")
-cube = formula("cube", "{x} * {x} * {x}", numpy=lambda x: x * x * x, meet="number", grad=lambda g, y, x: 3 * g * sqr(x), doc="x * x * x")
 inv = formula("inv", "1 / {x}", numpy=lambda x: 1 / x, meet="float", grad=lambda g, y, x: -g * sqr(y), doc="1 / x")
 
 

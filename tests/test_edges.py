@@ -119,6 +119,13 @@ def test_a_length_that_is_negative_or_no_size_is_refused():
     assert "a size must follow from shapes and integer scalar inputs" in str(error.value) and HERE in str(error.value)
 
 
+def test_sizes_that_rewriting_spells_otherwise():
+    """d * d becomes a square before sizes are bound."""
+    x = T.matrix("x")
+    d = x.shape[0]
+    both([x], [T.reshape(T.zeros((2, d, d)) + x.sum(), (2, d * d)), T.zeros((d**2,)) + x.sum()], floats(4, 3))
+
+
 def test_a_program_uses_every_thread_once_its_sizes_are_large():
     x = T.matrix("x")
     f = exprc.function([x], T.exp(x).sum(axis=1))

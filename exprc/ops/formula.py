@@ -14,7 +14,7 @@ import numpy as np
 
 from exprc.expr import Expr, as_expr
 from exprc.forms import _CAST, Arg, Formula, fill_dims, formula, split_dims
-from exprc.size import floordiv
+from exprc.size import UNKNOWN, Dim, floordiv, product
 from exprc.size import maximum as larger_size
 from exprc.size import minimum as smaller_size
 from exprc.types import dtype_name, float_of, promote
@@ -172,7 +172,7 @@ log2 = _float("log2", np.log2, lambda g, y, x: g / (x * float(np.log(2))), "loga
 log10 = _float("log10", np.log10, lambda g, y, x: g / (x * float(np.log(10))), "logarithm to base 10")
 log1p = _float("log1p", np.log1p, lambda g, y, x: g / (1 + x), "log(1 + x), accurate for small x")
 sqrt = formula("sqrt", "sqrt({x})", numpy=np.sqrt, meet="float", grad=lambda g, y, x: g / (2 * y), doc="square root; NaN below 0")
-sqr = formula("sqr", "{x} * {x}", numpy=np.square, meet="number", grad=lambda g, y, x: 2 * g * x, doc="x * x")
+sqr = formula("sqr", "{x} * {x}", size=lambda x: x * x, numpy=np.square, meet="number", grad=lambda g, y, x: 2 * g * x, doc="x * x")
 inv = formula("inv", "1 / {x}", numpy=lambda x: 1 / x, meet="float", grad=lambda g, y, x: -g * sqr(y), doc="1 / x")
 
 
@@ -188,8 +188,12 @@ def _integer_power(a: Any, b: Any) -> Any:
     return np.where(b >= 0, positive, negative).astype(positive.dtype)
 
 
+def _power_size(a: Dim, b: Dim) -> Dim:
+    return product([a] * b) if isinstance(b, int) and 0 <= b <= 8 else UNKNOWN
+
+
 power: Formula = formula(
-    "power", "power({a}, {b})", numpy=_power, meet="number", cheap=False,
+    "power", "power({a}, {b})", numpy=_power, size=_power_size, meet="number", cheap=False,
     grad=lambda g, y, a, b: (g * b * power(a, b - 1), g * where(eq(a, 0), 0, y * log(where(gt(a, 0), a, 1)))),
     doc="a to the power b; a negative exponent of an integer truncates toward 0",
 )  # fmt: skip

@@ -112,7 +112,7 @@ def formula_cases(op: Formula, known: bool = True) -> Iterator[Case | None]:
     n = len(op.operands)
     for d in DTYPES if known else ("float32",):
         if not op.cheap and not _native(op, d) and d not in ("bool", "int64", "uint8"):
-            continue  # a function's loop is long to compile, and but for the cast it is that of floats; see the long test
+            continue  # a function's loop is long to compile, and but for the cast it is that of floats
         yield case(f"{d} all pairs", op, [strided(grid(d, k, n)) for k in range(n)], known=known)
         if not _native(op, d) or (not op.cheap and d not in ("float32", "int64")):
             continue

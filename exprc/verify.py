@@ -7,7 +7,7 @@ kinds of loops nest as they may, and no address is surely outside its buffer. On
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -70,9 +70,10 @@ def verify(what: Program | Kernel | Template | Copy, sizes: Mapping[str, int | N
       statement  x[7] = 0
     """
     if isinstance(what, Program):
+        bound = frozenset(what.buffers)
         for step in (s for s in what.steps if not isinstance(s, Barrier)):
             verify(step, what.sizes)
-            _program_has(what, step)
+            _program_has(bound, step)
         return
     known = dict.fromkeys(_size_names(what)) if sizes is None else dict(sizes)
     if isinstance(what, Kernel):
@@ -84,9 +85,9 @@ def verify(what: Program | Kernel | Template | Copy, sizes: Mapping[str, int | N
         raise TypeError(f"{type(what).__name__} is no step of a program")
 
 
-def _program_has(program: Program, step: Any) -> None:
+def _program_has(bound: Collection[Buffer], step: Any) -> None:
     used = (step.source, step.target) if isinstance(step, Copy) else (*step.buffers, *step.written)
-    missing = next((b for b in used if b not in program.buffers), None)
+    missing = next((b for b in used if b not in bound), None)
     if missing is not None:
         name = "a copy" if isinstance(step, Copy) else f"kernel {step.name}"
         what = f"{name}: buffer {missing} is not one of the program's"

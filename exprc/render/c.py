@@ -102,7 +102,7 @@ def render(program: Program, registers: int = 32, flush: bool = False, profile: 
     for number, step in enumerate(program.steps):
         calls += _call(step, number, program, functions, registers, profile)
     head = [kernel_source("c/scalar.h"), *_philox(program), _RUNTIME]
-    units = _units(functions)
+    units = _units([text.replace("@", name) for text, name in functions.items()])
     declared = [_prototypes(text) for unit in units[:-1] for text in unit]
     entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, flush, profile)]
     return [
@@ -111,15 +111,15 @@ def render(program: Program, registers: int = 32, flush: bool = False, profile: 
     ]
 
 
-def _units(functions: dict[str, str]) -> list[list[str]]:
+def _units(functions: list[str]) -> list[list[str]]:
     """Spread functions over a fixed number of units of about the same length (templates take longest, by their length)."""
     if len(functions) < UNITS:
-        return [list(functions.values())]
+        return [functions]
     units: list[list[str]] = [[] for _ in range(UNITS)]
-    for text in sorted(functions.values(), key=len, reverse=True):
+    for text in sorted(functions, key=len, reverse=True):
         min(units, key=lambda unit: sum(map(len, unit))).append(text)
-    order = list(functions.values())
-    return [sorted(unit, key=order.index) for unit in units]
+    order = {text: k for k, text in enumerate(functions)}
+    return [sorted(unit, key=order.__getitem__) for unit in units]
 
 
 def _prototypes(text: str) -> str:
@@ -173,12 +173,8 @@ def _timed(lines: list[str], number: int, profile: bool) -> list[str]:
 
 
 def _shared_name(text: str, name: str, functions: dict[str, str]) -> str:
-    """Equal functions are printed once: `text` has the placeholder @ for the name."""
-    for known, printed in functions.items():
-        if printed == text.replace("@", known):
-            return known
-    functions[name] = text.replace("@", name)
-    return name
+    """Equal functions are printed once: `functions` has the name of each text, which has the placeholder @ for it."""
+    return functions.setdefault(text, name)
 
 
 def _comment(text: str) -> str:

@@ -180,13 +180,14 @@ class Compiled:
         for key, n in sizes.items():
             self.seen.setdefault(key, set()).add(n)
         free = frozenset(k for k, n in sizes.items() if len(self.seen[k]) >= VALUES and (k[1] is None or n > 1))
-        numbers = self._bind(sizes, frozenset())  # also where shapes are checked
-        bound = self._general(sizes, free, numbers) if free else numbers
-        pattern = signature if bound is numbers else (*(None if k in free else n for k, n in sizes.items()), bound.pinned)
+        road = Road(list(self.precompiled))
+        numbers = road.take("sizes", lambda: self._bind(sizes, frozenset()), sizes_text)  # also where shapes are checked
+        bound = road.take("arguments", lambda: self._general(sizes, free, numbers), sizes_text) if free else numbers
+        pattern = signature if not bound.symbols else (*(None if k in free else n for k, n in sizes.items()), bound.pinned)
         loaded = self.programs.get(pattern)
         if loaded is None:
             _make_room(self.programs, PROGRAMS)
-            loaded = self.programs[pattern] = self._compile(bound, sizes)
+            loaded = self.programs[pattern] = self._compile(bound, sizes, road)
         values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
         self.last = loaded
         runner = Runner(loaded, values, self.threads(), self.updates)
@@ -209,9 +210,8 @@ class Compiled:
 
     # -- the road
 
-    def _compile(self, bound: Bound, sizes: Mapping[Any, int]) -> Loaded:
-        """sizes, choose, fuse, layout, memory, lower, render, load: each timed."""
-        road = Road(list(self.precompiled))
+    def _compile(self, bound: Bound, sizes: Mapping[Any, int], road: Road) -> Loaded:
+        """After sizes: choose, fuse, layout, memory, lower, render, load: each timed."""
         values = {name: sizes[key] for name, key in bound.symbols.items()}
         number = _number(values)
         lanes_of = self.target.lanes
@@ -349,6 +349,11 @@ def source_text(texts: Sequence[str]) -> str:
 
 def _program_text(program: Any) -> str:
     return f"{'from the cache' if program.cached else 'compiled'}: {program.path}"
+
+
+def sizes_text(bound: Bound) -> str:
+    arguments = [f"{name}: {leaf.label}{'' if axis is None else f', axis {axis}'}" for name, (leaf, axis) in bound.symbols.items()]
+    return "\n".join([f"{len(bound.dims)} nodes, {len(arguments)} sizes are arguments", *arguments])
 
 
 def fused_text(fused: Any) -> str:

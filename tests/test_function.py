@@ -285,7 +285,8 @@ def test_source_explain_and_profile_name_what_was_made():
     f(value)
     assert "exp(" in f.source and "exprc_run" in f.source
     text = f.explain()
-    for stage in ("simplify", "stabilise", "expand", "optimise", "choose", "fuse", "layout", "memory", "lower", "verify", "render", "load"):
+    graph, program = "open simplify stabilise expand optimise", "sizes choose fuse layout memory lower verify render load"
+    for stage in f"{graph} {program}".split():
         assert re.search(rf"^{stage} +\d+\.\d+ ms", text, re.M), text
     assert HERE in f.explain(verbose=True)
     profile = f.profile(value, calls=2)

@@ -20,7 +20,7 @@ def floats(*shape):
     return RNG.standard_normal(shape).astype("float32")
 
 
-def both(inputs, outputs, *values, updates=None):
+def check_both(inputs, outputs, *values, updates=None):
     """Call compiled and in reference mode; outputs must agree."""
     made = [exprc.function(inputs, outputs, updates=updates, mode=mode)(*values) for mode in ("compiled", "reference")]
     for ours, right in zip(*made):
@@ -47,10 +47,10 @@ def test_plain_operands_are_not_read_beyond_the_last_image():
     x, y, e, i = T.tensor4("x"), T.tensor4("y"), T.matrix("e"), T.ivector("i")
     w = exprc.shared(floats(3, 2, 3, 3))
     value = floats(17, 2, 8, 8)
-    both([x, y], [T.conv2d(x, w) + y], value, floats(17, 3, 6, 6))
-    both([x], [T.pool_2d(x, (2, 2))], value)
+    check_both([x, y], [T.conv2d(x, w) + y], value, floats(17, 3, 6, 6))
+    check_both([x], [T.pool_2d(x, (2, 2))], value)
     rows = np.arange(17, dtype="int32") % 5
-    both([x, e, i], [T.conv2d(x, w) + e[i].dimshuffle(0, 1, "x", "x")], value, floats(5, 3), rows)
+    check_both([x, e, i], [T.conv2d(x, w) + e[i].dimshuffle(0, 1, "x", "x")], value, floats(5, 3), rows)
 
 
 def test_padding_lanes_are_cleared_whatever_else_a_loop_reads():
@@ -60,7 +60,7 @@ def test_padding_lanes_are_cleared_whatever_else_a_loop_reads():
     z = z - z.mean(axis=(0, 2, 3), keepdims=True)
     for _ in range(20):
         z = z + exprc.shared(floats(20, 3, 6, 6))
-    both([x], [T.conv2d(z, w2), exprc.grad(T.sqr(T.conv2d(z, w2)).sum(), w2)], floats(20, 2, 8, 8))
+    check_both([x], [T.conv2d(z, w2), exprc.grad(T.sqr(T.conv2d(z, w2)).sum(), w2)], floats(20, 2, 8, 8))
 
 
 # -- sizes that became arguments
@@ -123,7 +123,7 @@ def test_sizes_that_rewriting_spells_otherwise():
     """d * d becomes a square before sizes are bound."""
     x = T.matrix("x")
     d = x.shape[0]
-    both([x], [T.reshape(T.zeros((2, d, d)) + x.sum(), (2, d * d)), T.zeros((d**2,)) + x.sum()], floats(4, 3))
+    check_both([x], [T.reshape(T.zeros((2, d, d)) + x.sum(), (2, d * d)), T.zeros((d**2,)) + x.sum()], floats(4, 3))
 
 
 def test_a_program_uses_every_thread_once_its_sizes_are_large():

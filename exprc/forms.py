@@ -271,11 +271,6 @@ class Formula(Op):
         return tensor_type(dtype, known(dims))
 
 
-def broadcast_args(args: Sequence[Arg], **params: Any) -> tuple[Dim, ...]:
-    """The shape rule of a formula that states none of its own."""
-    return broadcast([a.shape for a in args])
-
-
 def formula(name: str, c: str, **record: Any) -> Formula:
     """Declare a formula; see `Formula` for the fields.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, made_for, topological
-from exprc.forms import Arg, ShapeError, node_rows, shape_text, size_value
+from exprc.forms import Arg, ShapeError, broadcast, node_rows, shape_text, size_value
 from exprc.size import UNKNOWN, Dim, substitute, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
@@ -197,8 +197,6 @@ class _Binder:
 
 def shape_rule(op: Any, args: Sequence[Arg], params: Mapping[str, Any]) -> Any:
     """Run a record's shape rule; a formula without one broadcasts."""
-    from exprc.forms import broadcast
-
     return op.shape(args, **params) if op.shape is not None else broadcast([a.shape for a in args])
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from exprc import philox
+from exprc import distributions, philox
 from exprc.errors import report
 from exprc.loops import (
     Accum,
@@ -54,7 +54,10 @@ FUNCTIONS = SCALAR | {
     f"{kind}_{suffix}": _draw(kind, dtype)
     for kind in ("uniform", "normal")
     for suffix, dtype in (("f32", "float32"), ("f64", "float64"))
-}
+} | {
+    "bounded_u64": distributions.bounded, "gamma_draw": distributions.gamma, "poisson_draw": distributions.poisson,
+    "binomial_draw": distributions.binomial,
+}  # fmt: skip
 
 
 def interpret(

@@ -1,4 +1,4 @@
-"""What hangs on Expr: operators, array methods and NumPy's functions, each from the record of the operation.
+"""What hangs on Expr: operators and array methods, each from the record of the operation; NumPy's functions are `exprc.dispatch`'s.
 
 ``x == y`` stays identity (expressions are keys of dictionaries); `exprc.tensor.eq` builds a comparison.
 """
@@ -8,23 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from exprc.errors import nearest, report
-from exprc.expr import Expr, as_expr
-from exprc.forms import cast_to, static_size
-from exprc.ops import composite, index, linalg, reduce, view
+from exprc.expr import Expr
+from exprc.forms import blame, static_size
+from exprc.ops import PUBLIC, index, view
 from exprc.ops import formula as f
-from exprc.types import dtype_name
 
 # -- operators ---------------------------------------------------------------------------------------------------------
 
-_BINARY: dict[str, Callable[..., Any]] = {
-    "add": f.add, "sub": f.sub, "mul": f.mul, "truediv": f.true_div, "floordiv": f.floor_div, "mod": f.mod, "pow": f.power,
-    "and": f.bitwise_and, "or": f.bitwise_or, "xor": f.bitwise_xor, "matmul": linalg.matmul,
+#: Python's name -> that of the operation.
+_BINARY = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "true_div", "floordiv": "floor_div", "mod": "mod", "pow": "power",
+    "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
 }  # fmt: skip
-_COMPARISONS: dict[str, Callable[..., Any]] = {"lt": f.lt, "le": f.le, "gt": f.gt, "ge": f.ge}
-_UNARY: dict[str, Callable[..., Any]] = {"neg": f.neg, "pos": lambda x: x, "abs": f.abs_, "invert": f.invert}
+_COMPARISONS = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
+_UNARY = {"neg": "neg", "abs": "abs", "invert": "invert", "floor": "floor", "ceil": "ceil", "trunc": "trunc"}
 
 
 def _operator(op: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,26 +33,45 @@ def _reflected(op: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, other: op(other, self)
 
 
+def _of_one(op: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self: op(self)
+
+
+def _power(self: Any, other: Any, modulo: Any = None) -> Any:
+    made = PUBLIC["power"](self, other)
+    return made if modulo is None else PUBLIC["mod"](made, modulo)
+
+
 for _name, _op in _BINARY.items():
-    setattr(Expr, f"__{_name}__", _operator(_op))
-    setattr(Expr, f"__r{_name}__", _reflected(_op))
+    setattr(Expr, f"__{_name}__", _operator(PUBLIC[_op]))
+    setattr(Expr, f"__r{_name}__", _reflected(PUBLIC[_op]))
 for _name, _op in _COMPARISONS.items():
-    setattr(Expr, f"__{_name}__", _operator(_op))
+    setattr(Expr, f"__{_name}__", _operator(PUBLIC[_op]))
 for _name, _op in _UNARY.items():
-    setattr(Expr, f"__{_name}__", (lambda op: lambda self: op(self))(_op))
+    setattr(Expr, f"__{_name}__", _of_one(PUBLIC[_op]))
+_MORE: dict[str, Callable[..., Any]] = {
+    "__pos__": lambda self: self, "__divmod__": _operator(PUBLIC["divmod"]), "__rdivmod__": _reflected(PUBLIC["divmod"]), "__pow__": _power,
+    "__round__": lambda self, digits=None: PUBLIC["round"](self) if digits is None else PUBLIC["round"](self, digits),
+}  # fmt: skip
+for _name, _special in _MORE.items():
+    setattr(Expr, _name, _special)
 
 # -- methods and properties --------------------------------------------------------------------------------------------
 
+#: Operations whose first argument is the array: they are methods under their own name.
+_NAMES = (
+    "all any argmax argmin argsort choose clip cumprod cumsum diagonal dimshuffle dot fill flatten max mean min nonzero "
+    "nonzero_values norm ones_like prod ptp ravel repeat round searchsorted sort squeeze std sum swapaxes take trace var zeros_like"
+    " arccos arccosh arcsin arcsinh arctan arctanh ceil cos cosh deg2rad exp exp2 expm1 floor log log10 log1p log2 rad2deg sin sinh sqrt"
+    " tan tanh trunc"
+).split()
+
 _METHODS: dict[str, Callable[..., Any]] = {
-    **{n: getattr(reduce, n) for n in ("mean", "prod", "argmax", "argmin")},
-    "sum": reduce.sum_, "max": reduce.max_, "min": reduce.min_, "any": reduce.any_, "all": reduce.all_,
-    "var": composite.var, "std": composite.std, "norm": composite.norm, "take": index.take,
-    "dot": linalg.dot, "astype": f.cast, "clip": f.clip, "round": f.round_,
-    "reshape": lambda self, *shape, ndim=None: view.reshape(self, shape[0] if len(shape) == 1 else shape, ndim),
-    "flatten": view.flatten, "ravel": lambda self: view.flatten(self, 1), "squeeze": view.squeeze,
-    "dimshuffle": view.dimshuffle,
+    **{name: PUBLIC[name] for name in _NAMES},
+    "astype": f.cast, "compress": lambda self, condition, axis=None: PUBLIC["compress"](condition, self, axis),
+    "reshape": lambda self, *shape, ndim=None, order="C": view.reshape(self, shape[0] if len(shape) == 1 else shape, ndim, order),
     "transpose": lambda self, *axes: view.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
-    "copy": lambda self: f.cast(self, self.dtype),
+    "copy": lambda self: f.cast(self, self.dtype), "conj": lambda self: self, "conjugate": lambda self: self,
 }  # fmt: skip
 
 
@@ -66,8 +83,8 @@ def _method(op: Callable[..., Any], name: str) -> Callable[..., Any]:
     return method
 
 
-for _name, _op in _METHODS.items():
-    setattr(Expr, _name, _method(_op, _name))
+for _name, _function in _METHODS.items():
+    setattr(Expr, _name, _method(_function, _name))
 
 
 def _shape(self: Expr) -> tuple[Any, ...]:
@@ -83,7 +100,18 @@ def _size(self: Expr) -> Any:
     return total
 
 
-_PROPERTIES: dict[str, Callable[[Any], Any]] = {"shape": _shape, "size": _size, "T": view.transpose}
+def _matrix_transpose(self: Expr) -> Expr:
+    """The matrices in the last two axes transposed."""
+    if self.ndim < 2:
+        rows = [("expression", f"{self.label}  {self.type}", self.where)]
+        raise ValueError(report(f"mT: {self.ndim} axes hold no matrix", rows, "use x[:, None] for a column"))
+    return PUBLIC["swapaxes"](self, -1, -2)  # type: ignore[no-any-return]
+
+
+_PROPERTIES: dict[str, Callable[[Any], Any]] = {
+    "shape": _shape, "size": _size, "T": view.transpose, "mT": _matrix_transpose, "real": lambda self: self,
+    "imag": PUBLIC["zeros_like"],
+}  # fmt: skip
 for _name, _getter in _PROPERTIES.items():
     setattr(Expr, _name, property(_getter))
 
@@ -103,13 +131,23 @@ def _refuse(what: str, fix: str) -> Callable[..., Any]:
     return refuse
 
 
+def _getitem(self: Expr, entries: Any) -> Expr:
+    try:
+        return index.getitem(self, entries)
+    except (TypeError, ValueError, IndexError) as error:
+        raise blame(error, (self,))  # noqa: B904 (it is the same error)
+
+
 def _length(self: Expr) -> int:
     if self.ndim == 0:
-        raise TypeError(report("a scalar has no length", [("expression", self.label, self.where)]))
+        fix = "only arrays of one axis or more can be counted and walked over"
+        raise TypeError(report("a scalar has no length", [("expression", self.label, self.where)], fix))
     if self.type.shape[0] is None:
         raise TypeError(
             report(
-                "the length of the first axis is not known", [("expression", self.label, self.where)], "use x.shape[0]"
+                "the length of the first axis is not known",
+                [("expression", f"{self.label}  {self.type}", self.where)],
+                "state it, shape=(10,), or use x.shape[0], an expression, instead of len(x)",
             )
         )
     return int(self.type.shape[0])
@@ -127,73 +165,30 @@ def _index(self: Expr) -> int:
 
 
 _SPECIAL: dict[str, Callable[..., Any]] = {
-    "__getitem__": index.getitem, "__len__": _length, "__iter__": _iterate, "__index__": _index,
+    "__getitem__": _getitem, "__len__": _length, "__iter__": _iterate, "__index__": _index,
     "__bool__": _refuse("an expression is neither true nor false", "use where(condition, a, b), or .eval() for its value"),
     "__float__": _refuse("an expression is no number", "use .eval() for its value"),
     "__int__": _refuse("an expression is no number", "use .eval() for its value"),
+    "__complex__": _refuse("an expression is no number", "use .eval() for its value"),
+    "__contains__": _refuse("whether an expression holds a value is not known", "use eq(x, value).any(), or .eval() for its value"),
+    "__setitem__": _refuse("an expression cannot be changed", "x = set_subtensor(x[...], value) makes a new one"),
+    "__delitem__": _refuse("an expression cannot be changed", "choose what stays by indexing"),
+    "item": _refuse("an expression is no number", "use .eval() for its value, and item() of that"),
+    "tolist": _refuse("an expression is no list", "use .eval() for its value, and tolist() of that"),
     "__array__": _refuse("an expression is no array", "use .eval() for its value, or exprc.tensor.stack to join expressions"),
 }  # fmt: skip
-for _name, _op in _SPECIAL.items():
-    setattr(Expr, _name, _op)
-
-# -- NumPy's functions on expressions ----------------------------------------------------------------------------------
+for _name, _special in _SPECIAL.items():
+    setattr(Expr, _name, _special)
 
 
-def _full_like(x: Any, value: Any, dtype: Any = None) -> Expr:
-    """Return an array of the shape (and, if none is given, the dtype) of `x` whose elements are all `value`."""
-    x = as_expr(x)
-    wanted = dtype_name(dtype) if dtype is not None else x.dtype
-    return view.broadcast_to(cast_to(as_expr(value, (wanted,)), wanted), _shape(x))
+def _missing(self: Expr, name: str) -> Any:
+    """Called for an attribute that is not there."""
+    if name.startswith("_") or name in Expr.__slots__:  # Python's own protocols ask for such, also before there is a label
+        raise AttributeError(name)
+    fix = nearest(name, [n for n in dir(type(self)) if not n.startswith("_")])
+    if not fix and name in PUBLIC:
+        fix = f"exprc.tensor.{name} is a function"
+    raise AttributeError(report(f"an expression has no attribute {name!r}", [("expression", self.label, self.where)], fix))
 
 
-def _filled(value: int) -> Callable[..., Expr]:
-    return lambda x, dtype=None: _full_like(x, value, dtype)
-
-
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Expr:
-    """NumPy's norm, of vectors only: for matrices its orders mean something else."""
-    if ord is not None and isinstance(axis, tuple) and len(axis) > 1:
-        raise TypeError(
-            f"np.linalg.norm: order {ord!r} of a matrix is not supported on expressions, only that of vectors"
-        )
-    return composite.norm(x, 2 if ord is None else ord, axis, keepdims)
-
-
-#: NumPy function -> ours. Ufuncs come from the records; these have Python signatures of their own.
-_NUMPY: dict[Any, Callable[..., Any]] = {
-    np.sum: reduce.sum_, np.mean: reduce.mean, np.prod: reduce.prod, np.max: reduce.max_, np.min: reduce.min_, np.amax: reduce.max_,
-    np.amin: reduce.min_, np.argmax: reduce.argmax, np.argmin: reduce.argmin, np.any: reduce.any_, np.all: reduce.all_,
-    np.dot: linalg.dot, np.tensordot: linalg.tensordot, np.outer: linalg.outer, np.where: f.where, np.clip: f.clip, np.round: f.round_,
-    np.reshape: view.reshape, np.transpose: view.transpose, np.squeeze: view.squeeze, np.broadcast_to: view.broadcast_to,
-    np.concatenate: view.concatenate, np.stack: view.stack, np.ravel: lambda x: view.flatten(x, 1),
-    np.var: composite.var, np.std: composite.std, np.take: index.take, np.linalg.norm: _norm, np.square: f.sqr, np.isinf: f.isinf,
-    np.zeros_like: _filled(0), np.ones_like: _filled(1), np.full_like: _full_like, np.matmul: linalg.matmul, np.abs: f.abs_,
-    np.divide: f.true_div, np.reciprocal: f.inv, np.isnan: f.isnan,
-}  # fmt: skip
-_NUMPY.update({op.numpy: op for op in vars(f).values() if isinstance(getattr(op, "numpy", None), np.ufunc)})
-
-
-def _no_such(function: Any, args: Any) -> TypeError:
-    first = next((a for a in args if isinstance(a, Expr)), None)
-    rows = [("expression", first.label, first.where)] if first is not None else []
-    name = getattr(function, "__name__", str(function))
-    return TypeError(
-        report(f"np.{name} is not supported on expressions", rows, nearest(name, [k.__name__ for k in _NUMPY]))
-    )
-
-
-def _array_ufunc(self: Expr, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    if method != "__call__" or kwargs or ufunc not in _NUMPY:
-        raise _no_such(ufunc, inputs)
-    return _NUMPY[ufunc](*inputs)
-
-
-def _array_function(self: Expr, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    if function not in _NUMPY:
-        raise _no_such(function, args)
-    return _NUMPY[function](*args, **kwargs)
-
-
-_DISPATCH: dict[str, Callable[..., Any]] = {"__array_ufunc__": _array_ufunc, "__array_function__": _array_function}
-for _name, _op in _DISPATCH.items():
-    setattr(Expr, _name, _op)
+setattr(Expr, "__getattr__", _missing)  # noqa: B010

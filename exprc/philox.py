@@ -7,10 +7,14 @@ code and any number of threads draw the same numbers, in any order.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
-Words = npt.NDArray[np.uint32]
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Words = np.ndarray[Any, np.dtype[np.uint32]]
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -51,13 +55,14 @@ def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> tuple[Words, Wor
     return tuple(word.astype(np.uint32) for word in block)  # type: ignore[return-value]
 
 
-def words(key: int, counters: npt.ArrayLike) -> tuple[Words, Words, Words, Words]:
+def words(key: int, counters: npt.ArrayLike, number: int = 0) -> tuple[Words, Words, Words, Words]:
     """The four random words of every counter.
 
     Parameters
     ----------
     key : integer below 2**64.
     counters : array of integers below 2**64, any shape.
+    number : which try it is, where a draw may need several; the third word of the counter.
 
     Returns
     -------
@@ -69,7 +74,7 @@ def words(key: int, counters: npt.ArrayLike) -> tuple[Words, Words, Words, Words
     counters = np.asarray(counters).astype(np.uint64)
     zero = np.zeros_like(counters)
     key = int(key) & 0xFFFFFFFFFFFFFFFF
-    return philox4x32([counters & _LOW, counters >> _HALF, zero, zero], (key & 0xFFFFFFFF, key >> 32))
+    return philox4x32([counters & _LOW, counters >> _HALF, zero + np.uint64(number), zero], (key & 0xFFFFFFFF, key >> 32))
 
 
 def _fraction(high: Words, low: Words) -> npt.NDArray[np.float64]:
@@ -104,6 +109,16 @@ def _cos_turns(turn: Words, below: Words) -> npt.NDArray[np.float64]:
     return np.where((quarter + np.uint32(1)) & np.uint32(2), -value, value)
 
 
+def normal_of_words(r: tuple[Words, Words, Words, Words]) -> npt.NDArray[np.float64]:
+    """The standard normal sample that four random words give."""
+    return np.asarray(np.sqrt(-2.0 * np.log((_fraction(r[0], r[1]) + 1.0) * 2.0**-53)) * _cos_turns(r[2], r[3]))
+
+
+def open_unit(high: Words, low: Words) -> npt.NDArray[np.float64]:
+    """Uniform samples in (0, 1), neither end included."""
+    return np.asarray((_fraction(high, low) + 0.5) * 2.0**-53)
+
+
 def normal(key: int, counters: npt.ArrayLike, dtype: npt.DTypeLike = "float32") -> npt.NDArray[np.floating]:
     """Standard normal samples, within 4 ulp of those of the C code.
 
@@ -121,7 +136,7 @@ def normal(key: int, counters: npt.ArrayLike, dtype: npt.DTypeLike = "float32") 
     """
     r = words(key, np.atleast_1d(counters))
     if np.dtype(dtype) == np.float64:
-        value = np.sqrt(-2.0 * np.log((_fraction(r[0], r[1]) + 1.0) * 2.0**-53)) * _cos_turns(r[2], r[3])
+        value = normal_of_words(r)
     else:
         a = ((r[0] >> np.uint32(1)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-31)
         value = np.sqrt(-2.0 * np.log(a.astype(np.float64))) * _cos_turns(r[1], np.zeros_like(r[1]))

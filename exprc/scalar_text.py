@@ -2,14 +2,13 @@
 
 This makes the text of a record testable against its NumPy reference without a C compiler, and lets `exprc.interpret`
 run Loops. The language is what the texts use: numbers, ``{name}`` operands, ``( )``, casts, calls of the functions of
-``kernels/c/scalar.h``, the operators of C without assignment, and ``?:``. C's promotions hold: what is narrower than
+``kernels/c/scalar.h`` and ``special.h``, the operators of C without assignment, and ``?:``. C's promotions hold: what is narrower than
 int counts as int, integers wrap, int beside float gives float. Values may be whole arrays; then both sides of ``?:``
 are computed.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from exprc import special_numpy
 from exprc.errors import nearest, report
-from exprc.types import C_TYPES, is_float
+from exprc.types import C_TYPES, INTEGERS, is_float
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>0x[\da-fA-F.]+p[+-]?\d+|0x[\da-fA-F]+|(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?)(?P<suffix>[fFuUlL]*)"
@@ -177,7 +177,7 @@ def promoted(dtype: str) -> str:
     >>> promoted("uint8"), promoted("bool"), promoted("uint32")
     ('int32', 'int32', 'uint32')
     """
-    return "int32" if _DTYPES[dtype].itemsize < 4 else dtype
+    return "int32" if _DTYPES[dtype].itemsize < 4 and not is_float(dtype) else dtype
 
 
 def common(a: str, b: str) -> str:
@@ -291,7 +291,7 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-# -- the functions of kernels/c/scalar.h ------------------------------------------------------------------------------
+# -- the functions of kernels/c/scalar.h and special.h ------------------------------------------------------------------------------
 
 
 def _real(function: Any) -> Callable[..., Any]:
@@ -325,21 +325,26 @@ def _test(function: Any) -> Callable[[Any], Any]:
     return lambda x: _flag(function(x))
 
 
-def _each(function: Callable[[float], float]) -> Callable[[Any], Any]:
-    """A function of Python's `math`, applied to every element in double precision."""
-    return lambda x: np.vectorize(function, otypes=["float64"])(np.asarray(x, "float64"))
+def _saturated(dtype: str) -> Callable[[Any], Any]:
+    """A float as an integer: truncated toward 0 and held in the range of `dtype`, NaN as 0."""
+    ends = np.iinfo(dtype)
+
+    def apply(x: Any) -> Any:
+        x = np.where(np.isnan(x), 0, x)
+        inside = np.clip(x, np.nextafter(ends.min, 0), np.nextafter(np.float64(ends.max), 0))
+        return np.where(x >= ends.max, ends.max, np.where(x <= ends.min, ends.min, inside.astype(dtype))).astype(dtype)[()]
+
+    return apply
 
 
-def _gammaln(x: float) -> float:
-    try:
-        return math.lgamma(x)
-    except (ValueError, OverflowError):  # at 0, -1, -2 ... and above 2.5e305
-        return math.inf
+def _with_order(function: Any) -> Callable[..., Any]:
+    """A function of floats whose last argument is a whole number."""
+    return lambda *values: _real(lambda *xs: function(*xs, order=values[-1]))(*values[:-1])
 
 
-def _inverted(x: Any) -> Any:
-    """Every bit turned; logical not for bool."""
-    return _flag(~_truth(x)) if _name(x) == "bool" else _invert(x)
+def _round_away(x: Any) -> Any:
+    whole = np.trunc(x)
+    return np.copysign(np.abs(whole) + (np.abs(x - whole) >= 0.5), x).astype(x.dtype)
 
 
 def _power(a: Any, b: Any) -> Any:
@@ -356,19 +361,25 @@ def _power(a: Any, b: Any) -> Any:
 
 _REAL_NAMES = (
     "exp exp2 expm1 log log1p log2 log10 sqrt tanh sin cos tan arcsin arccos arctan sinh cosh arcsinh arccosh arctanh "
-    "arctan2 hypot copysign"
+    "arctan2 hypot copysign cbrt logaddexp"
 ).split()
+
+_SPECIAL_NAMES = "erf erfc erfcx erfinv erfcinv gamma gammaln psi j0 j1 i0 i1 gammainc gammaincc".split()
 
 #: name -> function, for every name that a text may call.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: _real(getattr(np, name)) for name in _REAL_NAMES},
     "sigmoid": _real(lambda x: 1 / (1 + np.exp(-x))), "softplus": _real(lambda x: np.logaddexp(x, np.zeros_like(x))),
-    "erf": _real(_each(math.erf)), "erfc": _real(_each(math.erfc)), "gammaln": _real(_each(_gammaln)),
+    **{name: _real(getattr(special_numpy, name)) for name in _SPECIAL_NAMES},
+    "polygamma": _with_order(special_numpy.polygamma), "gammainc_da": _with_order(special_numpy.gammainc_da),
     "isnan": _test(np.isnan), "isinf": _test(np.isinf), "isfinite": _test(np.isfinite),
     "floor": _whole(np.floor), "ceil": _whole(np.ceil), "trunc": _whole(np.trunc), "round": _whole(np.rint),
-    "rint": _real(np.rint), "invert": _inverted, "absolute": _any(np.abs), "abs": _any(np.abs),
+    "round_away": _whole(_round_away), "rint": _real(np.rint), "signbit": _test(np.signbit), "second": lambda a, b: b, "abs": _any(np.abs),
     "sign": _any(np.sign), "maximum": _any(np.maximum), "minimum": _any(np.minimum),
     "mod": _any(np.remainder), "floor_divide": _any(np.floor_divide), "fmod": _any(np.fmod), "power": _power,
+    "left_shift": _any(np.left_shift), "right_shift": _any(np.right_shift),
+    **{f"to_{dtype}": _saturated(dtype) for dtype in INTEGERS},
+    "from_half": lambda x: convert(x, "float32"), "to_half": lambda x: convert(x, "float16"), "to_half_d": lambda x: convert(x, "float16"),
 }  # fmt: skip
 
 

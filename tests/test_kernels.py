@@ -391,6 +391,26 @@ def test_scatter(mode: int, tmp_path: pathlib.Path) -> None:
         np.testing.assert_array_equal(y, want)
 
 
+# ------------------------------------------------------------------------------------------------ cumulative
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_cumulative(mode: int, tmp_path: pathlib.Path) -> None:
+    at = {"LOAD_x(o, k, i)": "x[((o) * N + (k)) * I + (i)]", "LOAD_a(o, k, i)": "a[((o) * N + (k)) * I + (i)]",
+          "STORE_y(o, k, i, value)": "y[((o) * N + (k)) * I + (i)] = (value)"}
+    buffers = ["const T *restrict x", "const T *restrict a", "T *restrict y"]
+    instance = Instance("cumulative", "cumulative", "double", 8, buffers, ["O", "N", "I"], at, {"MODE": mode})
+    library = library_of([instance], tmp_path)
+    for o, n, i in ((1, 50, 1), (3, 7, 5), (2, 4, 130), (0, 3, 2), (2, 0, 3), (2, 3, 0), (1, 1, 64)):
+        x, a, y = normal(1, np.float64, o, n, i), normal(2, np.float64, o, n, i), np.full((o, n, i), np.nan)
+        want = np.cumsum(x, 1) if mode == 0 else np.cumprod(x, 1)
+        if mode == 2:
+            want = x.copy()
+            for k in range(1, n):
+                want[:, k] += a[:, k] * want[:, k - 1]
+        instance.run(library, [x, a, y], {"O": o, "N": n, "I": i}, [2])
+        np.testing.assert_allclose(y, want, 1e-12, 1e-12)
+
+
 # ------------------------------------------------------------------------------------------------ scalar mathematics
 
 def sigmoid(x: Array) -> Array:
@@ -412,7 +432,7 @@ UNARY: dict[str, tuple[Callable[[Array], Array], float, float]] = {
     "arcsin": (np.arcsin, 2.6, 1), "arccos": (np.arccos, 1.5, 1), "arctan": (np.arctan, 2, 1), "sinh": (np.sinh, 1.8, 2),
     "cosh": (np.cosh, 1.6, 2), "arcsinh": (np.arcsinh, 1.9, 2), "arccosh": (np.arccosh, 2.1, 2), "arctanh": (np.arctanh, 2, 2),
     "floor": (np.floor, 0, 0), "ceil": (np.ceil, 0, 0), "trunc": (np.trunc, 0, 0),
-    "round": (np.rint, 0, 0), "abs": (np.abs, 0, 0), "sign": (np.sign, 0, 0),
+    "cbrt": (np.cbrt, 0.6, 4), "rint": (np.rint, 0, 0), "round": (np.rint, 0, 0), "abs": (np.abs, 0, 0), "sign": (np.sign, 0, 0),
 }
 BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "maximum": np.maximum, "minimum": np.minimum, "mod": np.mod, "floor_divide": np.floor_divide, "fmod": np.fmod,

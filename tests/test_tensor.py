@@ -125,7 +125,7 @@ def test_promotion(a, b, dtype):
         (lambda i, f, d: f @ f, "float32"),
         (lambda i, f, d: i @ i, "int32"),
         (lambda i, f, d: f - [1.0, 2.0], "float32"),
-        (lambda i, f, d: T.floor(i), "float32"),
+        (lambda i, f, d: T.floor(i), "int32"),
     ],
 )
 def test_float64_never_creeps_in(build, dtype):
@@ -323,13 +323,30 @@ def test_numpys_functions_build_expressions(call):
 
 
 def test_functions_that_are_not_there_say_so():
-    text = message(TypeError, np.cumsum, T.vector("v"))
-    assert (
-        text.startswith("np.cumsum is not supported on expressions")
-        and "v    made at test_tensor.py" in text
-        and "did you mean 'sum'?" in text
-    )
-    assert "np.add is not supported" in message(TypeError, np.add.reduce, T.vector("v"))
+    text = message(TypeError, np.nanpercentile, T.vector("v"), 50)
+    assert text.startswith("np.nanpercentile is not supported on expressions")
+    assert "v    made at test_tensor.py" in text and "did you mean 'percentile'?" in text
+    assert "np.hypot.at is not supported" in message(TypeError, np.hypot.at, T.vector(), [0], 1)
+
+
+def test_arguments_of_numpys_functions():
+    x = like(A)
+    assert "np.sum: the argument 'out' is not supported on expressions" in message(TypeError, np.sum, x, out=np.zeros(3), axis=0)
+    np.testing.assert_allclose(run(np.sum(x, axis=1, where=A > 0, initial=2), A), A.sum(1, where=A > 0, initial=2))
+    assert "np.mean: the argument 'out' is not supported" in message(TypeError, np.mean, x, out=np.zeros(3), axis=0)
+    np.testing.assert_allclose(run(np.sum(x, 0, None, None, True), A), A.sum(0, keepdims=True))
+    np.testing.assert_allclose(run(np.add.reduce(x), A), np.add.reduce(A))
+    np.testing.assert_allclose(run(np.multiply.reduce(x, axis=1), A), A.prod(1))
+    np.testing.assert_allclose(run(np.maximum.reduce(x, axis=None), A), A.max())
+    np.testing.assert_allclose(run(np.add.accumulate(x, axis=1), A), A.cumsum(1))
+    np.testing.assert_allclose(run(np.subtract.outer(B, x), A), np.subtract.outer(B, A))
+    for found, right in zip(np.where(x > 0), np.where(A > 0), strict=True):
+        np.testing.assert_array_equal(run(found, A), right)
+    assert np.shape(x) == (2, 3) and np.ndim(x) == 2 and np.size(x) == 6 and np.size(x, 1) == 3
+    np.testing.assert_allclose(run(np.linalg.trace(like(A[:, :2])), A[:, :2]), np.trace(A[:, :2]))
+    np.testing.assert_allclose(run(np.clip(x, None, 1), A), np.clip(A, None, 1))
+    assert "order 1 of a matrix is not supported" in message(TypeError, np.linalg.norm, x, 1)
+    assert "np.add.at is not supported" in message(TypeError, np.add.at, T.vector("v"), [0], 1)
 
 
 # -- making arrays
@@ -358,7 +375,7 @@ def test_arange_of_expressions():
     assert T.arange(T.iscalar()).dtype == "int32" and T.arange(a).dtype == "int64"
     x = T.matrix("x")
     np.testing.assert_array_equal(run(T.arange(x.shape[0]), np.zeros((3, 1))), [0, 1, 2])
-    assert message(ValueError, T.arange, 1, 5, 0) == "arange: step must not be 0"
+    assert message(ValueError, T.arange, 1, 5, 0).startswith("arange: step must not be 0\n")
     assert "must be integers" in message(TypeError, T.arange, a, 0.5)
 
 
@@ -493,18 +510,24 @@ def test_errors_of_indexing():
         text.startswith("too many indices: 3 for an array of 2 dimensions")
         and "x  float32, (3, 4)    made at test_tensor.py" in text
     )
-    assert "index 3 is out of bounds for an axis of length 3" in message(ValueError, lambda: x[3])
+    assert "index 3 is out of bounds for axis 0 of length 3" in message(IndexError, lambda: x[3])
+    assert "indices go from 0 to 2, or from -3 to -1 from the end" in message(IndexError, lambda: x[..., -5, 0])
     assert "index 4 is out of bounds for axis 1 of length 4" in message(IndexError, lambda: x[:, [0, 4]])
-    assert "boolean masks are not supported yet" in message(TypeError, lambda: x[x > 0])
-    assert "use where(mask, x, 0)" in message(TypeError, lambda: x[np.array([True, False, True])])
+    assert "axis 0 of the array and of the mask differ: (3, 4) · (2,): 3 ≠ 2" in message(
+        ValueError, lambda: x[T.TensorType("bool", (2,))()]
+    )
+    assert "a mask of 3 dimensions for an array of 2" in message(ValueError, lambda: x[T.TensorType("bool", (3, 4, 1))()])
+    assert "boolean index did not match: 4 ≠ 3 along axis 0" in message(IndexError, lambda: x[np.ones(4, bool)])
+    assert "a single bool is no index" in message(TypeError, lambda: x[T.scalar() > 0])
+    assert "use where(condition, x, 0)" in message(TypeError, lambda: x[True])
     assert "an index must be of an integer dtype, not float32" in message(TypeError, lambda: x[T.vector("i")])
     assert "an index must be an integer, a slice, None, ... or integers in an array" in message(
         TypeError, lambda: x[1.5]
     )
-    assert "slice step must be a number other than 0" in message(ValueError, lambda: x[::0])
+    assert "the step of a slice must be a number other than 0" in message(ValueError, lambda: x[::0])
     assert "index 7 is out of bounds" in message(IndexError, run, x[T.ivector("i")], np.zeros((3, 4)), [7])
     made = T.inc_subtensor(x[T.ivector("i"), 0], 1)
-    assert "index 7 is out of bounds for an axis of length 3" in message(IndexError, run, made, np.zeros((3, 4)), [7])
+    assert "index 7 is out of bounds for axis 0 with size 3" in message(IndexError, run, made, np.zeros((3, 4)), [7])
 
 
 def test_errors_of_setting():
@@ -515,7 +538,7 @@ def test_errors_of_setting():
     assert "a value of 3 dimensions does not fit in a part of 1" in message(
         ValueError, T.set_subtensor, x[0], T.tensor3("t")
     )
-    assert "shapes do not broadcast: (5,) · (4,): 5 ≠ 4" in message(ValueError, T.set_subtensor, x[0], np.zeros(5))
+    assert "a value of (5,) does not fit in a part of (4,): 5 ≠ 4" in message(ValueError, T.set_subtensor, x[0], np.zeros(5))
 
 
 # -- messages of building
@@ -543,14 +566,14 @@ def test_inner_sizes_of_a_product():
 
 def test_shapes_of_views():
     x = T.matrix("x", shape=(2, 3))
-    assert "cannot reshape (2, 3) to (4, 2): sizes differ" in message(ValueError, x.reshape, (4, 2))
+    assert "cannot reshape (2, 3) to (4, 2): numbers of elements differ: 6 ≠ 8" in message(ValueError, x.reshape, (4, 2))
     assert "only one dim may be -1" in message(ValueError, x.reshape, (-1, -1))
     assert "dimshuffle: axis 2 is out of bounds" in message(ValueError, x.dimshuffle, 0, 2)
     assert "an axis is named twice" in message(ValueError, x.dimshuffle, 0, 0)
     assert "axis 1 of length 3 cannot be dropped" in message(ValueError, x.dimshuffle, 0)
     assert "shapes do not broadcast: (2, 3) · (3, 3): 2 ≠ 3" in message(ValueError, T.broadcast_to, x, (3, 3))
     assert "concatenate: axis 2 is out of bounds" in message(ValueError, T.concatenate, [x, x], 2)
-    assert "lengths of axis 0 differ (only axis 1 may): 2 ≠ 4" in message(
+    assert "lengths of axis 0 differ (only those of axis 1, along which they are joined, may): 2 ≠ 4" in message(
         ValueError, T.concatenate, [x, T.matrix(shape=(4, 3))], 1
     )
     assert "scalars have no axis to be joined along" in message(ValueError, T.concatenate, [T.scalar()])
@@ -559,16 +582,16 @@ def test_shapes_of_views():
 
 def test_axes_of_reductions():
     x = T.matrix("x", shape=(0, 3))
-    assert message(ValueError, x.sum, 2) == "sum: axis 2 is out of bounds for an array of 2 dimensions"
-    assert message(ValueError, x.sum, (0, -2)) == "sum: an axis is named twice: (0, -2)"
+    assert message(ValueError, x.sum, 2).startswith("sum: axis 2 is out of bounds for an array of 2 dimensions\n")
+    assert message(ValueError, x.sum, (0, -2)).startswith("sum: an axis is named twice: (0, -2)\n")
     assert "no elements to take the max of: shape (0, 3), axes (0,)" in message(ValueError, x.max, 0)
-    assert message(ValueError, T.softmax, x, 5) == "softmax: axis 5 is out of bounds for an array of 2 dimensions"
+    assert message(ValueError, T.softmax, x, 5).splitlines()[0] == "softmax: axis 5 is out of bounds for an array of 2 dimensions"
 
 
 def test_number_of_operands_and_kinds():
     x = T.vector("x")
-    assert message(TypeError, T.add, x) == "add takes 2 operands (a, b), 1 were given"
-    assert message(TypeError, lambda: x & 1) == "bitwise_and takes bools and integers, not float32, float32"
+    assert message(TypeError, T.add, x).startswith("add takes 2 operands, 1 was given\n")
+    assert message(TypeError, lambda: x & 1).splitlines()[0] == "bitwise_and takes bools and integers, not float32, float32"
 
 
 # -- losses and normalisation (their values are in tests/ops)

@@ -16,6 +16,7 @@ from exprc.forms import (
     Arg,
     Composite,
     ShapeError,
+    broadcast,
     composite,
     node_rows,
     normal_axes,
@@ -38,6 +39,7 @@ from exprc.ops.formula import (
     lt,
     maximum,
     minimum,
+    second,
     sigmoid,
     softplus,
     sqr,
@@ -64,6 +66,14 @@ def _same_shape(args: Sequence[Arg], **params: Any) -> tuple[Dim, ...]:
 
 def _float_dtype(dtypes: Sequence[str], **params: Any) -> str:
     return float_of(promote(dtypes))
+
+
+def _meeting(args: Sequence[Arg], **params: Any) -> tuple[Dim, ...]:
+    return broadcast([a.shape for a in args])
+
+
+def _common_dtype(dtypes: Sequence[str], **params: Any) -> str:
+    return promote(dtypes)
 
 
 def _floating(x: Any) -> Expr:
@@ -105,6 +115,12 @@ def _logsumexp_numpy(x: Any, axes: tuple[int, ...]) -> Any:
         return np.log(np.sum(np.exp(x - top), axis=axes)) + np.squeeze(top, axis=axes)
 
 
+def _log_softmax_numpy(x: Any, axes: tuple[int, ...]) -> Any:
+    with np.errstate(all="ignore"):
+        shifted = x - np.max(x, axis=axes, keepdims=True)
+        return shifted - np.log(np.sum(np.exp(shifted), axis=axes, keepdims=True))
+
+
 @composite(
     name="softmax", shape=_same_shape, dtype=_float_dtype, numpy=_softmax_numpy,
     samples=lambda: [((_ROWS,), {"axes": (1,)}), ((_ROWS.astype("float32"),), {"axes": (0,)}), ((_ROWS[0],), {"axes": (0,)})],
@@ -121,8 +137,8 @@ def _softmax_grad(g: Expr, y: Expr, x: Expr, *, axes: tuple[int, ...]) -> Any:
 
 
 @composite(
-    name="log_softmax", shape=_same_shape, dtype=_float_dtype, samples=softmax.samples,
-    numpy=lambda x, axes: x - np.expand_dims(_logsumexp_numpy(x, axes), axes),
+    name="log_softmax", aliases=("logsoftmax",), shape=_same_shape, dtype=_float_dtype, samples=softmax.samples,
+    numpy=_log_softmax_numpy,
 )  # fmt: skip
 def log_softmax(x: Expr, *, axes: tuple[int, ...]) -> Any:
     "log(softmax(x)) along an axis (the last), finite wherever x is"
@@ -143,12 +159,34 @@ def _reduced(args: Sequence[Arg], axes: tuple[int, ...], **params: Any) -> tuple
     return tuple(d for a, d in enumerate(args[0].shape) if a not in axes)
 
 
-def _reducer(op: Composite, **defaults: Any) -> Any:
+def _reducer(op: Composite) -> Any:
     """Give a composite over `axes` the signature of a reduction."""
 
-    def call(x: Any, axis: Any = None, keepdims: bool = False, **params: Any) -> Expr:
+    def call(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
         x, axes = _along(op.name, x, axis)
-        y = op.node((x,), {"axes": axes, **defaults, **params})
+        y = op.node((x,), {"axes": axes})
+        return restore_axes(y, axes) if keepdims else y
+
+    object.__setattr__(op, "call", call)
+    return op
+
+
+def _masked_deviation(op: Composite, x: Expr, axes: tuple[int, ...], ddof: int, mask: Any) -> Any:
+    """The variance, or the standard deviation, of the elements for which a mask is true."""
+    centred = x - mean(x, axis=axes, keepdims=True, where=mask)
+    square = sum_(sqr(centred), axis=axes, where=mask) / (sum_(second(x, cast(mask, x.dtype)), axis=axes) - ddof)
+    return square if op is var else sqrt(square)
+
+
+def _deviation(op: Composite) -> Any:
+    """Give a composite over `axes` and `ddof` the signature of NumPy's var."""
+
+    def call(
+        x: Any, axis: Any = None, dtype: Any = None, ddof: int = 0, keepdims: bool = False, where: Any = None, correction: Any = None
+    ) -> Expr:
+        x, axes = _along(op.name, x if dtype is None else cast(x, dtype), axis)
+        free = ddof if correction is None else correction
+        y = op.node((x,), {"axes": axes, "ddof": free}) if where is None else _masked_deviation(op, x, axes, free, where)
         return restore_axes(y, axes) if keepdims else y
 
     object.__setattr__(op, "call", call)
@@ -213,18 +251,23 @@ def std(x: Expr, *, axes: tuple[int, ...], ddof: int) -> Any:
     return sqrt(var.node((x,), {"axes": axes, "ddof": ddof}))
 
 
-_reducer(var, ddof=0)
-_reducer(std, ddof=0)
+_deviation(var)
+_deviation(std)
 
 
-def norm(x: Any, L: Any = 2, axis: Any = None, keepdims: bool = False) -> Expr:
+def norm(x: Any, L: Any = 2, axis: Any = None, keepdims: bool = False, ord: Any = None) -> Expr:
     """Return the L-norm of `x` over axes (None: all), as of a vector.
 
     Parameters
     ----------
-    L : the order: a number above 0, ``inf`` (largest magnitude) or 0 (number of elements that are not 0).
+    L : the order (NumPy's `ord`): a number above 0, ``inf`` (largest magnitude) or 0 (number of elements that are not 0).
+
+    >>> float(norm([3.0, 4.0]).eval())
+    5.0
     """
-    x = _floating(x)
+    x, L = _floating(x), L if ord is None else ord
+    if isinstance(L, str):
+        raise TypeError(report(f"norm: the order must be a number, not {L!r}", node_rows((x,)), "L=2 over all axes is the Frobenius norm"))
     if L == 0:
         return sum_(cast(1 - eq(x, 0), x.dtype), axis=axis, keepdims=keepdims)
     if L == float("inf"):
@@ -262,7 +305,9 @@ def _rectified_grad(g: Expr, y: Expr, x: Expr) -> Any:
     return where(gt(y, 0), g, 0)  # of y, not x: then x need not be kept
 
 
-@composite(name="leaky_relu", numpy=lambda x, alpha: np.where(x > 0, x, alpha * x), samples=_line_samples(0.1))
+@composite(
+    name="leaky_relu", shape=_meeting, dtype=_common_dtype, numpy=lambda x, alpha: np.where(x > 0, x, alpha * x), samples=_line_samples(0.1)
+)
 def leaky(x: Expr, alpha: Expr) -> Any:
     "x above 0, alpha * x below; the gradient at 0 is alpha"
     return where(gt(x, 0), x, alpha * x)
@@ -284,7 +329,8 @@ def relu(x: Any, alpha: Any = 0) -> Expr:
 
 
 @composite(
-    name="elu", numpy=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), samples=_line_samples(0.7),
+    name="elu", shape=_meeting, dtype=_common_dtype,
+    numpy=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), samples=_line_samples(0.7),
 )  # fmt: skip
 def _elu(x: Expr, alpha: Expr) -> Any:
     "x above 0, alpha * (exp(x) - 1) below (Clevert et al. 2015, arXiv:1511.07289)"
@@ -484,7 +530,7 @@ def _binary_numpy(p: Any, t: Any) -> Any:
         return -(_xlogy(t, p) + np.where(t == 1, 0, (1 - t) * np.log1p(-p)))
 
 
-@composite(name="binary_crossentropy", numpy=_binary_numpy, samples=_binary_samples(_P))
+@composite(name="binary_crossentropy", shape=_meeting, dtype=_common_dtype, numpy=_binary_numpy, samples=_binary_samples(_P))
 def _binary_crossentropy(p: Expr, t: Expr) -> Any:
     "-(t * log(p) + (1 - t) * log(1 - p)), 0 * log(0) being 0"
     return -(where(eq(t, 0), 0, t * log(p)) + where(eq(t, 1), 0, (1 - t) * log1p(-p)))
@@ -511,7 +557,7 @@ def binary_crossentropy(predictions: Any, targets: Any) -> Expr:
 
 
 @composite(
-    name="sigmoid_crossentropy", samples=_binary_samples(np.array([-50.0, 0.0, 0.5, 300.0])),
+    name="sigmoid_crossentropy", shape=_meeting, dtype=_common_dtype, samples=_binary_samples(np.array([-50.0, 0.0, 0.5, 300.0])),
     numpy=lambda x, t: np.logaddexp(0, x) - t * x,
 )  # fmt: skip
 def _sigmoid_crossentropy(x: Expr, t: Expr) -> Any:
@@ -548,8 +594,25 @@ def _statistics(x: Expr, axes: tuple[int, ...], p: Any) -> Expr:
     return p if p.ndim == x.ndim else restore_axes(p, axes)
 
 
+def _normalized_shapes(args: Sequence[Arg], axes: tuple[int, ...], epsilon: float) -> tuple[tuple[Dim, ...], ...]:
+    x, gamma, beta = (a.shape for a in args)
+    kept = tuple(d for a, d in enumerate(x) if a not in axes)
+    for p in (gamma, beta):
+        if len(p) not in (len(kept), len(x)):
+            text = f"x of shape {shape_text(x)} has {len(kept)} axes besides {axes}, a parameter of shape {shape_text(p)} {len(p)}"
+            raise ShapeError(text, "gamma and beta have the shape of x without the axes that are normalised over")
+    scales = [p if len(p) == len(x) else _with_ones(p, axes) for p in (gamma, beta)]
+    return broadcast([x, *scales]), kept, kept
+
+
+def _with_ones(shape: tuple[Dim, ...], axes: tuple[int, ...]) -> tuple[Dim, ...]:
+    rest = iter(shape)
+    return tuple(1 if a in axes else next(rest) for a in range(len(shape) + len(axes)))
+
+
 @composite(
-    name="batch_normalization_train",
+    name="batch_normalization_train", shape=_normalized_shapes,
+    dtype=lambda dtypes, axes, epsilon: (promote(dtypes), dtypes[0], dtypes[0]),
     samples=lambda: [((_ROWS, np.ones(3), np.zeros(3)), {"axes": (0,), "epsilon": 1e-4})],
 )  # fmt: skip
 def _normalize(x: Expr, gamma: Expr, beta: Expr, *, axes: tuple[int, ...], epsilon: float) -> Any:
@@ -577,6 +640,10 @@ def batch_normalization_train(
     Returns
     -------
     the normalised `x`, the mean and ``1 / sqrt(var + epsilon)``, the last two of the shape of `x` without `axes`.
+
+    >>> y, mean, inv_std = batch_normalization_train([[1.0], [3.0]], [1.0], [0.0], epsilon=0.0)
+    >>> y.eval().tolist(), mean.eval().tolist(), inv_std.eval().tolist()
+    ([[-1.0], [1.0]], [2.0], [1.0])
     """
     x = _floating(x)
     params = {"axes": _axes_of("batch_normalization_train", x, axes), "epsilon": float(epsilon)}

@@ -6,6 +6,8 @@ With padding P above, stride S and dilation D (the same for columns)::
 
 The gradient for `x` is the same sum over an upsampled `g`, with the weights of input and output channels swapped and both
 spatial axes reversed (`turned`); so the two share one text. Each of the three records is the gradient of the others.
+
+`exprc.ops.convolve` has the functions for users.
 """
 
 from __future__ import annotations
@@ -15,30 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from exprc.errors import report
 from exprc.expr import Expr
 from exprc.forms import (
     Arg,
     Hook,
     Implementation,
     ShapeError,
-    cast_to,
     fill_dims,
     kernel,
-    node_rows,
     same_dim,
     shape_text,
     split_dims,
-    wrap,
 )
+from exprc.ops.rows import fold, unfold
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
 from exprc.size import Dim, ceildiv, floordiv
 from exprc.types import float_of, promote
-
-#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
-__all__ = [
-    "conv2d",
-]  # fmt: skip
 
 # -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all three: stride (2 ints), pad ("half", "full", or ((top, bottom), (left, right))), dilation (2 ints), groups.
@@ -81,9 +75,14 @@ def _does_not_fit(image: Sequence[Dim], kernel_dims: Sequence[Dim], pad: Any, di
 def _check_channels(x: Sequence[Dim], w: Sequence[Dim], groups: int) -> None:
     channels = w[1] * groups
     text = f"the images have another number of channels than the filters take{f' in {groups} groups' if groups > 1 else ''}"
-    same_dim(x[1], channels, text)
+    same_dim(x[1], channels, text, "filters are (filters, channels of the images, rows, columns)")
     if isinstance(w[0], int) and w[0] % groups:
-        raise ShapeError(f"{w[0]} filters cannot be split in {groups} groups")
+        raise ShapeError(f"{w[0]} filters cannot be split in {groups} groups", "num_groups must divide their number")
+
+
+def _check_groups(channels: Dim, groups: int) -> None:
+    if isinstance(channels, int) and channels % groups:
+        raise ShapeError(f"{channels} channels cannot be split in {groups} groups", "num_groups must divide their number")
 
 
 def _conv_shape(args: Sequence[Arg], stride: Any, pad: Any, dilation: Any, groups: int) -> tuple[Dim, ...]:
@@ -96,16 +95,28 @@ def _two_sizes(size: tuple[int | None, ...], args: Sequence[Arg]) -> tuple[Dim, 
     return fill_dims(size, [a.value for a in args[2:]])
 
 
+def _check_lengths(image: Sequence[Dim], kernel_dims: Sequence[Dim], result: Sequence[Dim], **params: Any) -> None:
+    """Compare the rows and columns of a gradient with those of the result that it is a gradient of."""
+    for made, stated in zip(_lengths(image, kernel_dims, **params), result):
+        text = f"images of {shape_text(image)} and filters of {shape_text(kernel_dims)} have results of another size than the gradient"
+        same_dim(made, stated, text, "give the shape of the images (or filters) that the forward pass had")
+
+
 def _input_shape(args: Sequence[Arg], size: Any, groups: int, **params: Any) -> tuple[Dim, ...]:
     g, w = args[0].shape, args[1].shape  # w: (channels, filters of a group, rows, columns)
     _check_channels(g, w, groups)
-    return (g[0], w[0], *_two_sizes(size, args))
+    image = _two_sizes(size, args)
+    _check_lengths(image, w[2:], g[2:], **params)
+    return (g[0], w[0], *image)
 
 
 def _weight_shape(args: Sequence[Arg], size: Any, groups: int, **params: Any) -> tuple[Dim, ...]:
     x, g = args[0].shape, args[1].shape
     same_dim(x[0], g[0], "images and gradients differ in number")
-    return (g[1], floordiv(x[1], groups), *_two_sizes(size, args))
+    _check_groups(x[1], groups)
+    kernel_dims = _two_sizes(size, args)
+    _check_lengths(x[2:], kernel_dims, g[2:], **params)
+    return (g[1], floordiv(x[1], groups), *kernel_dims)
 
 
 # -- the NumPy reference: one product a position of the filter ---------------------------------------------------------
@@ -257,6 +268,34 @@ def _flops(args: Any, outs: Any, params: Any) -> Dim:
     return 2 * n * o * p * q * c * kh * kw
 
 
+def _correlation_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr | None:
+    """Rows of the images are more images, those of the filters more filters; of both, more groups: their number must be known then."""
+    x, w, *sizes = inputs
+    params, groups = node.params, node.params["groups"]
+    if not which[1]:
+        return unfold(node.op.node((fold(x, 0), w, *sizes), params), 0, rows, dim_of(x, 1))
+    filters = dim_of(w, 1)
+    if not which[0]:
+        return unfold(node.op.node((x, fold(w, 0, groups), *sizes), params), 1, rows, filters, groups)
+    if not isinstance(rows, int):
+        return None
+    return unfold(node.op.node((fold(x, 1), fold(w, 0), *sizes), {**params, "groups": rows * groups}), 1, rows, filters)
+
+
+def _weight_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr | None:
+    """Rows of the images are more channels, those of the gradients more filters; of both, more groups."""
+    x, g, *sizes = inputs
+    params, groups = node.params, node.params["groups"]
+    if not which[1]:
+        return unfold(node.op.node((fold(x, 1, groups), g, *sizes), params), 1, rows, dim_of(x, 2) // groups)
+    filters = dim_of(g, 2)
+    if not which[0]:
+        return unfold(node.op.node((x, fold(g, 1, groups), *sizes), params), 0, rows, filters, groups)
+    if not isinstance(rows, int):
+        return None
+    return unfold(node.op.node((fold(x, 1), fold(g, 1), *sizes), {**params, "groups": rows * groups}), 0, rows, filters)
+
+
 _FILTER = Hook("load", 1, lambda o, c, u, v: (o, c, u, v))
 
 
@@ -368,123 +407,25 @@ def _weight_samples() -> list[Any]:
     ]
 
 
-def _meet(dtypes: Sequence[str]) -> Sequence[str]:
+def meet_as_floats(dtypes: Sequence[str]) -> Sequence[str]:
     return [float_of(promote(dtypes))] * 2
 
 
 conv2d_record = kernel(
-    "conv2d", shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=_meet, numpy=_conv_numpy, grad=_conv_grad,
+    "conv2d", batched=_correlation_rows,
+    shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=meet_as_floats, numpy=_conv_numpy, grad=_conv_grad,
     implementations=_correlations(_forward_sizes), samples=_conv_samples,
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip
 conv2d_grad_input = kernel(
-    "conv2d_grad_input", data=2, shape=_input_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_input_numpy, grad=_input_grad,
+    "conv2d_grad_input", batched=_correlation_rows,
+    data=2, shape=_input_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_input_numpy, grad=_input_grad,
     implementations=_correlations(_input_sizes), samples=_input_samples,
     doc="gradient of conv2d for its images, from that of its result and from the filters, `turned`; `size` is the images' rows and columns",
 )  # fmt: skip
 conv2d_grad_weight = kernel(
-    "conv2d_grad_weight", data=2, shape=_weight_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_weight_numpy, grad=_weight_grad,
+    "conv2d_grad_weight", batched=_weight_rows,
+    data=2, shape=_weight_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_weight_numpy, grad=_weight_grad,
     implementations=_WEIGHT, samples=_weight_samples,
     doc="gradient of conv2d for its filters, from the images and the gradient of its result; `size` is the filters' rows and columns",
 )  # fmt: skip
-
-# -- the public function -----------------------------------------------------------------------------------------------
-
-
-def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
-    entries = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(entries) != 2 or any(int(v) != v or v < least for v in entries):
-        raise ValueError(f"conv2d: {name} must be an integer of at least {least}, or two of them: {value!r}")
-    return int(entries[0]), int(entries[1])
-
-
-def _border(mode: Any) -> Any:
-    """Return the `pad` param for a border mode."""
-    if isinstance(mode, str):
-        if mode not in ("valid", "full", "half"):
-            raise ValueError(
-                f"conv2d: border_mode {mode!r} is none of 'valid', 'full', 'half', an int, or two ints or pairs"
-            )
-        return ((0, 0), (0, 0)) if mode == "valid" else mode
-    entries = (mode, mode) if isinstance(mode, (int, np.integer)) else tuple(mode)
-    if len(entries) != 2:
-        raise ValueError(f"conv2d: border_mode must have an entry for rows and one for columns: {mode!r}")
-    return tuple(_pair("border_mode", e, 0) for e in entries)
-
-
-def _check_stated(x: Expr, what: str, stated: Any) -> None:
-    """Compare a shape that the user states beside an array with the array's own."""
-    if stated is None:
-        return
-    dims = tuple(None if isinstance(d, Expr) else d for d in stated)
-    if len(dims) != x.ndim or any(None not in (a, b) and a != b for a, b in zip(dims, x.type.shape)):
-        text = f"conv2d: {what} {shape_text(dims)} is stated, but the array has shape {shape_text(x.type.shape)}"
-        raise ValueError(report(text, [("array", f"{x.label}  {x.type}", x.where)]))
-
-
-def conv2d(
-    input: Any,
-    filters: Any,
-    input_shape: Any = None,
-    filter_shape: Any = None,
-    border_mode: Any = "valid",
-    subsample: Any = (1, 1),
-    filter_flip: bool = True,
-    filter_dilation: Any = (1, 1),
-    num_groups: int = 1,
-) -> Expr:
-    """Convolve images with filters: ``y[n, o] = sum over channels c of x[n, c] * filters[o, c]``.
-
-    Parameters
-    ----------
-    input : float, shape (images, channels, rows, columns)
-    filters : float, shape (filters, channels / num_groups, rows, columns)
-    input_shape, filter_shape : tuples of int or None, optional
-        Compared with what is known of the arrays.
-    border_mode : "valid" (no padding), "full" (every overlap), "half" (half of the filter: odd filters keep the size), an int,
-        (rows, columns), or ((top, bottom), (left, right))
-        Zeros around the images.
-    subsample : int or pair
-        Step between outputs.
-    filter_flip : bool
-        Reverse the filters, as in the mathematical convolution; False gives a correlation.
-    filter_dilation : int or pair
-        Step between the elements of a filter on the image.
-    num_groups : int
-        Split channels and filters in groups that do not mix.
-
-    Returns
-    -------
-    shape (images, filters, (rows + padding - covered) // step + 1, the same for columns), where a filter of k rows covers
-    ``(k - 1) * dilation + 1``
-
-    Raises
-    ------
-    ValueError
-        if arrays are not of 4 axes, channels differ, or the filters do not fit in the padded images.
-
-    Examples
-    --------
-    >>> import exprc.tensor as T
-    >>> x, w = T.tensor4("x", shape=(None, 3, 32, 32)), T.tensor4("w", shape=(16, 3, 5, 5))
-    >>> conv2d(x, w, border_mode="half", subsample=2).type.shape
-    (None, 16, 16, 16)
-    """
-    x, w = wrap((input, filters))
-    if x.ndim != 4 or w.ndim != 4:
-        raise ValueError(
-            report(f"conv2d: images and filters need 4 axes, not {x.ndim} and {w.ndim}", node_rows((x, w)))
-        )
-    _check_stated(x, "input_shape", input_shape)
-    _check_stated(w, "filter_shape", filter_shape)
-    if num_groups < 1:
-        raise ValueError(f"conv2d: num_groups must be at least 1: {num_groups}")
-    dtype = _meet((x.dtype, w.dtype))[0]
-    x, w = cast_to(x, dtype), cast_to(w, dtype)
-    if filter_flip:
-        w = getitem(w, (slice(None), slice(None), slice(None, None, -1), slice(None, None, -1)))
-    params = {
-        "stride": _pair("subsample", subsample, 1), "pad": _border(border_mode), "dilation": _pair("filter_dilation", filter_dilation, 1),
-        "groups": int(num_groups),
-    }  # fmt: skip
-    return conv2d_record.node((x, w), params)

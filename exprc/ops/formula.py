@@ -1,7 +1,8 @@
-"""Elementwise operations: one scalar expression each, applied at every index of the broadcast operands.
+"""The elementwise operations that others are written in: casts, arithmetic, comparison, choice, exponentials and logarithms.
 
-The functions in the texts (`exp`, `mod`, `sign` ...) are those of ``kernels/c/scalar.h``, which serve every dtype. Each gradient is
-written with these same operations and the operators of expressions, so that it can be differentiated again.
+Each is one scalar expression, applied at every index of the broadcast operands. The functions in the texts (`exp`, `mod`, `sign` ...)
+are those of ``kernels/c/scalar.h``, which serve every dtype. Each gradient is written with these same operations and the operators of
+expressions, so that it can be differentiated again. More elementwise operations: `rounding`, `bits`, `trig`, `special`, `numbers`.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from exprc.errors import report
 from exprc.expr import Expr, as_expr
 from exprc.forms import _CAST, Arg, Formula, fill_dims, formula, split_dims
 from exprc.size import UNKNOWN, Dim, floordiv, product
 from exprc.size import maximum as larger_size
 from exprc.size import minimum as smaller_size
-from exprc.types import dtype_name, float_of, promote
+from exprc.types import DTYPES, dtype_name, float_of, is_float, is_integer, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
-    "abs_", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "cast", "ceil", "clip", "cos", "cosh", "eq", "erf",
-    "exp", "exp2", "expm1", "eye", "floor", "floor_div", "ge", "gt", "inv", "invert", "isinf", "isnan", "le", "log",
-    "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or", "lt", "maximum", "minimum", "mod", "mul",
-    "neg", "neq", "power", "round_", "sigmoid", "sign", "sin", "sinh", "softplus", "sqr", "sqrt", "sub", "tanh",
-    "true_div", "where",
+    "abs_", "add", "cast", "cbrt", "clip", "copy", "eq", "exp", "exp2", "expm1", "eye", "floor_div", "fmax", "fmin", "fmod", "ge", "gt",
+    "hypot", "inv", "isfinite", "isinf", "isnan", "le", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "lt", "maximum", "minimum", "mod", "mul", "neg", "neq", "power", "second", "sigmoid", "sign", "softplus",
+    "sqr", "sqrt", "sub", "true_div", "where",
 ]  # fmt: skip
 
 # -- dtypes ------------------------------------------------------------------------------------------------------------
@@ -35,46 +36,86 @@ def _cast_call(x: Any, dtype: Any) -> Expr:
     return cast.node((as_expr(x),), {"dtype": dtype_name(dtype)})
 
 
-def _as_dtype(x: np.ndarray[Any, Any], dtype: str) -> Any:
-    with np.errstate(invalid="ignore"):
-        return np.asarray(x).astype(dtype)
+def saturated(x: np.ndarray[Any, Any], dtype: str) -> Any:
+    """Floats as integers of `dtype`: truncated toward 0, NaN as 0, what is out of range as the end of the range next to it."""
+    ends = np.iinfo(dtype)
+    x = np.where(np.isnan(x), 0, np.asarray(x, np.longdouble))
+    inside = np.clip(x, ends.min, ends.max).astype(dtype)
+    return np.where(x >= ends.max, ends.max, np.where(x <= ends.min, ends.min, inside)).astype(dtype)
 
+
+def _as_dtype(x: Any, dtype: str) -> Any:
+    x = np.asarray(x)
+    with np.errstate(all="ignore"):
+        return saturated(x, dtype) if is_float(x.dtype.name) and is_integer(dtype) else x.astype(dtype)
+
+
+def _cast_text(dtypes: Sequence[str], dtype: str) -> str:
+    source = dtypes[0]
+    x = "from_half({x})" if source == "float16" else "{x}"
+    if dtype == "float16":
+        return "{x}" if source == dtype else "to_half_d({x})" if source == "float64" else "to_half((float)({x}))"
+    return f"to_{dtype}({x})" if is_float(source) and is_integer(dtype) else f"({{T}})({x})"
+
+
+_CAST_VALUES = (
+    np.array([0, 1, 3, 100], "int8"), np.array([0, 2**63, 2**64 - 1], "uint64"), np.array([0, -1, 2**62 + 1, -(2**63)], "int64"),
+    np.array([0.0, -0.0, 1.7, -2.5, 127.6, -128.7, 300, -1e9, 3e9, 2.0**63, -(2.0**63), 2.0**64, 1e30, np.inf, -np.inf, np.nan], "float32"),
+    np.array([0.3, -0.9, 255.9, -1.5, 2.0**53 + 1, -(2.0**63), 2.0**64, 1e300, np.inf, -np.inf, np.nan]),
+)  # fmt: skip
 
 cast = formula(
-    "cast", "({T})({x})", numpy=_as_dtype, dtype=lambda dtypes, dtype: dtype, call=_cast_call, size=lambda x: x,
-    grad=lambda g, y, x, dtype: g,
-    samples=lambda: [((x,), {"dtype": d}) for x in (np.array([0, 1, 3, 100], "int8"), np.array([0.0, 1.7, -2.5], "float32"))
-                     for d in ("bool", "int8", "int32", "int64", "float32", "float64")],
-    doc="`x` in another dtype: floats are truncated toward 0, everything but 0 is True as bool.",
+    "cast", "({T})({x})", text=_cast_text, numpy=_as_dtype, dtype=lambda dtypes, dtype: dtype, call=_cast_call, size=lambda x: x,
+    grad=lambda g, y, x, dtype: g, samples=lambda: [((x,), {"dtype": d}) for x in _CAST_VALUES for d in DTYPES],
+    doc="`x` in another dtype. Integers wrap, everything but 0 is True as bool; floats become integers by truncation toward 0, those out "
+    "of range (±infinity too) the end of the range next to them, NaN 0: the same on every machine, where C and NumPy leave it open.",
 )  # fmt: skip
 _CAST.append(cast)
 
-copy = formula("copy", "{x}", numpy=np.array, grad=lambda g, y, x: g, size=lambda x: x, doc="the same values, stored anew")
+copy = formula(
+    "copy", "{x}", numpy=np.array, grad=lambda g, y, x: g, size=lambda x: x, aliases=("tensor_copy",), doc="the same values, stored anew"
+)
 
 # -- arithmetic --------------------------------------------------------------------------------------------------------
 
 add = formula("add", "{a} + {b}", numpy=np.add, grad=lambda g, y, a, b: (g, g), size=operator.add, doc="a + b")
 sub = formula(
-    "sub", "{a} - {b}", numpy=np.subtract, meet="number", grad=lambda g, y, a, b: (g, -g), size=operator.sub, doc="a - b"
+    "sub", "{a} - {b}", numpy=np.subtract, meet="number", grad=lambda g, y, a, b: (g, -g), size=operator.sub, aliases=("subtract",),
+    doc="a - b",
+)  # fmt: skip
+mul = formula(
+    "mul", "{a} * {b}", numpy=np.multiply, grad=lambda g, y, a, b: (g * b, g * a), size=operator.mul, aliases=("multiply",), doc="a * b"
 )
-mul = formula("mul", "{a} * {b}", numpy=np.multiply, grad=lambda g, y, a, b: (g * b, g * a), size=operator.mul, doc="a * b")
 true_div = formula(
     "true_div", "{a} / {b}", numpy=np.true_divide, meet="float", grad=lambda g, y, a, b: (g / b, -g * y / b),
-    doc="a / b; integers divide to ``config.floatX``",
+    aliases=("divide", "true_divide"), doc="a / b; integers divide to ``config.floatX``",
 )  # fmt: skip
 floor_div = formula(
     "floor_div", "floor_divide({a}, {b})", numpy=np.floor_divide, meet="number", size=floordiv, cheap=False,
-    grad=lambda g, y, a, b: (None, None), doc="the largest integer not above a / b; 0 for a division of integers by 0",
+    grad=lambda g, y, a, b: (None, None), domain=((2.1, 2.4), (0.85, 0.95)), aliases=("int_div", "floor_divide"),
+    doc="the largest integer not above a / b; 0 for a division of integers by 0",
 )  # fmt: skip
 mod = formula(
     "mod", "mod({a}, {b})", numpy=np.remainder, meet="number", cheap=False, grad=lambda g, y, a, b: (g, -g * floor_div(a, b)),
-    size=operator.mod, doc="a - b * floor_div(a, b), with the sign of b; 0 for integers modulo 0",
+    size=operator.mod, domain=((2.1, 2.4), (0.85, 0.95)), aliases=("remainder",),
+    doc="a - b * floor_div(a, b), with the sign of b; 0 for integers modulo 0",
 )  # fmt: skip
-neg = formula("neg", "-{x}", numpy=np.negative, meet="number", grad=lambda g, y, x: -g, size=operator.neg, doc="-x")
-abs_ = formula("abs", "abs({x})", numpy=np.abs, grad=lambda g, y, x: g * sign(x), doc="|x|")
-sign: Formula = formula(
-    "sign", "sign({x})", numpy=np.sign, meet="number", grad=lambda g, y, x: None, doc="-1, 0 or 1 as x is below, at or above 0; NaN for NaN"
+fmod = formula(
+    "fmod", "fmod({a}, {b})", numpy=np.fmod, meet="number", cheap=False, domain=((2.1, 2.4), (0.85, 0.95)),
+    grad=lambda g, y, a, b: (g, -g * sign(a) * sign(b) * floor_div(abs_(a), abs_(b))),
+    doc="the remainder of a / b with the sign of a, as C gives it; 0 for integers modulo 0",
+)  # fmt: skip
+neg = formula(
+    "neg", "-{x}", numpy=np.negative, meet="number", grad=lambda g, y, x: -g, size=operator.neg, aliases=("negative",), doc="-x"
 )
+abs_ = formula(
+    "abs", "abs({x})", numpy=np.abs, grad=lambda g, y, x: g * sign(x), aliases=("abs_", "absolute"),
+    doc="|x|; of the lowest integer, which has no positive, itself",
+)  # fmt: skip
+sign: Formula = formula(
+    "sign", "sign({x})", numpy=np.sign, meet="number", grad=lambda g, y, x: None, aliases=("sgn",),
+    doc="-1, 0 or 1 as x is below, at or above 0; NaN for NaN",
+)  # fmt: skip
 maximum = formula(
     "maximum", "maximum({a}, {b})", numpy=np.maximum, size=larger_size,
     grad=lambda g, y, a, b: _shared_extreme(g, y, a, b),
@@ -87,13 +128,35 @@ minimum = formula(
 )  # fmt: skip
 
 
+fmax = formula(
+    "fmax", "{a} != {a} ? {b} : {b} != {b} ? {a} : maximum({a}, {b})", numpy=np.fmax,
+    grad=lambda g, y, a, b: _shared_extreme(g, y, a, b), doc="the larger of a and b, the other one where one is NaN",
+)  # fmt: skip
+fmin = formula(
+    "fmin", "{a} != {a} ? {b} : {b} != {b} ? {a} : minimum({a}, {b})", numpy=np.fmin,
+    grad=lambda g, y, a, b: _shared_extreme(g, y, a, b), doc="the smaller of a and b, the other one where one is NaN",
+)  # fmt: skip
+
+
 def _shared_extreme(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
     tie = where(eq(a, b), 0.5, 1.0)
     return where(eq(y, a), g * tie, 0), where(eq(y, b), g * tie, 0)
 
 
+
+
+def _clip_call(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Expr:
+    """Return `x` held between `min` and `max` (NumPy's `a_min` and `a_max`), either of which may be None."""
+    low, high = a_min if min is None else min, a_max if max is None else max
+    if low is None and high is None:
+        raise TypeError(report("clip: give one of min and max"))
+    if high is None:
+        return maximum(x, low)  # type: ignore[no-any-return]
+    return minimum(x, high) if low is None else clip.apply(x, low, high)  # type: ignore[no-any-return]
+
+
 clip = formula(
-    "clip", "minimum(maximum({x}, {low}), {high})", numpy=np.clip,
+    "clip", "minimum(maximum({x}, {low}), {high})", numpy=np.clip, call=_clip_call, domain=((0.3, 0.9), (0.1, 0.25), (0.92, 1.2)),
     grad=lambda g, y, x, low, high: (
         where(logical_and(ge(x, low), le(x, high)), g, 0), where(lt(x, low), g, 0), where(gt(x, high), g, 0)),
     doc="x held between low and high; the gradient passes where low <= x <= high",
@@ -101,79 +164,83 @@ clip = formula(
 where: Formula = formula(
     "where", "{c} ? {a} : {b}", numpy=np.where,
     meet=lambda dtypes: (("bool", *[promote(dtypes[1:])] * 2), promote(dtypes[1:])),
-    grad=lambda g, y, c, a, b: (None, where(c, g, 0), where(c, 0, g)), doc="a where c is true, else b",
+    grad=lambda g, y, c, a, b: (None, where(c, g, 0), where(c, 0, g)), aliases=("switch",), doc="a where c is true, else b",
+)  # fmt: skip
+second = formula(
+    "second", "second({a}, {b})", numpy=lambda a, b: np.broadcast_arrays(a, b)[1].copy(),
+    meet=lambda dtypes: (tuple(dtypes), dtypes[1]), grad=lambda g, y, a, b: (None, g), aliases=("fill",),
+    doc="b, broadcast to the shape in which it meets a",
 )  # fmt: skip
 
 # -- comparison and logic ----------------------------------------------------------------------------------------------
 
 
-def _compare(name: str, symbol: str, reference: Any) -> Any:
+def _compare(name: str, symbol: str, reference: Any, *aliases: str) -> Any:
     return formula(
-        name, f"{{a}} {symbol} {{b}}", numpy=reference, meet="compare", grad=lambda g, y, a, b: (None, None),
+        name, f"{{a}} {symbol} {{b}}", numpy=reference, meet="compare", grad=lambda g, y, a, b: (None, None), aliases=aliases,
         doc=f"whether a {symbol} b, as bool",
     )  # fmt: skip
 
 
-lt: Formula = _compare("lt", "<", np.less)
-le: Formula = _compare("le", "<=", np.less_equal)
-gt: Formula = _compare("gt", ">", np.greater)
-ge: Formula = _compare("ge", ">=", np.greater_equal)
-eq = _compare("eq", "==", np.equal)
-neq = _compare("neq", "!=", np.not_equal)
+lt: Formula = _compare("lt", "<", np.less, "less")
+le: Formula = _compare("le", "<=", np.less_equal, "less_equal")
+gt: Formula = _compare("gt", ">", np.greater, "greater")
+ge: Formula = _compare("ge", ">=", np.greater_equal, "greater_equal")
+eq = _compare("eq", "==", np.equal, "equal")
+neq = _compare("neq", "!=", np.not_equal, "not_equal")
 
 
-def _bits(name: str, symbol: str, reference: Any) -> Any:
-    return formula(
-        name, f"{{a}} {symbol} {{b}}", numpy=reference, grad=lambda g, y, a, b: (None, None), meet=_only_integers(name),
-        doc=f"a {symbol} b, bit by bit; logical for bool",
-    )  # fmt: skip
-
-
-def _only_integers(name: str) -> Any:
-    def meet(dtypes: Sequence[str]) -> tuple[Sequence[str], str]:
-        dtype = promote(dtypes)
-        if "float" in dtype:
-            raise TypeError(f"{name} takes bools and integers, not {', '.join(dtypes)}")
-        return (dtype,) * len(dtypes), dtype
-
-    return meet
-
-
-bitwise_and = _bits("bitwise_and", "&", np.bitwise_and)
-bitwise_or = _bits("bitwise_or", "|", np.bitwise_or)
-bitwise_xor = _bits("bitwise_xor", "^", np.bitwise_xor)
-invert = formula(
-    "invert", "{x} ^ ({T})-1", numpy=np.invert, grad=lambda g, y, x: None, meet=_only_integers("invert"),
-    doc="every bit turned; logical not for bool",
-)  # fmt: skip
 logical_and: Formula = formula(
     "logical_and", "{a} && {b}", numpy=np.logical_and, meet="logic", grad=lambda g, y, a, b: (None, None), doc="a and b"
 )
 logical_or = formula("logical_or", "{a} || {b}", numpy=np.logical_or, meet="logic", grad=lambda g, y, a, b: (None, None), doc="a or b")
+logical_xor = formula(
+    "logical_xor", "!{a} != !{b}", numpy=np.logical_xor, meet="logic", grad=lambda g, y, a, b: (None, None), doc="a or b, not both"
+)
 logical_not = formula("logical_not", "!{x}", numpy=np.logical_not, meet="logic", grad=lambda g, y, x: None, doc="not x")
 isnan = formula("isnan", "{x} != {x}", numpy=lambda x: x != x, meet="compare", grad=lambda g, y, x: None, doc="whether x is NaN")
 isinf = formula(
     "isinf", "isinf({x})", numpy=np.isinf, meet=lambda d: ((float_of(d[0]),), "bool"), grad=lambda g, y, x: None,
     doc="whether x is ±infinity",
 )  # fmt: skip
+isfinite = formula(
+    "isfinite", "isfinite({x})", numpy=np.isfinite, meet=lambda d: ((float_of(d[0]),), "bool"), grad=lambda g, y, x: None,
+    doc="whether x is a number and not ±infinity",
+)  # fmt: skip
 
 # -- exponentials, logarithms, powers ----------------------------------------------------------------------------------
 
 
-def _float(name: str, reference: Any, grad: Any, doc: str) -> Any:
-    return formula(name, f"{name}({{x}})", numpy=reference, meet="float", cheap=False, grad=grad, doc=doc)
+def function(name: str, reference: Any, grad: Any, doc: str, **record: Any) -> Any:
+    """Declare a function of one float that ``kernels/c`` has under the same name."""
+    return formula(name, f"{name}({{x}})", numpy=reference, meet="float", cheap=False, grad=grad, doc=doc, **record)
 
 
-exp = _float("exp", np.exp, lambda g, y, x: g * y, "e to the power x")
-exp2 = _float("exp2", np.exp2, lambda g, y, x: g * y * float(np.log(2)), "2 to the power x")
-expm1 = _float("expm1", np.expm1, lambda g, y, x: g * exp(x), "exp(x) - 1, accurate for small x")
-log = _float("log", np.log, lambda g, y, x: g / x, "natural logarithm; NaN below 0, -inf at 0")
-log2 = _float("log2", np.log2, lambda g, y, x: g / (x * float(np.log(2))), "logarithm to base 2")
-log10 = _float("log10", np.log10, lambda g, y, x: g / (x * float(np.log(10))), "logarithm to base 10")
-log1p = _float("log1p", np.log1p, lambda g, y, x: g / (1 + x), "log(1 + x), accurate for small x")
+exp = function("exp", np.exp, lambda g, y, x: g * y, "e to the power x")
+exp2 = function("exp2", np.exp2, lambda g, y, x: g * y * float(np.log(2)), "2 to the power x")
+expm1 = function("expm1", np.expm1, lambda g, y, x: g * exp(x), "exp(x) - 1, accurate for small x")
+log = function("log", np.log, lambda g, y, x: g / x, "natural logarithm; NaN below 0, -inf at 0")
+log2 = function("log2", np.log2, lambda g, y, x: g / (x * float(np.log(2))), "logarithm to base 2")
+log10 = function("log10", np.log10, lambda g, y, x: g / (x * float(np.log(10))), "logarithm to base 10")
+log1p = function("log1p", np.log1p, lambda g, y, x: g / (1 + x), "log(1 + x), accurate for small x")
 sqrt = formula("sqrt", "sqrt({x})", numpy=np.sqrt, meet="float", grad=lambda g, y, x: g / (2 * y), doc="square root; NaN below 0")
-sqr = formula("sqr", "{x} * {x}", size=lambda x: x * x, numpy=np.square, meet="number", grad=lambda g, y, x: 2 * g * x, doc="x * x")
-inv = formula("inv", "1 / {x}", numpy=lambda x: 1 / x, meet="float", grad=lambda g, y, x: -g * sqr(y), doc="1 / x")
+cbrt = function("cbrt", np.cbrt, lambda g, y, x: g / (3 * sqr(y)), "cube root")
+sqr = formula(
+    "sqr", "{x} * {x}", size=lambda x: x * x, numpy=np.square, meet="number", grad=lambda g, y, x: 2 * g * x, aliases=("square",),
+    doc="x * x",
+)  # fmt: skip
+inv = formula(
+    "inv", "1 / {x}", numpy=lambda x: 1 / x, meet="float", grad=lambda g, y, x: -g * sqr(y), aliases=("reciprocal",),
+    doc="1 / x; of integers in ``config.floatX``",
+)  # fmt: skip
+hypot = formula(
+    "hypot", "hypot({a}, {b})", numpy=np.hypot, meet="float", cheap=False, grad=lambda g, y, a, b: (g * a / y, g * b / y),
+    doc="sqrt(a * a + b * b), without overflow",
+)  # fmt: skip
+logaddexp = formula(
+    "logaddexp", "logaddexp({a}, {b})", numpy=np.logaddexp, meet="float", cheap=False,
+    grad=lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)), doc="log(exp(a) + exp(b)), without overflow",
+)  # fmt: skip
 
 
 def _power(a: Any, b: Any) -> Any:
@@ -195,47 +262,19 @@ def _power_size(a: Dim, b: Dim) -> Dim:
 power: Formula = formula(
     "power", "power({a}, {b})", numpy=_power, size=_power_size, meet="number", cheap=False,
     grad=lambda g, y, a, b: (g * b * power(a, b - 1), g * where(eq(a, 0), 0, y * log(where(gt(a, 0), a, 1)))),
-    doc="a to the power b; a negative exponent of an integer truncates toward 0",
+    aliases=("pow",), doc="a to the power b; a negative exponent of an integer truncates toward 0",
 )  # fmt: skip
-
-# -- trigonometric and hyperbolic --------------------------------------------------------------------------------------
-
-sin = _float("sin", np.sin, lambda g, y, x: g * cos(x), "sine of x, in radians")
-cos: Formula = _float("cos", np.cos, lambda g, y, x: -g * sin(x), "cosine of x, in radians")
-tanh = _float("tanh", np.tanh, lambda g, y, x: g * (1 - sqr(y)), "hyperbolic tangent")
-sinh = _float("sinh", np.sinh, lambda g, y, x: g * cosh(x), "hyperbolic sine")
-cosh: Formula = _float("cosh", np.cosh, lambda g, y, x: g * sinh(x), "hyperbolic cosine")
-
-
-def _erf(x: Any) -> Any:
-    import math
-
-    return np.vectorize(math.erf, otypes=[x.dtype])(x)
-
-
-erf = _float("erf", _erf, lambda g, y, x: g * float(2 / np.sqrt(np.pi)) * exp(-sqr(x)), "error function")
-
 
 def _sigmoid(x: Any) -> Any:
     with np.errstate(all="ignore"):
         return 1 / (1 + np.exp(-x))
 
 
-sigmoid = _float("sigmoid", _sigmoid, lambda g, y, x: g * y * (1 - y), "1 / (1 + exp(-x))")
-softplus = _float(
+sigmoid = function("sigmoid", _sigmoid, lambda g, y, x: g * y * (1 - y), "1 / (1 + exp(-x))", aliases=("ultra_fast_sigmoid",))
+softplus = function(
     "softplus", lambda x: np.logaddexp(x, np.zeros_like(x)), lambda g, y, x: g * sigmoid(x), "log(1 + exp(x)), without overflow"
 )
 
-
-def _rounding_meet(dtypes: Sequence[str]) -> tuple[Sequence[str], str]:
-    return (float_of(dtypes[0]),), float_of(dtypes[0])
-
-
-floor = formula("floor", "floor({x})", numpy=np.floor, meet=_rounding_meet, grad=lambda g, y, x: None, doc="largest integer not above x")
-ceil = formula("ceil", "ceil({x})", numpy=np.ceil, meet=_rounding_meet, grad=lambda g, y, x: None, doc="smallest integer not below x")
-round_ = formula(
-    "round", "round({x})", numpy=np.rint, meet=_rounding_meet, grad=lambda g, y, x: None, doc="nearest integer, halves to even"
-)
 
 # -- constants of the index --------------------------------------------------------------------------------------------
 

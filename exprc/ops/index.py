@@ -1,6 +1,7 @@
-"""Indexing: what ``x[...]`` builds, and arrays with a part set or increased.
+"""Indexing: what ``x[...]`` builds.
 
-Integers and slices are views (`exprc.ops.view`). Integer arrays are a view too, `gather`, whose index is read from memory.
+Integers and slices are views (`exprc.ops.view`). Integer arrays are a view too, `gather`, whose index is read from memory; a boolean mask
+is the integer arrays that `exprc.ops.nonzero` gives.
 The way back, `scatter`, adds or writes rows at positions that only the data knows; it is a kernel.
 """
 
@@ -23,7 +24,7 @@ from exprc.forms import (
     broadcast,
     cast_to,
     fill_dims,
-    formula,
+    first_dtype,
     kernel,
     same_dim,
     shape_text,
@@ -32,15 +33,15 @@ from exprc.forms import (
     view,
 )  # fmt: skip
 from exprc.ops import view as views
-from exprc.ops.formula import eq, iota, where
-from exprc.ops.view import broadcast_index, broadcast_to, dim_of, dimshuffle, place, reshape, subtensor
-from exprc.size import Dim
-from exprc.types import is_float, is_integer
+from exprc.ops.formula import cast, eq, floor_div, iota, maximum, minimum, where
+from exprc.ops.nonzero import nonzero
+from exprc.ops.rows import everywhere, fold, unfold
+from exprc.ops.view import broadcast_index, broadcast_to, dim_of, dimshuffle, reshape, subtensor
+from exprc.size import UNKNOWN, Dim
+from exprc.types import is_integer
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
-__all__ = [
-    "inc_subtensor", "set_subtensor", "take",
-]  # fmt: skip
+__all__: list[str] = []
 
 _FULL = ("range", None, None, None)
 
@@ -83,8 +84,19 @@ def _one_a_row_numpy(g: Any, y: Any, *sizes: Any, shape: tuple[int | None, ...])
     return out
 
 
+def _one_a_row_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    """The rows of the whole are the last axis of what is scattered."""
+    g, at, *sizes = inputs
+    dims = fill_dims(node.params["shape"], sizes)
+    if which[1]:
+        index = [dimshuffle(iota(rows), (0, "x")), dimshuffle(iota(dim_of(at, 1)), ("x", 0)), at]
+        return scatter(broadcast_to(as_expr(0, (g.dtype,)), (rows, *dims)), index, g, "inc")
+    none = broadcast_to(as_expr(0, (g.dtype,)), (*dims, rows))
+    return dimshuffle(scatter(none, (iota(dim_of(g, 1)), at), dimshuffle(g, (1, 0)), "inc"), (2, 0, 1))  # type: ignore[no-any-return]
+
+
 one_a_row = Composite(
-    "one_a_row", body=_one_a_row, numpy=_one_a_row_numpy, data=2, late=True, dtype=lambda dtypes, shape: dtypes[0],
+    "one_a_row", body=_one_a_row, batched=_one_a_row_rows, numpy=_one_a_row_numpy, data=2, late=True, dtype=lambda dtypes, shape: dtypes[0],
     shape=lambda args, shape: fill_dims(shape, [a.value for a in args[2:]]),
     grad=lambda gg, y, g, at, *sizes, shape: (gather.node((gg, iota(dim_of(g, 0)), at), {}), None),
     samples=lambda: [((np.arange(3.0), np.array([1, -1, 0])), {"shape": (3, 4)}), ((np.arange(2.0), np.array([1, 3])), {"shape": (3, 4)})],
@@ -106,33 +118,31 @@ def _gather_samples() -> list[Any]:
     ]
 
 
+def _gather_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    """Rows of the indices count as an index of their own; rows of the array alone stand behind what is indexed meanwhile."""
+    x, *indices = inputs
+    ndim = max(i.ndim for i in node.inputs[1:])
+    if any(which[1:]):
+        aligned = [_behind_rows(i, ndim) if rowed else i for i, rowed in zip(indices, which[1:])]
+        first = (dimshuffle(iota(rows), (0, *("x",) * ndim)),) if which[0] else ()
+        return gather.node((x, *first, *aligned), {})
+    k = len(indices)
+    taken = gather.node((dimshuffle(x, (*range(1, k + 1), 0, *range(k + 1, x.ndim))), *indices), {})
+    return dimshuffle(taken, (ndim, *(a for a in range(taken.ndim) if a != ndim)))  # type: ignore[no-any-return]
+
+
+def _behind_rows(i: Expr, ndim: int) -> Expr:
+    """Indices with rows, broadcast to `ndim` axes besides."""
+    return dimshuffle(i, (0, *("x",) * (ndim + 1 - i.ndim), *range(1, i.ndim)))  # type: ignore[no-any-return]
+
+
 gather = view(
     "gather", shape=_gather_shape, index=_gather_index, grad=_gather_grad, numpy=lambda x, *indices: x[indices], samples=_gather_samples,
+    batched=_gather_rows,
     doc="x[i, j ...]: the first axes of `x` indexed by integer arrays that broadcast together; negative indices count from the end",
 )  # fmt: skip
 
 # -- writing and adding at such positions ------------------------------------------------------------------------------
-
-#: What `flat_index` gives for an index out of range: no row, whatever is added to it.
-_NO_ROW = -(2**62)
-
-
-def _flat_numpy(row: Any, i: Any, n: Any) -> Any:
-    if np.any((i < -n) | (i >= n)):
-        bad = i[(i < -n) | (i >= n)] if np.ndim(i) else i
-        raise IndexError(f"index {np.ravel(bad)[0]} is out of bounds for an axis of length {np.ravel(n)[0]}")
-    return row * n + np.where(i < 0, i + n, i)
-
-
-flat_index = formula(
-    "flat_index",
-    f"({{row}} < 0 || {{at}} < -{{length}} || {{at}} >= {{length}}) ? {_NO_ROW}LL"
-    " : {row} * {length} + ({at} < 0 ? {at} + {length} : {at})",
-    numpy=_flat_numpy, meet=lambda dtypes: (("int64",) * 3, "int64"), grad=lambda g, y, row, at, length: (None, None, None),
-    samples=lambda: [((np.array([0, 1, 2]), np.array([3, -1, 0]), np.int64(4)), {})],
-    doc="position of index (row, at) where rows have `length` elements; `at` below 0 counts from the end; negative if it is out of range",
-)  # fmt: skip
-
 
 def _scatter_shape(args: Sequence[Arg], mode: str) -> tuple[Dim, ...]:
     x, index, v = args
@@ -169,6 +179,17 @@ def _last_writes(x: Expr, index: Expr) -> Expr:
     return eq(gather.node((last, index), {}), order)
 
 
+def _scatter_in_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    """Rows of the arrays alone make what is scattered longer; where positions differ from row to row, each has its part of the array."""
+    index = inputs[1]
+    x, v = everywhere(inputs[::2], which[::2], rows)
+    if not which[1]:
+        return unfold(scatter_rows.node((fold(x, 1), index, fold(v, 1)), node.params), 1, rows, dim_of(x, 2))
+    length = dim_of(x, 1)
+    moved = index + dimshuffle(iota(rows) * length, (0, "x"))
+    return unfold(scatter_rows.node((fold(x, 0), fold(moved, 0), fold(v, 0)), node.params), 0, rows, length)
+
+
 _SCATTER = Implementation(
     name="scatter",
     text="scatter.h",
@@ -198,7 +219,7 @@ def _scatter_samples() -> list[Any]:
 
 scatter_rows = kernel(
     "scatter", shape=_scatter_shape, dtype=lambda dtypes, mode: dtypes[0], numpy=_scatter_numpy, implementations=(_SCATTER,),
-    grad=_scatter_grad, samples=_scatter_samples,
+    grad=_scatter_grad, samples=_scatter_samples, batched=_scatter_in_rows,
     doc='rows of a matrix increased (mode "inc": repeated positions add up, in order) or replaced ("set": the last of them wins)',
 )  # fmt: skip
 
@@ -217,7 +238,8 @@ def scatter(x: Expr, indices: Sequence[Expr], value: Expr, mode: str) -> Expr:
     index_ndim = part.ndim - (x.ndim - k)
     row: Any = as_expr(0, ("int64",))
     for axis, i in enumerate(indices):
-        row = flat_index(row, i, dim_of(x, axis))
+        n = dim_of(x, axis)
+        row = row * n + gather.node((iota(n), i), {})  # which brings an index below 0 into range, and refuses one out of range
     lead = tuple(dim_of(part, a) for a in range(index_ndim))
     count, width = _length(part, range(index_ndim)), _length(x, range(k, x.ndim))
     flat = reshape(broadcast_to(row, lead), (count,))
@@ -230,30 +252,74 @@ def scatter(x: Expr, indices: Sequence[Expr], value: Expr, mode: str) -> Expr:
 
 
 def getitem(x: Any, index: Any) -> Expr:
-    """Return ``x[index]`` as NumPy does, for integers, slices, None, Ellipsis, integer arrays and integer expressions.
+    """Return ``x[index]`` as NumPy does: for integers, slices, None, Ellipsis, integer arrays, boolean masks, and expressions of these.
+
+    Bounds and steps of slices may be integer scalar expressions; they are clipped as NumPy clips them. A mask gives as many elements as
+    are true in it, which only the call knows.
 
     Raises
     ------
     IndexError
-        for too many indices, or one that is known to be out of range.
+        for too many indices, an index that is known to be out of range, or a mask of another length; at the call, for an index out of
+        range.
     TypeError
-        for boolean masks, floats and what is no index at all.
+        for floats and what is no index at all.
     """
     x = as_expr(x)
-    entries = [_entry(x, e) for e in (index if isinstance(index, tuple) else (index,))]
-    if not any(isinstance(e, Expr) for e in entries):
-        return views.getitem(x, tuple(entries))
-    spread, new_axes = views.full_index(x, tuple(entries))
-    arrays = [e for e in spread if isinstance(e, Expr)]
+    given = index if isinstance(index, tuple) else (index,)
+    if len(given) == 1 and isinstance(given[0], Expr) and _is_mask(given[0]):
+        return mask_index.node((x, given[0]), {})
+    entries = _flat([_entry(x, e) for e in _masks_made(x, given)])
+    spread, new_axes = views.full_index(x, entries)
     for axis, e in enumerate(spread):
         _check_range(x, axis, e)
-    if (
-        not new_axes
-        and all(isinstance(e, Expr) for e in spread[: len(arrays)])
-        and all(_is_full(e) for e in spread[len(arrays) :])
-    ):
-        return gather.node((x, *arrays), {})
-    return _mixed(x, entries)
+        if isinstance(e, slice) and isinstance(e.step, Expr) and not isinstance(static_size(e.step), int):
+            stepped = getitem(x, (slice(None),) * axis + (_stepped(x, axis, e),))
+            rest = tuple(slice(None) if other is e else other for other in entries)
+            return stepped if all(_is_full(other) or other is Ellipsis for other in rest) else getitem(stepped, rest)
+    arrays = [e for e in spread if isinstance(e, Expr)]
+    if not arrays:
+        return views.getitem(x, entries)
+    in_front = all(isinstance(e, Expr) for e in spread[: len(arrays)]) and all(_is_full(e) for e in spread[len(arrays) :])
+    return gather.node((x, *arrays), {}) if in_front and not new_axes else _mixed(x, entries)
+
+
+def _is_mask(e: Expr) -> bool:
+    """Whether an expression is a mask of which only the call knows how much it lets through."""
+    return e.dtype == "bool" and e.ndim > 0 and not isinstance(e, Constant)
+
+
+def _masks_made(x: Expr, given: Sequence[Any]) -> Sequence[Any]:
+    """Masks of NumPy and of lists as expressions, checked."""
+    if all(type(e) in (int, slice) or e is None or e is Ellipsis for e in given):  # what is asked for most
+        return given
+    made = [e if e is None or e is Ellipsis or isinstance(e, (slice, Expr)) or np.asarray(e).dtype != bool else as_expr(e) for e in given]
+    _check_masks(x, made)
+    return made
+
+
+def _flat(entries: Sequence[Any]) -> tuple[Any, ...]:
+    """A mask stands for as many index arrays as it has axes."""
+    return tuple(part for e in entries for part in (e if isinstance(e, tuple) else (e,)))
+
+
+def _stepped(x: Expr, axis: int, e: slice) -> Expr:
+    """Return the positions that a slice covers whose step only the call knows.
+
+    With a step below 0 a slice goes from the last element to the one before the first; `down` is 1 then, else 0. A step of 0 (`still`
+    is 1 then) gives one position, which no axis has: an error of the call.
+    """
+    n, step = dim_of(x, axis), cast(e.step, "int64")
+    down, still = minimum(1, maximum(0, -step)), 1 - minimum(1, step * step)
+    low, high = -down, n - down
+    first = down * (n - 1) if e.start is None else _clipped(e.start, n, low, high)
+    last = (1 - down) * (n + 1) - 1 if e.stop is None else _clipped(e.stop, n, low, high)
+    return iota(maximum(-floor_div(first - last, step), still)) * step + first - still * (first + n + 1)  # type: ignore[no-any-return]
+
+
+def _clipped(bound: Any, n: Any, low: Expr, high: Expr) -> Expr:
+    bound = cast(as_expr(bound), "int64")
+    return maximum(low, minimum(bound + n * minimum(1, maximum(0, -bound)), high))  # type: ignore[no-any-return]
 
 
 def _is_full(e: Any) -> bool:
@@ -268,33 +334,80 @@ def _entry(x: Expr, e: Any) -> Any:
         e = np.asarray(e) if not isinstance(e, (list, range)) or len(e) else np.zeros(0, "int64")
         if e.dtype.kind not in "iub":
             raise TypeError(
-                _no_index(x, f"an index must be an integer, a slice, None, ... or integers in an array, not {e.dtype}")
+                _no_index(
+                    x,
+                    f"an index must be an integer, a slice, None, ... or integers in an array, not {e.dtype}",
+                    "round a number and cast it to an integer; a list of texts or records has no place here",
+                )
             )
         if e.ndim == 0 and e.dtype.kind in "iu":
             return int(e)
         e = Constant(e)
     if e.dtype == "bool":
-        raise TypeError(
-            _no_index(x, "boolean masks are not supported yet", "use where(mask, x, 0) and reductions over it")
-        )
+        return _indices_of_mask(x, e)
     if not is_integer(e.dtype):
         raise TypeError(_no_index(x, f"an index must be of an integer dtype, not {e.dtype}", "cast it to 'int64'?"))
     value = static_size(e) if e.ndim == 0 else None
     return value if isinstance(value, int) else e
 
 
+def _indices_of_mask(x: Expr, mask: Expr) -> tuple[Expr, ...]:
+    if mask.ndim == 0:
+        fix = "use where(condition, x, 0), or ifelse for a choice between arrays"
+        raise TypeError(_no_index(x, "a single bool is no index: whether there is an element would depend on it", fix))
+    return nonzero(mask)  # type: ignore[no-any-return]
+
+
+def _check_masks(x: Expr, given: Sequence[Any]) -> None:
+    """A mask must be as long as the axes it stands for, which are counted from either end as an Ellipsis says."""
+    sizes = [0 if e is None else e.ndim if isinstance(e, Expr) and e.dtype == "bool" else 1 for e in given]
+    for k, e in enumerate(given):
+        if not isinstance(e, Expr) or e.dtype != "bool":
+            continue
+        behind = any(other is Ellipsis for other in given[:k])
+        first = x.ndim - sum(sizes[k:]) if behind else sum(sizes[:k])
+        for a, (n, m) in enumerate(zip(x.type.shape[first:], e.type.shape), first):
+            if None not in (n, m) and n != m:
+                raise IndexError(_no_index(x, f"boolean index did not match: {m} ≠ {n} along axis {a}", "a mask is as long as the axis"))
+
+
 def _no_index(x: Expr, what: str, fix: str = "") -> str:
     return report(what, [("array", f"{x.label}  {x.type}", x.where)], fix)
 
 
+def _mask_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
+    x, mask = args[0].shape, args[1].shape
+    if not 1 <= len(mask) <= len(x):
+        raise ShapeError(f"a mask of {len(mask)} dimensions for an array of {len(x)} dimensions")
+    for a, (n, m) in enumerate(zip(x, mask)):
+        same_dim(n, m, f"axis {a} of the array and of the mask differ: {shape_text(x)} · {shape_text(mask)}", "the mask must be as long")
+    return (UNKNOWN, *x[len(mask) :])
+
+
+def _mask_samples() -> list[Any]:
+    x, m = np.arange(12.0).reshape(3, 4), np.array([True, False, True])
+    return [((x, m), {}), ((x, x > 4.0), {}), ((x, np.zeros(3, "bool")), {})]
+
+
+mask_index = Composite(
+    "mask_index", body=lambda x, mask: gather.node((x, *nonzero(mask)), {}), shape=_mask_shape, dtype=lambda dtypes: dtypes[0],
+    numpy=lambda x, mask: x[mask], samples=_mask_samples, doc="x[mask]: the elements, or rows, where a mask is true",
+)  # fmt: skip
+
+
 def _check_range(x: Expr, axis: int, e: Any) -> None:
     n = x.type.shape[axis]
-    if n is None or not isinstance(e, Constant) or not e.value.size:
+    places = np.asarray(e) if isinstance(e, int) else e.value if isinstance(e, Constant) else np.zeros(0)
+    if n is None or not places.size:
         return
-    low, high = int(e.value.min()), int(e.value.max())
+    low, high = int(places.min()), int(places.max())
     if low < -n or high >= n:
         raise IndexError(
-            _no_index(x, f"index {low if low < -n else high} is out of bounds for axis {axis} of length {n}")
+            _no_index(
+                x,
+                f"index {low if low < -n else high} is out of bounds for axis {axis} of length {n}",
+                f"indices go from 0 to {n - 1}, or from -{n} to -1 from the end" if n else "the axis is empty",
+            )
         )
 
 
@@ -352,7 +465,7 @@ def _arranged(taken: Expr, index_ndim: int, entries: Sequence[Any], ndim: int) -
     at = next((k for k, e in enumerate(entries) if e is Ellipsis), len(entries))
     spread = [*entries[:at], *[slice(None)] * (ndim - used), *entries[at + 1 :]]
     places = [k for k, e in enumerate(spread) if e is not None and not isinstance(e, slice)]
-    together = places[-1] - places[0] + 1 == len(places)
+    together = _side_by_side([e is not None and e is not Ellipsis and not isinstance(e, slice) for e in entries])
     rest = iter(range(index_ndim, taken.ndim))
     order: list[Any] = [] if together else list(range(index_ndim))
     for k, e in enumerate(spread):
@@ -361,6 +474,37 @@ def _arranged(taken: Expr, index_ndim: int, entries: Sequence[Any], ndim: int) -
         elif e is None or isinstance(e, slice):
             order.append("x" if e is None else next(rest))
     return taken if order == list(range(taken.ndim)) else dimshuffle(taken, tuple(order))
+
+
+def _side_by_side(indexing: Sequence[bool]) -> bool:
+    """Whether the integers and arrays of an index are neighbours in it; an Ellipsis parts them even where it covers no axis."""
+    places = [k for k, there in enumerate(indexing) if there]
+    return places[-1] - places[0] + 1 == len(places)
+
+
+def _mixed_shape(args: Sequence[Arg], pattern: tuple[Any, ...]) -> tuple[Dim, ...]:
+    """The lengths of the slices, and those in which the index arrays meet where `_arranged` puts them; bounds of a call are unknown."""
+    shape, rest = args[0].shape, list(args[1:])
+    spread = _spread(pattern, len(shape))
+    arrays, sliced, dims = [], [], iter(shape)
+    for entry in spread:
+        n = None if entry[0] == "new" else next(dims)
+        given = [rest.pop(0) for part in entry if part == "?"] or ([rest.pop(0)] if entry[0] == "array" else [])
+        arrays += [given[0].shape] if entry[0] == "array" else []
+        sliced.append(1 if n is None else UNKNOWN if given else views.slice_range(entry, n, iter(()))[1])
+    met = broadcast(arrays)
+    places = [k for k, entry in enumerate(spread) if entry[0] in ("array", "at")]
+    first = places[0] if _side_by_side([entry[0] in ("array", "at") for entry in pattern]) else 0
+    lengths = [d for k, d in enumerate(sliced) if k not in places]
+    at = sum(k not in places for k in range(first))
+    return (*lengths[:at], *met, *lengths[at:])
+
+
+def _spread(pattern: Sequence[Any], ndim: int) -> list[Any]:
+    """The entries of an index with whole slices for the axes that an Ellipsis, or nothing, covers."""
+    used = sum(entry[0] not in ("new", "rest") for entry in pattern)
+    at = next((k for k, entry in enumerate(pattern) if entry[0] == "rest"), len(pattern))
+    return [*pattern[:at], *[_FULL] * (ndim - used), *pattern[at + 1 :]]
 
 
 def _mixed_numpy(x: Any, *inputs: Any, pattern: tuple[Any, ...]) -> Any:
@@ -386,134 +530,6 @@ def _mixed_samples() -> list[Any]:
 
 
 mixed_index = Composite(
-    "mixed_index", body=_mixed_body, numpy=_mixed_numpy, samples=_mixed_samples,
+    "mixed_index", body=_mixed_body, shape=_mixed_shape, dtype=first_dtype, numpy=_mixed_numpy, samples=_mixed_samples,
     doc="slices and integer arrays in one index, arranged as NumPy does",
 )  # fmt: skip
-
-
-def take(x: Any, indices: Any, axis: int | None = None) -> Expr:
-    """Return the elements at `indices` along an axis (None: of the flattened array): NumPy's take.
-
-    >>> import exprc.tensor as T
-    >>> T.take(T.matrix("x", shape=(4, 5)), [0, 0, 3], axis=1).type.shape
-    (4, 3)
-    """
-    x = as_expr(x)
-    if axis is None:
-        x, axis = views.flatten(x, 1), 0
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(_no_index(x, f"take: axis {axis} is out of bounds for an array of {x.ndim} dimensions"))
-    return getitem(x, (slice(None),) * (axis % x.ndim) + (indices,))
-
-
-# -- an array with a part changed --------------------------------------------------------------------------------------
-
-
-def set_subtensor(part: Any, value: Any) -> Expr:
-    """Return ``x`` with ``x[...]`` replaced.
-
-    Parameters
-    ----------
-    part : the indexed expression ``x[...]`` itself.
-    value : what to put there; it broadcasts to the shape of the part and takes the dtype of ``x``. Where an index array names
-        one position twice, the later value stays.
-
-    Returns
-    -------
-    a new expression of the shape and dtype of ``x``; ``x`` does not change.
-
-    Raises
-    ------
-    TypeError
-        if `part` was not made by indexing, or floats are to be put among integers.
-
-    Examples
-    --------
-    >>> import exprc.tensor as T
-    >>> x = T.matrix("x", shape=(3, 4))
-    >>> set_subtensor(x[1:, 0], 5).type.shape
-    (3, 4)
-    """
-    return _assign("set_subtensor", part, value, "set")
-
-
-def inc_subtensor(part: Any, value: Any) -> Expr:
-    """Return ``x`` with `value` added to ``x[...]``; where an index array names one position twice, both values are added.
-
-    Parameters, result and errors as for `set_subtensor`.
-    """
-    return _assign("inc_subtensor", part, value, "inc")
-
-
-def _assign(name: str, part: Any, value: Any, mode: str) -> Expr:
-    if not isinstance(part, Expr) or not part.inputs:
-        raise TypeError(
-            f"{name}: the first argument must be an indexed expression x[...], not {getattr(part, 'label', part)!r}"
-        )
-    value = as_expr(value, (part.dtype,))
-    if is_float(value.dtype) and not is_float(part.dtype):
-        rows = [
-            ("part", f"{part.label}  {part.type}", part.where),
-            ("value", f"{value.label}  {value.type}", value.where),
-        ]
-        raise TypeError(report(f"{name}: values of {value.dtype} do not fit in {part.dtype}", rows, "cast one of them"))
-    value = cast_to(value, part.dtype)
-    if value.ndim > part.ndim:
-        raise ValueError(
-            _no_index(part, f"{name}: a value of {value.ndim} dimensions does not fit in a part of {part.ndim}")
-        )
-    return _replace(name, part, broadcast_to(value, tuple(dim_of(part, a) for a in range(part.ndim))), mode)
-
-
-def _replace(name: str, part: Expr, value: Expr, mode: str) -> Expr:
-    """Return the array that `part` shows, with `value`, of the shape of `part`, in that place."""
-    base, rest = part.inputs[0], part.inputs[1:]
-    if part.op is subtensor:
-        return _replace_slices(base, part.params["slices"], rest, value, mode)
-    if part.op is gather:
-        return scatter(base, rest, value, mode)
-    if part.op is dimshuffle:
-        return (
-            _replace(name, base, _undo_shuffle(value, part.params["order"], base.ndim), mode)
-            if base.inputs
-            else _whole(base, value, part, mode)
-        )
-    if part.op is mixed_index:
-        return _replace_chain(part.op.open(part.inputs, part.params), base, value, mode)
-    raise TypeError(_no_index(part, f"{name}: the first argument must be an indexed expression x[...]"))
-
-
-def _replace_slices(x: Expr, slices: tuple[Any, ...], sizes: Sequence[Expr], value: Expr, mode: str) -> Expr:
-    shape = [dim_of(x, a) for a in range(x.ndim)]
-    placed = place(value, shape, slices, sizes)
-    if mode == "inc":
-        return x + placed
-    ones = broadcast_to(as_expr(True), tuple(dim_of(value, a) for a in range(value.ndim)))
-    return where(place(ones, shape, slices, sizes), placed, x)
-
-
-def _undo_shuffle(value: Expr, order: tuple[Any, ...], ndim: int) -> Expr:
-    at = {a: k for k, a in enumerate(order) if a != "x"}
-    squeezed = dimshuffle(value, tuple(k for k, a in enumerate(order) if a != "x"))
-    kept = sorted(at, key=lambda a: at[a])
-    return dimshuffle(squeezed, tuple(kept.index(a) if a in at else "x" for a in range(ndim)))
-
-
-def _whole(base: Expr, value: Expr, part: Expr, mode: str) -> Expr:
-    undone = _undo_shuffle(value, part.params["order"], base.ndim)
-    return undone if mode == "set" else base + undone
-
-
-def _replace_chain(view_: Expr, base: Expr, value: Expr, mode: str) -> Expr:
-    """Undo the views from `view_` down to `base`: the new value of each one's input is what replaces it in the next."""
-    while view_ is not base:
-        inner = view_.inputs[0]
-        if view_.op is dimshuffle:
-            value = _undo_shuffle(value, view_.params["order"], inner.ndim)
-        else:
-            value, mode = (
-                _replace("", view_, value, mode),
-                "set",
-            )  # the gather comes first; what is below it takes its result whole
-        view_ = inner
-    return value

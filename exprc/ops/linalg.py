@@ -9,9 +9,22 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Expr
-from exprc.forms import Arg, Hook, Implementation, Kernel, cast_to, kernel, node_rows, same_dim, shape_text, wrap
+from exprc.forms import (
+    Arg,
+    Hook,
+    Implementation,
+    Kernel,
+    axes_there_are,
+    cast_to,
+    kernel,
+    node_rows,
+    same_dim,
+    shape_text,
+    wrap,
+)
 from exprc.ops.formula import maximum, mul
 from exprc.ops.reduce import sum_
+from exprc.ops.rows import fold, unfold
 from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape
 from exprc.size import Dim
 from exprc.types import float_of, promote
@@ -51,10 +64,20 @@ def _swap(x: Expr) -> Expr:
     return dimshuffle(x, (0, 2, 1))
 
 
+def _gemm_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    """Rows of both are more products; rows of one are more rows or more columns of the matrices."""
+    a, b = inputs
+    if all(which):
+        return unfold(gemm.node((fold(a, 0), fold(b, 0)), {}), 0, rows, dim_of(a, 1))
+    if which[0]:
+        return unfold(gemm.node((fold(a, 1), b), {}), 1, rows, dim_of(a, 2))
+    return unfold(gemm.node((a, fold(b, 2)), {}), 2, rows, dim_of(b, 3))
+
+
 gemm: Kernel = kernel(
     "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM,),
     meet=lambda dtypes: [float_of(promote(dtypes))] * 2,
-    grad=lambda g, y, a, b: (gemm(g, _swap(b)), gemm(_swap(a), g)),
+    grad=lambda g, y, a, b: (gemm(g, _swap(b)), gemm(_swap(a), g)), batched=_gemm_rows,
     samples=lambda: [((np.ones((2, 3, 4)) * 0.5, np.arange(40.0).reshape(2, 4, 5)), {}), ((np.ones((1, 2, 0)), np.ones((1, 0, 3))), {})],
     doc="products of stacks of matrices: (batch, m, k) · (batch, k, n)",
 )  # fmt: skip
@@ -89,7 +112,7 @@ def _transposed_fits(a: Expr, b: Expr) -> str:
         return f"did you mean dot({a.label}, {b.label}.T)?"
     if a.ndim == 2 and a.type.shape[0] == b.type.shape[max(b.ndim - 2, 0)]:
         return f"did you mean dot({a.label}.T, {b.label})?"
-    return ""
+    return "the last axis of the left must be as long as the one of the right that is summed over with it"
 
 
 def _product(a: Expr, b: Expr) -> Expr:
@@ -111,12 +134,24 @@ def _integer_product(a: Expr, b: Expr) -> Expr:
     return reshape(total, tuple(dim_of(x, k) for x, k in ((a, 0),) * (a.ndim == 2) + ((b, 1),) * (b.ndim == 2)))
 
 
+def stack_product(a: Expr, b: Expr) -> Expr:
+    """Products of stacks of matrices, (batch, m, k) · (batch, k, n); of integers and bools exactly, in the dtype in which they meet."""
+    dtype = promote((a.dtype, b.dtype))
+    if "float" in dtype:
+        return gemm(a, b)  # type: ignore[no-any-return]
+    return cast_to(sum_(mul(dimshuffle(a, (0, 1, 2, "x")), dimshuffle(b, (0, "x", 1, 2))), axis=2), dtype)
+
+
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Expr:
     """Sum of products over axes of `a` paired with axes of `b`: NumPy's tensordot.
 
     Parameters
     ----------
     axes : an int n (the last n of `a` with the first n of `b`), or a pair of ints or of lists of ints.
+
+    >>> import exprc.tensor as T
+    >>> tensordot(T.tensor3(shape=(2, 3, 4)), T.tensor3(shape=(4, 3, 5)), ((1, 2), (1, 0))).type.shape
+    (2, 5)
     """
     a, b = wrap((a, b))
     over_a, over_b = _paired_axes(a, b, axes)
@@ -125,7 +160,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Expr:
     for i, j in zip(over_a, over_b):
         if None not in (a.type.shape[i], b.type.shape[j]) and a.type.shape[i] != b.type.shape[j]:
             text = f"tensordot: axis {i} of the left and axis {j} of the right differ: {a.type.shape[i]} ≠ {b.type.shape[j]}"
-            raise ValueError(report(text, node_rows((a, b))))
+            fix = "axes=1 pairs the last axis of the left with the first of the right; axes=([0], [1]) names both"
+            raise ValueError(report(text, node_rows((a, b)), fix))
     left = reshape(dimshuffle(a, (*free_a, *over_a)), (_count(a, free_a), _count(a, over_a)))
     right = reshape(dimshuffle(b, (*over_b, *free_b)), (_count(b, over_b), _count(b, free_b)))
     return reshape(_product(left, right), (*(dim_of(a, i) for i in free_a), *(dim_of(b, i) for i in free_b)))
@@ -134,11 +170,18 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Expr:
 def _paired_axes(a: Expr, b: Expr, axes: Any) -> tuple[list[int], list[int]]:
     if isinstance(axes, int):
         if axes < 0 or axes > min(a.ndim, b.ndim):
-            raise ValueError(report(f"tensordot: cannot sum over {axes} axes", node_rows((a, b))))
+            fix = f"give a number from 0 to {min(a.ndim, b.ndim)}"
+            raise ValueError(report(f"tensordot: cannot sum over {axes} axes", node_rows((a, b)), fix))
         return list(range(a.ndim - axes, a.ndim)), list(range(axes))
     left, right = ([x] if isinstance(x, int) else list(x) for x in axes)
     if len(left) != len(right):
-        raise ValueError(report(f"tensordot: {len(left)} axes cannot be paired with {len(right)}", node_rows((a, b))))
+        text = f"tensordot: {len(left)} axes cannot be paired with {len(right)}"
+        raise ValueError(report(text, node_rows((a, b)), "name as many axes of the left as of the right"))
+    for x, part in ((a, left), (b, right)):
+        bad = next((i for i in part if not -x.ndim <= i < x.ndim), None)
+        if bad is not None:
+            text = f"tensordot: axis {bad} is out of bounds for an array of {x.ndim} dimensions"
+            raise ValueError(report(text, node_rows((a, b)), axes_there_are(x.ndim)))
     return [i % a.ndim for i in left], [i % b.ndim for i in right]
 
 
@@ -176,7 +219,7 @@ def _stacked(a: Expr, b: Expr) -> Expr:
     lead = _leading(a, b)
     left = _as_stack(a, lead)
     right = _as_stack(b, lead)
-    return reshape(gemm(left, right), (*lead, dim_of(a, a.ndim - 2), dim_of(b, b.ndim - 1)))
+    return reshape(stack_product(left, right), (*lead, dim_of(a, a.ndim - 2), dim_of(b, b.ndim - 1)))
 
 
 def _leading(a: Expr, b: Expr) -> tuple[Any, ...]:

@@ -1,7 +1,10 @@
 """Pooling of images in two dimensions: the largest element or the sum of each window, and the transposes.
 
-Windows of KH x KW elements start at ``p S - P`` for output row p, stride S and padding P. `max_pool` also gives the *code* of
-each window, the position ``u * KW + v`` of its first largest element; `unpool` sends a gradient there, `pool_at` reads there.
+Window p holds the rows ``p S + u D - P`` for u = 0 ... K - 1 with stride S, dilation D and padding P, those that the images have; columns
+alike. `max_pool` also gives the *code* of each window, the position ``u * KW + v`` of its first largest element; `unpool` sends a gradient
+there, `pool_at` reads there. A window that holds nothing but padding gives 0 and the code 0, and no gradient goes anywhere from there.
+
+`exprc.ops.downsample` has the functions for users.
 """
 
 from __future__ import annotations
@@ -11,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from exprc.errors import report
-from exprc.expr import Expr, as_expr
+from exprc.expr import Expr
 from exprc.forms import (
     Arg,
     Hook,
@@ -21,28 +23,26 @@ from exprc.forms import (
     Source,
     fill_dims,
     kernel,
-    results,
     same_dim,
     shape_text,
     split_dims,
     view,
 )
-from exprc.ops.formula import cast
-from exprc.ops.view import broadcast_to, dim_of, reshape
+from exprc.ops.rows import by_first_axis
+from exprc.ops.view import dim_of
 from exprc.size import Dim, ceildiv, floordiv, maximum, mod
-from exprc.types import float_of, is_float
-
-#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
-__all__ = [
-    "pool_2d",
-]  # fmt: skip
 
 # -- geometry ----------------------------------------------------------------------------------------------------------
-# Params of all records: window, stride, pad (2 ints each), partial (whether windows may reach beyond the lower and right border).
+# Params of all records: window, stride, pad, dilation (2 ints each), partial (whether windows may reach beyond the lower and right border).
+
+
+def reach(window: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    """How many rows and columns a window covers."""
+    return tuple((w - 1) * d + 1 for w, d in zip(window, dilation))
 
 
 def _windows_along(n: Dim, w: int, s: int, p: int, partial: bool) -> Dim:
-    """How many windows there are along an axis of length n."""
+    """How many windows that cover w elements there are along an axis of length n."""
     if not partial:
         return maximum(floordiv(n + 2 * p - w, s) + 1, 0)
     if s >= w:
@@ -50,14 +50,21 @@ def _windows_along(n: Dim, w: int, s: int, p: int, partial: bool) -> Dim:
     return maximum(floordiv(n - 1 - w + s, s), 0) + 1
 
 
-def _pool_dims(x: Sequence[Dim], window: Any, stride: Any, pad: Any, partial: bool) -> tuple[Dim, ...]:
-    made = tuple(_windows_along(n, w, s, p, partial) for n, w, s, p in zip(x[2:], window, stride, pad))
+def _pool_dims(x: Sequence[Dim], window: Any, stride: Any, pad: Any, dilation: Any, partial: bool) -> tuple[Dim, ...]:
+    covered = reach(window, dilation)
+    if any(isinstance(n, int) and n == 0 for n in x[2:]):
+        raise ShapeError(f"images of {shape_text(x[2:])} have nothing to pool", "at least one row and one column are needed")
+    made = tuple(_windows_along(n, w, s, p, partial) for n, w, s, p in zip(x[2:], covered, stride, pad))
     if any(isinstance(m, int) and m < 1 for m in made):
+        windows = f"windows of {shape_text(window)}" + (f" that cover {shape_text(covered)}" if covered != tuple(window) else "")
         sides = f"images of {shape_text(x[2:])}" + (f" with padding {tuple(pad)}" if any(pad) else "")
-        raise ShapeError(
-            f"windows of {shape_text(window)} do not fit in {sides}", "smaller windows, or ignore_border=False"
-        )
+        raise ShapeError(f"{windows} do not fit in {sides}", "smaller windows, or ignore_border=False")
     return (*x[:2], *made)
+
+
+def always_hold(window: Sequence[int], pad: Sequence[int], dilation: Sequence[int], **params: Any) -> bool:
+    """Whether every window is sure to hold an element of the images, of whatever size they are."""
+    return all(p == 0 or (d == 1 and p < w) for w, p, d in zip(window, pad, dilation))
 
 
 def _max_shape(args: Sequence[Arg], **params: Any) -> tuple[tuple[Dim, ...], ...]:
@@ -75,65 +82,68 @@ def _unpool_shape(args: Sequence[Arg], size: Any, **params: Any) -> tuple[Dim, .
 # -- the NumPy references ----------------------------------------------------------------------------------------------
 
 
-def _framed(x: Any, fill: Any, window: Any, stride: Any, pad: Any, partial: bool) -> tuple[Any, tuple[Any, Any]]:
+def _framed(x: Any, fill: Any, window: Any, stride: Any, pad: Any, dilation: Any, partial: bool) -> tuple[Any, tuple[Any, Any]]:
     """Return `x` with `fill` around it as far as windows reach, and the number of windows each way."""
-    _, _, p, q = _pool_dims(x.shape, window, stride, pad, partial)
-    lengths = [(m - 1) * s + w for m, s, w in zip((p, q), stride, window)]
-    frame = np.full(
-        (*x.shape[:2], *(max(length, n + b) for length, n, b in zip(lengths, x.shape[2:], pad))), fill, x.dtype
-    )
+    _, _, p, q = _pool_dims(x.shape, window, stride, pad, dilation, partial)
+    lengths = [(m - 1) * s + w for m, s, w in zip((p, q), stride, reach(window, dilation))]
+    frame = np.full((*x.shape[:2], *(max(length, n + b) for length, n, b in zip(lengths, x.shape[2:], pad))), fill, x.dtype)
     frame[:, :, pad[0] : pad[0] + x.shape[2], pad[1] : pad[1] + x.shape[3]] = x
     return frame, (p, q)
 
 
-def _positions(window: Any, stride: Any, counts: Any) -> Any:
+def _positions(window: Any, stride: Any, dilation: Any, counts: Any) -> Any:
     """For each position in the window, the part of the frame that it meets, window by window."""
     for u, v in np.ndindex(*window):
-        rows = slice(u, u + (counts[0] - 1) * stride[0] + 1, stride[0])
-        yield (
-            u * window[1] + v,
-            (slice(None), slice(None), rows, slice(v, v + (counts[1] - 1) * stride[1] + 1, stride[1])),
-        )
+        starts = (u * dilation[0], v * dilation[1])
+        parts = (slice(a, a + (m - 1) * s + 1, s) for a, m, s in zip(starts, counts, stride))
+        yield u * window[1] + v, (slice(None), slice(None), *parts)
 
 
 def _lowest(dtype: Any) -> Any:
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
-def _max_numpy(x: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
-    inside, counts = _framed(np.ones(x.shape, bool), False, window, stride, pad, partial)
-    frame, _ = _framed(x, _lowest(x.dtype), window, stride, pad, partial)
+def _max_numpy(x: Any, window: Any, stride: Any, dilation: Any, **params: Any) -> Any:
+    geometry = {"window": window, "stride": stride, "dilation": dilation, **params}
+    inside, counts = _framed(np.ones(x.shape, bool), False, **geometry)
+    frame, _ = _framed(x, _lowest(x.dtype), **geometry)
     best = np.full((*x.shape[:2], *counts), _lowest(x.dtype), x.dtype)
     code = np.full(best.shape, -1, "int32")
-    for k, part in _positions(window, stride, counts):
+    for k, part in _positions(window, stride, dilation, counts):
         new = frame[part]
         better = inside[part] & ((code < 0) | (new > best) | (np.isnan(new) & ~np.isnan(best)))
         best, code = np.where(better, new, best), np.where(better, np.int32(k), code)
-    return best, code
+    return np.where(code < 0, x.dtype.type(0), best), np.maximum(code, np.int32(0))
 
 
 def _unpool_numpy(g: Any, code: Any, *sizes: Any, size: Any, **params: Any) -> Any:
     return _spread_numpy(g, [int(d) for d in fill_dims(size, sizes)], lambda k: np.where(code == k, g, 0), **params)
 
 
-def _spread_numpy(g: Any, size: Any, share: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
+def _spread_numpy(g: Any, size: Any, share: Any, window: Any, stride: Any, pad: Any, dilation: Any, partial: bool) -> Any:
     counts = g.shape[2:]
-    reach = [max((m - 1) * s + w, p + n) for m, s, w, p, n in zip(counts, stride, window, pad, size)]
-    frame = np.zeros((*g.shape[:2], *reach), g.dtype)
-    for k, part in _positions(window, stride, counts):
+    covered = reach(window, dilation)
+    lengths = [max((m - 1) * s + w, p + n) for m, s, w, p, n in zip(counts, stride, covered, pad, size)]
+    frame = np.zeros((*g.shape[:2], *lengths), g.dtype)
+    for k, part in _positions(window, stride, dilation, counts):
         frame[part] += share(k)
     return frame[:, :, pad[0] : pad[0] + size[0], pad[1] : pad[1] + size[1]].copy()
 
 
-def _pool_at_numpy(x: Any, code: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
+def _pool_at_numpy(x: Any, code: Any, window: Any, stride: Any, pad: Any, dilation: Any, partial: bool) -> Any:
     n, c, p, q = np.indices(code.shape)
-    return x[n, c, p * stride[0] - pad[0] + code // window[1], q * stride[1] - pad[1] + code % window[1]]
+    h = p * stride[0] - pad[0] + code // window[1] * dilation[0]
+    w = q * stride[1] - pad[1] + code % window[1] * dilation[1]
+    inside = (h >= 0) & (h < x.shape[2]) & (w >= 0) & (w < x.shape[3])
+    y = np.zeros(code.shape, x.dtype)
+    y[inside] = x[n[inside], c[inside], h[inside], w[inside]]
+    return y
 
 
-def _sum_numpy(x: Any, window: Any, stride: Any, pad: Any, partial: bool) -> Any:
-    frame, counts = _framed(x, 0, window, stride, pad, partial)
+def _sum_numpy(x: Any, window: Any, stride: Any, dilation: Any, **params: Any) -> Any:
+    frame, counts = _framed(x, 0, window, stride, dilation=dilation, **params)
     total = np.zeros((*x.shape[:2], *counts), x.dtype)
-    for _, part in _positions(window, stride, counts):
+    for _, part in _positions(window, stride, dilation, counts):
         total += frame[part]
     return total
 
@@ -182,7 +192,7 @@ def _fills_lanes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: i
 
 def _sizes(images: Arg, pooled: Arg, params: Any, lanes: int) -> dict[str, Dim]:
     n, c, h, w = images.shape
-    pairs = {"K": params["window"], "S": params["stride"], "P": params["pad"], "D": (1, 1)}
+    pairs = {"K": params["window"], "S": params["stride"], "P": params["pad"], "D": params["dilation"]}
     own = {f"{name}{axis}": value for name, pair in pairs.items() for axis, value in zip("HW", pair)}
     blocks = {"NB": ceildiv(n, lanes), "LANE_COUNT": lanes}
     return {**blocks, "C": c, "H": h, "W": w, "P": pooled.shape[2], "Q": pooled.shape[3], **own}
@@ -231,18 +241,20 @@ _SUM_UNPOOL = _implementations("sum_unpool", "unpool.h", 1, ["LOAD_g"], ["STORE_
 
 # -- the records -------------------------------------------------------------------------------------------------------
 
+_PLAIN: dict[str, Any] = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "dilation": (1, 1), "partial": False}
 _GEOMETRIES: tuple[dict[str, Any], ...] = (
-    {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False},
-    {"window": (3, 2), "stride": (2, 1), "pad": (1, 0), "partial": False},
-    {"window": (2, 3), "stride": (2, 2), "pad": (0, 0), "partial": True},
-    {"window": (2, 2), "stride": (3, 3), "pad": (0, 0), "partial": True},
+    _PLAIN,
+    {**_PLAIN, "window": (3, 2), "stride": (2, 1), "pad": (1, 0)},
+    {**_PLAIN, "window": (2, 3), "partial": True},
+    {**_PLAIN, "stride": (3, 3), "partial": True},
+    {**_PLAIN, "window": (2, 3), "stride": (1, 2), "dilation": (3, 2), "pad": (2, 1)},
+    {**_PLAIN, "stride": (1, 3), "dilation": (8, 6), "pad": (7, 6)},  # some windows hold nothing but padding
+    {**_PLAIN, "window": (2, 3), "dilation": (2, 2), "partial": True},
 )
 
 
 def _images(dtype: str) -> Any:
-    x = (
-        np.sin(np.arange(2 * 3 * 7 * 6) * 1.3).reshape(2, 3, 7, 6).round(1)
-    )  # rounded: some windows hold equal largest elements
+    x = np.sin(np.arange(2 * 3 * 7 * 6) * 1.3).reshape(2, 3, 7, 6).round(1)  # rounded: some windows hold equal largest elements
     x[0, 0, 0, 1] = x[1, 2, 3, 3] = np.nan
     return x.astype(dtype)
 
@@ -270,17 +282,18 @@ def _pool_at_samples() -> list[Any]:
 
 
 def _pool_at_index(
-    i: Sequence[Dim], args: Sequence[Arg], load: Any, window: Any, stride: Any, pad: Any, partial: bool
+    i: Sequence[Dim], args: Sequence[Arg], load: Any, window: Any, stride: Any, pad: Any, dilation: Any, partial: bool
 ) -> Source:
     n, c, p, q = i
     code = load(1, tuple(i), window[0] * window[1])
-    return Source(
-        (n, c, p * stride[0] - pad[0] + floordiv(code, window[1]), q * stride[1] - pad[1] + mod(code, window[1]))
-    )
+    h = p * stride[0] - pad[0] + floordiv(code, window[1]) * dilation[0]
+    w = q * stride[1] - pad[1] + mod(code, window[1]) * dilation[1]
+    return Source((n, c, h, w), conditions=((h, args[0].shape[2]), (w, args[0].shape[3])))
 
 
 max_pool = kernel(
     "max_pool",
+    batched=by_first_axis,
     shape=_max_shape,
     dtype=lambda dtypes, **params: (dtypes[0], "int32"),
     numpy=_max_numpy,
@@ -291,6 +304,7 @@ max_pool = kernel(
 )
 unpool = kernel(
     "unpool",
+    batched=by_first_axis,
     data=2,
     shape=_unpool_shape,
     dtype=lambda dtypes, **params: dtypes[0],
@@ -302,6 +316,7 @@ unpool = kernel(
 )
 pool_at = view(
     "pool_at",
+    batched=by_first_axis,
     shape=lambda args, **params: args[1].shape,
     index=_pool_at_index,
     numpy=_pool_at_numpy,
@@ -311,6 +326,7 @@ pool_at = view(
 )
 sum_pool = kernel(
     "sum_pool",
+    batched=by_first_axis,
     shape=lambda args, **params: _pool_dims(args[0].shape, **params),
     dtype=lambda dtypes, **params: dtypes[0],
     numpy=_sum_numpy,
@@ -321,6 +337,7 @@ sum_pool = kernel(
 )
 sum_unpool = kernel(
     "sum_unpool",
+    batched=by_first_axis,
     data=1,
     shape=_unpool_shape,
     dtype=lambda dtypes, **params: dtypes[0],
@@ -330,106 +347,3 @@ sum_unpool = kernel(
     samples=_sum_unpool_samples,
     doc="zeros with each window's value added at every position in it: the gradient of sum_pool",
 )
-
-# -- the public function -----------------------------------------------------------------------------------------------
-
-MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
-
-
-def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
-    entries = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(entries) != 2 or any(int(v) != v or v < least for v in entries):
-        raise ValueError(f"pool_2d: {name} must be an integer of at least {least}, or two of them: {value!r}")
-    return int(entries[0]), int(entries[1])
-
-
-def _geometry(ws: Any, stride: Any, pad: Any, ignore_border: bool) -> dict[str, Any]:
-    window = _pair("ws", ws, 1)
-    params: dict[str, Any] = {
-        "window": window,
-        "stride": window if stride is None else _pair("stride", stride, 1),
-        "pad": _pair("pad", pad, 0),
-        "partial": not ignore_border,
-    }
-    if any(params["pad"]) and not ignore_border:
-        raise ValueError(f"pool_2d: padding {params['pad']} needs ignore_border=True")
-    if any(p >= w for p, w in zip(params["pad"], window)):
-        raise ValueError(
-            f"pool_2d: padding {params['pad']} must be smaller than the window {window}: some windows would hold nothing but padding"
-        )
-    return params
-
-
-def pool_2d(
-    input: Any, ws: Any, ignore_border: bool = True, stride: Any = None, pad: Any = (0, 0), mode: str = "max"
-) -> Expr:
-    """Pool windows over the last two axes.
-
-    Parameters
-    ----------
-    input : shape (..., rows, columns), at least 2 axes
-    ws : int or pair
-        Rows and columns of a window.
-    ignore_border : bool
-        Leave out windows that reach beyond the lower or right border; False keeps them, with what they hold.
-    stride : int or pair, optional
-        Step between windows, by default `ws`.
-    pad : int or pair
-        Rows and columns of padding on every side; only with ``ignore_border=True``, and smaller than `ws`.
-    mode : "max" (padding does not count), "sum", "average_inc_pad" (padding counts as zeros) or "average_exc_pad" (only the
-        elements of `input` count)
-
-    Returns
-    -------
-    shape (..., (rows + 2 pad - ws) // stride + 1, the same for columns); with ``ignore_border=False`` one more where elements are left
-
-    Raises
-    ------
-    ValueError
-        for geometry that does not fit, or an unknown mode.
-
-    Examples
-    --------
-    >>> import exprc.tensor as T
-    >>> pool_2d(T.tensor4("x", shape=(None, 8, 28, 28)), 2).type.shape
-    (None, 8, 14, 14)
-    """
-    x = as_expr(input)
-    if x.ndim < 2:
-        raise ValueError(
-            report(f"pool_2d: at least 2 axes are needed, not {x.ndim}", [("input", f"{x.label}  {x.type}", x.where)])
-        )
-    if mode not in MODES:
-        raise ValueError(f"pool_2d: mode {mode!r} is none of {', '.join(MODES)}")
-    params = _geometry(ws, stride, pad, ignore_border)
-    images = _as_images(x)
-    pooled = results(max_pool.node((images,), params))[0] if mode == "max" else _summed(images, params, mode)
-    return (
-        pooled
-        if x.ndim == 4
-        else reshape(pooled, (*(dim_of(x, a) for a in range(x.ndim - 2)), dim_of(pooled, 2), dim_of(pooled, 3)))
-    )
-
-
-def _as_images(x: Expr) -> Expr:
-    """Return `x` with 4 axes: leading ones are merged, missing ones of length 1 added."""
-    if x.ndim == 4:
-        return x
-    lead = [dim_of(x, a) for a in range(x.ndim - 2)]
-    first: Any = 1
-    for d in lead[: max(len(lead) - 1, 1)]:
-        first = first * d
-    second = lead[-1] if len(lead) > 1 else 1
-    return reshape(x, (first, second, dim_of(x, x.ndim - 2), dim_of(x, x.ndim - 1)))
-
-
-def _summed(images: Expr, params: dict[str, Any], mode: str) -> Expr:
-    if mode != "sum" and not is_float(images.dtype):
-        images = cast(images, float_of(images.dtype))
-    total = sum_pool.node((images,), params)
-    if mode == "sum":
-        return total
-    if mode == "average_inc_pad" and not params["partial"]:
-        return total / float(params["window"][0] * params["window"][1])
-    ones = broadcast_to(as_expr(1, (images.dtype,)), (1, 1, dim_of(images, 2), dim_of(images, 3)))
-    return total / sum_pool.node((ones,), params)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from exprc.expr import Expr
-from exprc.forms import Acc, Composite, fill_dims, first_dtype, reduce, restore_axes, split_dims, static_size
-from exprc.ops.formula import cast, eq, where
-from exprc.ops.view import broadcast_to, dim_of
+from exprc.errors import report
+from exprc.expr import Expr, as_expr
+from exprc.forms import (
+    Acc,
+    Composite,
+    Reduce,
+    ShapeError,
+    fill_dims,
+    first_dtype,
+    node_rows,
+    normal_axes,
+    reduce,
+    restore_axes,
+    split_dims,
+    static_size,
+)  # fmt: skip
+from exprc.ops.create import shape_of
+from exprc.ops.formula import add, cast, eq, maximum, minimum, mul, where
+from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle
 from exprc.types import float_of, is_float
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
@@ -19,10 +35,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _wide(dtype: str) -> tuple[str, str]:
+def wide(dtype: str) -> str:
     """Small integers are summed in 64 bits, as NumPy does."""
-    wide = dtype if is_float(dtype) else ("uint64" if dtype.startswith("uint") else "int64")
-    return wide, wide
+    return dtype if is_float(dtype) else ("uint64" if dtype.startswith("uint") else "int64")
+
+
+def _wide(dtype: str) -> tuple[str, str]:
+    return wide(dtype), wide(dtype)
 
 
 def _mathematics(dtype: str) -> tuple[str, str]:
@@ -99,11 +118,13 @@ def _extreme_grad(g: Expr, y: Expr, x: Expr, axes: tuple[int, ...]) -> Expr:
 
 max_ = reduce(
     "max", accs=(Acc("m", "{lowest}", "maximum({m}, {x})", "maximum({m}, {m_})"),), finish="{m}", nonempty=True,
-    numpy=_reference(np.max), grad=_extreme_grad, doc="largest element over axes; NaN if one is NaN; ties share the gradient",
+    numpy=_reference(np.max), grad=_extreme_grad, aliases=("amax",),
+    doc="largest element over axes; NaN if one is NaN; ties share the gradient",
 )  # fmt: skip
 min_ = reduce(
     "min", accs=(Acc("m", "{highest}", "minimum({m}, {x})", "minimum({m}, {m_})"),), finish="{m}", nonempty=True,
-    numpy=_reference(np.min), grad=_extreme_grad, doc="smallest element over axes; NaN if one is NaN; ties share the gradient",
+    numpy=_reference(np.min), grad=_extreme_grad, aliases=("amin",),
+    doc="smallest element over axes; NaN if one is NaN; ties share the gradient",
 )  # fmt: skip
 
 
@@ -137,6 +158,93 @@ all_ = reduce(
 )  # fmt: skip
 
 
+# -- arguments of NumPy's ----------------------------------------------------------------------------------------------
+
+
+def _only(name: str, x: Expr, mask: Any, none: Any) -> Expr:
+    """`x` where a mask is true, elsewhere what counts for nothing."""
+    chosen: Expr = where(mask, x, none)
+    if chosen.ndim > x.ndim:
+        raise ShapeError(f"{name}: a mask of {chosen.ndim} axes for an array of {x.ndim}", "the mask must fit the array, not the other way")
+    return chosen
+
+
+def _one_more(x: Expr, axes: tuple[int, ...], value: Expr) -> Expr:
+    """`x` with `value` behind its last elements along the axes that may be empty."""
+    for a in axes:
+        if x.type.shape[a] in (None, 0):
+            edge = broadcast_to(cast(value, x.dtype), tuple(1 if b == a else dim_of(x, b) for b in range(x.ndim)))
+            x = concatenate([x, edge], axis=a)
+    return x
+
+
+def _numeric(op: Reduce, none: int, join: Any) -> None:
+    """Give sum and prod the arguments `initial`, which is joined to the result, and `where`, the elements that count."""
+
+    def call(
+        x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, acc_dtype: Any = None, initial: Any = None, where: Any = None
+    ) -> Expr:
+        x = as_expr(x)
+        y = op.apply(x if where is None else _only(op.name, x, where, none), axis, dtype, keepdims, acc_dtype)
+        return y if initial is None else join(y, initial)  # type: ignore[no-any-return]
+
+    object.__setattr__(op, "call", call)
+
+
+def _extreme(op: Reduce, larger: Any) -> None:
+    """Give max and min the arguments `initial`, with which they have a value for no elements too, and `where`, which needs it."""
+
+    def call(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Expr:
+        x = as_expr(x)
+        if initial is None:
+            if where is not None:
+                text = f"{op.name}: of no elements there is no {op.name}, and a mask may leave none"
+                raise ValueError(report(text, node_rows((x,)), "give initial=, the value to begin with"))
+            return op.apply(x, axis, None, keepdims)
+        first = as_expr(initial, (x.dtype,))
+        x = x if where is None else _only(op.name, x, where, first)
+        x = _one_more(x, normal_axes(axis, x.ndim, op.name), first)
+        return larger(op.apply(x, axis, None, keepdims), first)  # type: ignore[no-any-return]
+
+    object.__setattr__(op, "call", call)
+
+
+def _without_dtype(op: Reduce, none: bool | None = None) -> None:
+    """Give a reduction whose result has a dtype of its own the arguments that Theano and NumPy have for it."""
+
+    def call(x: Any, axis: Any = None, keepdims: bool = False, where: Any = None) -> Expr:
+        x = as_expr(x)
+        return op.apply(x if where is None else _only(op.name, cast(x, "bool"), where, none), axis, None, keepdims)
+
+    def position(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
+        return op.apply(x, axis, None, keepdims)
+
+    object.__setattr__(op, "call", position if none is None else call)
+
+
+def _mean_call(
+    x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, acc_dtype: Any = None, where: Any = None
+) -> Expr:
+    """Return the mean over axes; `where` is a mask of the elements that count."""
+    if where is None:
+        return mean.apply(x, axis, dtype, keepdims, acc_dtype)
+    x = as_expr(x)
+    x = cast(x, float_of(x.dtype) if dtype is None else dtype)
+    number = sum_(cast(_only("mean", broadcast_to(True, shape_of(x)), where, False), x.dtype), axis, keepdims=keepdims)
+    return sum_(x, axis, keepdims=keepdims, where=where) / number  # type: ignore[no-any-return]
+
+
+_numeric(sum_, 0, add)
+_numeric(prod, 1, mul)
+_extreme(max_, maximum)
+_extreme(min_, minimum)
+_without_dtype(argmax)
+_without_dtype(argmin)
+_without_dtype(any_, False)
+_without_dtype(all_, True)
+object.__setattr__(mean, "call", _mean_call)
+
+
 # -- folding back what broadcasting repeated ---------------------------------------------------------------------------
 
 
@@ -162,8 +270,18 @@ def _unbroadcast_numpy(g: Any, *sizes: Any, shape: tuple[int | None, ...]) -> An
     return np.sum(g, axis=axes, dtype=g.dtype).reshape(dims)
 
 
+def _unbroadcast_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    """The axes that are summed over stand in front, so the rows go behind them first."""
+    g, shape = inputs[0], node.params["shape"]
+    lead = g.ndim - 1 - len(shape)
+    static, sizes = split_dims((rows,))
+    moved = dimshuffle(g, (*range(1, lead + 1), 0, *range(lead + 1, g.ndim))) if lead else g
+    return unbroadcast.node((moved, *sizes, *inputs[1:]), {"shape": (*static, *shape)})
+
+
 unbroadcast = Composite(
     "unbroadcast", body=_unbroadcast_body, shape=_unbroadcast_shape, dtype=first_dtype, data=1, late=True, numpy=_unbroadcast_numpy,
+    batched=_unbroadcast_rows,
     grad=lambda g, y, x, *sizes, shape: broadcast_to(g, tuple(dim_of(x, a) for a in range(x.ndim))),
     samples=lambda: [((np.arange(6.0).reshape(2, 3),), {"shape": s}) for s in ((1, 3), (3,), (2, 3), ())],
     doc="the sum over the axes along which broadcasting would repeat an array of `shape`",

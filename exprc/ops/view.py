@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from exprc.errors import report
-from exprc.expr import Expr, as_expr
+from exprc.errors import report, whole_number
+from exprc.expr import _JOIN, Expr, as_expr
 from exprc.forms import (
     _DIMSHUFFLE,
     Arg,
     ShapeError,
     Source,
     View,
+    axes_there_are,
     broadcast,
     cast_to,
     fill_dims,
+    node_rows,
+    normal_axes,
     same_dim,
     shape_text,
     split_dims,
@@ -31,7 +34,7 @@ from exprc.forms import (
     wrap,
 )  # fmt: skip
 from exprc.size import Dim, Unknown, ceildiv, floordiv, maximum, minimum, mod, product
-from exprc.types import promote
+from exprc.types import is_integer, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
@@ -77,6 +80,11 @@ def _dimshuffle_grad(g: Expr, y: Expr, x: Expr, order: tuple[Any, ...]) -> Expr:
     return dimshuffle.node((squeezed,), {"order": tuple(kept.index(a) if a in kept else "x" for a in range(x.ndim))})
 
 
+def _behind(order: Sequence[Any]) -> tuple[Any, ...]:
+    """The same order of axes that stand one place further back."""
+    return (0, *(a if a == "x" else a + 1 for a in order))
+
+
 def _dimshuffle_numpy(x: np.ndarray[Any, Any], order: tuple[Any, ...]) -> Any:
     kept = [a for a in order if a != "x"]
     dropped = [a for a in range(x.ndim) if a not in kept]
@@ -87,20 +95,23 @@ def _dimshuffle_numpy(x: np.ndarray[Any, Any], order: tuple[Any, ...]) -> Any:
 def _dimshuffle_call(x: Any, *order: Any) -> Expr:
     x = as_expr(x)
     entries = tuple(order[0]) if len(order) == 1 and isinstance(order[0], (tuple, list)) else order
+    entries = tuple(a if isinstance(a, str) and a == "x" else whole_number(a, "dimshuffle: an axis", "'x' is a new one") for a in entries)
     for a in entries:
-        if a != "x" and not -x.ndim <= int(a) < x.ndim:
+        if a != "x" and not -x.ndim <= a < x.ndim:
             text = f"dimshuffle: axis {a} is out of bounds for an array of {x.ndim} dimensions"
-            raise ValueError(report(text, [("array", x.label, x.where)]))
-    axes = tuple(a if a == "x" else int(a) % x.ndim for a in entries)
+            raise ValueError(report(text, node_rows((x,)), axes_there_are(x.ndim)))
+    axes = tuple(a if a == "x" else a % x.ndim for a in entries)
     named = [a for a in axes if a != "x"]
     if len(set(named)) != len(named):
-        raise ValueError(report(f"dimshuffle: an axis is named twice: {axes}", [("array", x.label, x.where)]))
+        fix = "name each axis once; 'x' makes a new one of length 1"
+        raise ValueError(report(f"dimshuffle: an axis is named twice: {axes}", node_rows((x,)), fix))
     return dimshuffle.node((x,), {"order": axes})
 
 
 dimshuffle = view(
     "dimshuffle", data=1, shape=_dimshuffle_shape, index=_dimshuffle_index, grad=_dimshuffle_grad, numpy=_dimshuffle_numpy,
-    call=_dimshuffle_call, doc="axes in a new order: numbers are axes of `x`, 'x' a new axis of length 1",
+    call=_dimshuffle_call, batched=lambda node, inputs, which, rows: dimshuffle.node(inputs, {"order": _behind(node.params["order"])}),
+    doc="axes in a new order: numbers are axes of `x`, 'x' a new axis of length 1",
     samples=lambda: [((np.arange(6.0).reshape(2, 1, 3),), {"order": o}) for o in ((2, 0), (0, "x", 2, 1), ("x", 2, 1, 0))],
 )  # fmt: skip
 _DIMSHUFFLE.append(dimshuffle)
@@ -109,14 +120,16 @@ _DIMSHUFFLE.append(dimshuffle)
 def transpose(x: Any, axes: Any = None) -> Expr:
     """Reverse the axes of `x`, or put them in the order `axes`."""
     x = as_expr(x)
+    if axes is not None and len(axes) != x.ndim:
+        text = f"transpose: {len(axes)} axes for an array of {x.ndim} dimensions"
+        raise ValueError(report(text, node_rows((x,)), "name every axis once; dimshuffle drops and adds axes"))
     return dimshuffle(x, tuple(reversed(range(x.ndim))) if axes is None else tuple(axes))
 
 
 def squeeze(x: Any, axis: Any = None) -> Expr:
     """Drop axes of length 1: those named, or all that are known to be 1."""
     x = as_expr(x)
-    entries = [axis] if isinstance(axis, int) else axis
-    drop = [a for a, b in enumerate(x.broadcastable) if b] if entries is None else [a % x.ndim for a in entries]
+    drop = [a for a, b in enumerate(x.broadcastable) if b] if axis is None else normal_axes(axis, x.ndim, "squeeze")
     return dimshuffle(x, tuple(a for a in range(x.ndim) if a not in drop))
 
 
@@ -125,12 +138,15 @@ def squeeze(x: Any, axis: Any = None) -> Expr:
 
 def _broadcast_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[Dim, ...]:
     dims = fill_dims(shape, [a.value for a in args[1:]])
+    if any(isinstance(d, int) and d < 0 for d in dims):
+        raise ShapeError(f"a length is negative: {shape_text(dims)}")
     if len(dims) < len(args[0].shape):
         raise ShapeError(f"cannot broadcast {shape_text(args[0].shape)} to fewer axes: {shape_text(dims)}")
     both = broadcast([args[0].shape, dims])
     for wanted, got in zip(dims, both):
         if isinstance(wanted, int) and isinstance(got, int) and wanted != got:
-            raise ShapeError(f"cannot broadcast {shape_text(args[0].shape)} to {shape_text(dims)}")
+            text = f"cannot broadcast {shape_text(args[0].shape)} to {shape_text(dims)}: {got} ≠ {wanted}"
+            raise ShapeError(text, "only axes of length 1 can be repeated")
     return dims
 
 
@@ -143,6 +159,7 @@ broadcast_to: View = view(
     "broadcast_to", data=1, shape=_broadcast_shape, index=lambda i, args, load, shape: Source(broadcast_index(i, args[0].shape)),
     grad=lambda g, y, x, *sizes, shape: g, numpy=lambda x, *sizes, shape: np.broadcast_to(x, fill_dims(shape, sizes)),
     call=lambda x, shape: _with_dims(broadcast_to, x, shape),
+    batched=lambda node, inputs, which, rows: _more_dims(node, _before_others(inputs[0], node.ndim), inputs, rows),
     samples=lambda: [((np.arange(3.0).reshape(3, 1),), {"shape": (2, 3, 4)}), ((np.float32(2),), {"shape": (0, 3)})],
     doc="`x` repeated along axes of length 1 and new leading axes until it has `shape`",
 )  # fmt: skip
@@ -151,6 +168,18 @@ broadcast_to: View = view(
 def _with_dims(op: Any, x: Any, shape: Any) -> Expr:
     static, sizes = split_dims(shape)
     return op.node((as_expr(x), *sizes), {"shape": static})
+
+
+def _before_others(x: Expr, ndim: int) -> Expr:
+    """`x` with axes of length 1 after its first until `ndim` others stand behind that one."""
+    order = (0, *("x",) * (ndim + 1 - x.ndim), *range(1, x.ndim))
+    return x if x.ndim == ndim + 1 else dimshuffle.node((x,), {"order": order})
+
+
+def _more_dims(node: Expr, x: Expr, inputs: Sequence[Expr], rows: Any) -> Expr:
+    """Make a node of a record whose parameter `shape` is that of the result, an axis of `rows` put before it."""
+    static, sizes = split_dims((rows,))
+    return node.op.node((x, *sizes, *inputs[1:]), {**node.params, "shape": (*static, *node.params["shape"])})
 
 
 # -- reshape -----------------------------------------------------------------------------------------------------------
@@ -162,7 +191,8 @@ def _reshape_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[
         rest = product(d for d in dims if not (isinstance(d, int) and d == -1))
         dims[dims.index(-1)] = floordiv(total, rest) if not (isinstance(rest, int) and rest == 0) else 0
     if not any(isinstance(d, Unknown) for d in dims):
-        same_dim(product(dims), total, f"cannot reshape {shape_text(args[0].shape)} to {shape_text(dims)}: sizes differ")
+        what = f"cannot reshape {shape_text(args[0].shape)} to {shape_text(dims)}: numbers of elements differ"
+        same_dim(total, product(dims), what, "one dim may be -1: it takes what the others leave over")
     return tuple(dims)
 
 
@@ -188,11 +218,18 @@ def unravel(position: Dim, shape: Sequence[Dim]) -> tuple[Dim, ...]:
     return tuple(index)
 
 
-def _reshape_call(x: Any, shape: Any, ndim: int | None = None) -> Expr:
+def _reshape_call(x: Any, shape: Any, ndim: int | None = None, order: str = "C") -> Expr:
+    """Return the elements of `x` in another shape, in row-major order ("C"), or read and written with the first axis fastest ("F")."""
     x = as_expr(x)
+    if order not in ("C", "F"):
+        raise ValueError(report(f"reshape: order={order!r} is not supported", node_rows((x,)), "choose 'C' or 'F'"))
+    if order == "F":
+        turned = tuple(reversed(shape)) if isinstance(shape, (tuple, list)) else shape
+        return transpose(_reshape_call(transpose(x), turned, ndim))
     static, sizes = split_dims(shape)
     if static.count(-1) > 1:
-        raise ValueError(report(f"reshape: only one dim may be -1: {shape_text(static)}", [("array", x.label, x.where)]))
+        text = f"reshape: only one dim may be -1: {shape_text(static)}"
+        raise ValueError(report(text, node_rows((x,)), "-1 is what the other dims leave over; give all but one as numbers"))
     return reshape.node((x, *sizes), {"shape": static})
 
 
@@ -200,6 +237,7 @@ reshape: View = view(
     "reshape", data=1, shape=_reshape_shape, index=_reshape_index, call=_reshape_call,
     grad=lambda g, y, x, *sizes, shape: reshape(g, tuple(dim_of(x, a) for a in range(x.ndim))),
     numpy=lambda x, *sizes, shape: np.reshape(x, fill_dims(shape, sizes)),
+    batched=lambda node, inputs, which, rows: _more_dims(node, inputs[0], inputs, rows),
     samples=lambda: [((np.arange(24.0).reshape(2, 3, 4),), {"shape": s}) for s in ((6, 4), (-1,), (4, 3, 2), (2, 12, 1))],
     doc="the same elements, in row-major order, in another shape; one dim may be -1",
 )  # fmt: skip
@@ -207,9 +245,11 @@ reshape: View = view(
 
 def flatten(x: Any, ndim: int = 1, outdim: int | None = None) -> Expr:
     """Merge the last axes so that `ndim` axes are left."""
-    x, ndim = as_expr(x), outdim if outdim is not None else ndim
+    x, number = as_expr(x), outdim if outdim is not None else ndim
+    ndim = whole_number(number, "flatten: the number of axes", "ravel(x, order='F') has an order")
     if not 1 <= ndim <= max(x.ndim, 1):
-        raise ValueError(report(f"flatten: cannot keep {ndim} axes of {x.ndim}", [("array", f"{x.label}  {x.type}", x.where)]))
+        text = f"flatten: cannot keep {ndim} axes of {x.ndim}"
+        raise ValueError(report(text, node_rows((x,)), f"give a number from 1 to {max(x.ndim, 1)}"))
     if x.ndim == ndim:
         return x
     last = x.type.shape[ndim - 1 :]
@@ -240,7 +280,8 @@ def slice_range(entry: tuple[Any, ...], n: Dim, sizes: Any) -> tuple[Dim, Dim, i
     if kind == "at":
         at = _from_start(values[0], n)
         if isinstance(n, int) and isinstance(at, int) and not 0 <= at < n:
-            raise ShapeError(f"index {values[0]} is out of bounds for an axis of length {n}")
+            fix = f"indices go from 0 to {n - 1}, or from -{n} to -1 from the end" if n else "the axis is empty"
+            raise ShapeError(f"index {values[0]} is out of bounds for an axis of length {n}", fix)
         return at, 1, 1
     start, stop, step = values
     step = 1 if step is None else step
@@ -287,10 +328,13 @@ def _slice_samples() -> list[Any]:
     )]  # fmt: skip
 
 
+_FULL = ("range", None, None, None)
+
 subtensor = view(
     "subtensor", data=1, shape=_slice_shape, index=_slice_index,
     grad=lambda g, y, x, *sizes, slices: place(g, [dim_of(x, a) for a in range(x.ndim)], slices, sizes),
     numpy=lambda x, *sizes, slices: x[python_slices(slices, sizes)], samples=_slice_samples,
+    batched=lambda node, inputs, which, rows: subtensor.node(tuple(inputs), {"slices": (_FULL, *node.params["slices"])}),
     doc="basic indexing: integers and slices, one entry an axis",
 )  # fmt: skip
 
@@ -299,6 +343,12 @@ def place(x: Expr, shape: Sequence[Any], slices: tuple[Any, ...], sizes: Sequenc
     """Return an array of `shape` that holds `x` where `slices` point, 0 elsewhere: the transpose of `subtensor`."""
     static, dims = split_dims(list(shape))
     return place_record.node((x, *dims, *sizes), {"shape": static, "slices": slices})
+
+
+def _place_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    static, sizes = split_dims((rows,))
+    params = {"shape": (*static, *node.params["shape"]), "slices": (_FULL, *node.params["slices"])}
+    return place_record.node((inputs[0], *sizes, *inputs[1:]), params)
 
 
 def _place_dims(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[tuple[Dim, ...], Sequence[Arg]]:
@@ -337,7 +387,7 @@ def _place_numpy(x: Any, *rest: Any, shape: Any, slices: Any) -> Any:
 
 
 place_record = view(
-    "place", data=1, shape=_place_shape, index=_place_index, numpy=_place_numpy,
+    "place", data=1, shape=_place_shape, index=_place_index, numpy=_place_numpy, batched=_place_rows,
     grad=lambda g, y, x, *rest, shape, slices: subtensor.node((g, *rest[shape.count(None) :]), {"slices": slices}),
     samples=lambda: [((x[python_slices(p["slices"], ())],), {"shape": (4, 5), **p}) for (x,), p in _slice_samples()],
     doc="zeros with `x` in the part that slices point to",
@@ -350,10 +400,11 @@ def _concatenate_shape(args: Sequence[Arg], axis: int) -> tuple[Dim, ...]:
     shape = list(args[0].shape)
     for arg in args[1:]:
         if len(arg.shape) != len(shape):
-            raise ShapeError(f"arrays of {len(shape)} and {len(arg.shape)} axes cannot be joined")
+            raise ShapeError(f"arrays of {len(shape)} and {len(arg.shape)} axes cannot be joined", "stack() makes a new axis")
         for a in range(len(shape)):
             if a != axis:
-                shape[a] = same_dim(shape[a], arg.shape[a], f"lengths of axis {a} differ (only axis {axis} may)")
+                text = f"lengths of axis {a} differ (only those of axis {axis}, along which they are joined, may)"
+                shape[a] = same_dim(shape[a], arg.shape[a], text, f"did you mean axis={a}?")
     shape[axis] = sum((a.shape[axis] for a in args), start=0)  # type: ignore[arg-type]
     return tuple(shape)
 
@@ -372,22 +423,33 @@ def _concatenate_grad(g: Expr, y: Expr, *arrays: Expr, axis: int) -> tuple[Expr,
     return tuple(parts)
 
 
-def _concatenate_call(arrays: Sequence[Any], axis: int = 0) -> Expr:
+def _concatenate_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
+    parts = (x if rowed else broadcast_to(x, (rows, *(dim_of(x, a) for a in range(x.ndim)))) for x, rowed in zip(inputs, which))
+    return concatenate.node(tuple(parts), {"axis": node.params["axis"] + 1})
+
+
+def _concatenate_call(arrays: Sequence[Any], axis: int | None = 0) -> Expr:
     inputs = wrap(tuple(arrays))
+    if axis is not None:
+        axis = whole_number(axis, "concatenate: the axis", "the arrays go in a list: concatenate([a, b])")
+    else:
+        inputs, axis = tuple(flatten(x) for x in inputs), 0
     if not inputs:
-        raise ValueError("concatenate: at least one array is needed")
+        raise ValueError(report("concatenate: at least one array is needed", fix="is the list that was given empty?"))
     if inputs[0].ndim == 0:
-        rows = [("array", inputs[0].label, inputs[0].where)]
-        raise ValueError(report("concatenate: scalars have no axis to be joined along", rows, "stack them?"))
+        text = "concatenate: scalars have no axis to be joined along"
+        raise ValueError(report(text, node_rows(inputs), "stack() puts them along a new axis"))
     if not -inputs[0].ndim <= axis < inputs[0].ndim:
-        raise ValueError(f"concatenate: axis {axis} is out of bounds for arrays of {inputs[0].ndim} dimensions")
+        text = f"concatenate: axis {axis} is out of bounds for arrays of {inputs[0].ndim} dimensions"
+        raise ShapeError(text, axes_there_are(inputs[0].ndim))
     dtype = promote(x.dtype for x in inputs)
     return concatenate.node(tuple(cast_to(x, dtype) for x in inputs), {"axis": axis % inputs[0].ndim})
 
 
 concatenate = view(
     "concatenate", shape=_concatenate_shape, place=_concatenate_place, grad=_concatenate_grad, call=_concatenate_call,
-    numpy=lambda *arrays, axis: np.concatenate(arrays, axis),
+    batched=_concatenate_rows,
+    aliases=("concat",), numpy=lambda *arrays, axis: np.concatenate(arrays, axis),
     samples=lambda: [((np.ones((2, 3)), np.zeros((2, 1)), np.full((2, 0), 5.0)), {"axis": 1}), ((np.arange(3), np.arange(2)), {"axis": 0})],
     doc="arrays one after the other along an axis",
 )  # fmt: skip
@@ -397,10 +459,12 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Expr:
     """Join arrays of one shape along a new axis."""
     inputs = wrap(tuple(arrays))
     ndim = inputs[0].ndim + 1 if inputs else 1
-    where_ = axis % ndim
+    (where_,) = normal_axes(whole_number(axis, "stack: the axis", "the arrays go in a list: stack([a, b])"), ndim, "stack")
     order = tuple("x" if a == where_ else a - (a > where_) for a in range(ndim))
     return concatenate([dimshuffle(x, order) for x in inputs], axis=where_)
 
+
+_JOIN.append(stack)
 
 # -- indexing with an object -------------------------------------------------------------------------------------------
 
@@ -419,7 +483,7 @@ def full_index(x: Expr, index: tuple[Any, ...]) -> tuple[list[Any], list[int]]:
     used = sum(e is not None and e is not Ellipsis for e in index)
     if used > x.ndim:
         text = f"too many indices: {used} for an array of {x.ndim} dimensions"
-        raise IndexError(report(text, [("array", f"{x.label}  {x.type}", x.where)]))
+        raise IndexError(report(text, [("array", f"{x.label}  {x.type}", x.where)], "give at most one index for each axis"))
     fill = [slice(None)] * (x.ndim - used)
     at = next((k for k, e in enumerate(index) if e is Ellipsis), len(index))
     spread = [*index[:at], *fill, *index[at + 1 :]]
@@ -443,7 +507,7 @@ def slice_entries(entries: Sequence[Any]) -> tuple[tuple[Any, ...], list[Expr]]:
     for e in entries:
         parts = (e.start, e.stop, e.step) if isinstance(e, slice) else (e,)
         if isinstance(e, slice) and e.step is not None and (isinstance(e.step, Expr) or int(e.step) == 0):
-            raise ValueError("slice step must be a number other than 0")
+            raise ShapeError("the step of a slice must be a number other than 0", "leave it out to take every element")
         slices.append(("range" if isinstance(e, slice) else "at", *(_part(p, sizes) for p in parts)))
     return tuple(slices), sizes
 
@@ -452,7 +516,9 @@ def _part(part: Any, sizes: list[Expr]) -> Any:
     if part is None:
         return None
     if not isinstance(part, Expr):
-        return int(part)
+        return whole_number(part, "a bound of a slice", "round it and cast it to an integer")
+    if part.ndim or not is_integer(part.dtype):
+        raise TypeError(report(f"a bound of a slice must be an integer scalar, not {part.type}", node_rows((part,)), "cast it to 'int64'?"))
     value = static_size(part)
     if isinstance(value, int):
         return value

@@ -8,45 +8,40 @@ TensorType(float32, (?,))
 
 ``x == y`` is identity, so that expressions can be keys of dictionaries; ``T.eq(x, y)`` compares element by element.
 
-The operations are those that the families of `exprc.ops` name in their ``__all__``; nothing is listed here again.
+The operations are those that the families of `exprc.ops` name in their ``__all__``, under their aliases too; nothing is listed here again.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from exprc import operators as operators  # hangs the operators and methods on Expr
-from exprc.errors import nearest
+import numpy as np
+
+from exprc import dispatch as dispatch  # hangs NumPy's functions on Expr
+from exprc import operators as operators  # hangs the operators and methods on it
+from exprc.derivatives import Lop, Rop, hessian, jacobian
+from exprc.errors import nearest, report
 from exprc.expr import Constant, Expr, Input, Shared, clone
 from exprc.forms import composite
-from exprc.ops import families
-from exprc.tensor.leaves import (
-    arange,
-    as_tensor_variable,
-    constant,
-    constructors,
-    full,
-    full_like,
-    ones,
-    ones_like,
-    zeros,
-    zeros_like,
-)
+from exprc.grad import grad
+from exprc.ops import PUBLIC
+from exprc.tensor.leaves import as_tensor_variable, asarray, constant, constructors, get_scalar_constant_value
 from exprc.tensor.random import RandomStreams
 from exprc.types import TensorType
 
-#: public name -> operation. A name that Python has already (`abs`, `sum` ...) carries an underscore in its family.
-OPERATIONS: dict[str, Any] = {name.rstrip("_"): getattr(family, name) for family in families for name in getattr(family, "__all__", ())}
-
 globals().update(constructors())
-globals().update(OPERATIONS)
+globals().update(PUBLIC)
+
+array, as_tensor = asarray, as_tensor_variable
+e, inf, nan, newaxis, pi = np.e, np.inf, np.nan, None, np.pi
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"exprc.tensor has no {name!r}" + (f"; {hint}" if (hint := nearest(name, __all__)) else ""))
+    raise AttributeError(report(f"exprc.tensor has no {name!r}", fix=nearest(name, __all__)))
 
 
 __all__ = [
-    *constructors(), *OPERATIONS, "Constant", "Expr", "Input", "RandomStreams", "Shared", "TensorType", "arange", "as_tensor_variable",
-    "clone", "composite", "constant", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like",
+    *constructors(), *PUBLIC, "Constant", "Expr", "Input", "Lop", "RandomStreams", "Rop", "Shared", "TensorType", "array",
+    "as_tensor", "as_tensor_variable", "asarray", "clone", "composite", "constant", "e", "get_scalar_constant_value", "grad",
+    "hessian", "inf", "jacobian", "nan", "newaxis", "pi",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Variables, constants and arrays made of nothing but a shape."""
+"""Variables and constants."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import numpy as np
 
 from exprc.config import config
 from exprc.errors import report
-from exprc.expr import Constant, Expr, Input, as_expr
+from exprc.expr import Constant, Expr, Input, as_expr, holds_expr, leaves
 from exprc.forms import cast_to
-from exprc.ops.formula import iota
-from exprc.ops.view import broadcast_to, dim_of
-from exprc.types import TensorType, dtype_name, is_float, promote
+from exprc.types import TensorType, dtype_name
 
 #: kind of variable -> its dims (1 where broadcasting is promised)
 KINDS: dict[str, tuple[int | None, ...]] = {
     "scalar": (), "vector": (None,), "row": (1, None), "col": (None, 1), "matrix": (None, None),
-    "tensor3": (None,) * 3, "tensor4": (None,) * 4, "tensor5": (None,) * 5,
+    "tensor3": (None,) * 3, "tensor4": (None,) * 4, "tensor5": (None,) * 5, "tensor6": (None,) * 6, "tensor7": (None,) * 7,
 }  # fmt: skip
 
 #: prefix -> dtype, as in `ivector`
@@ -29,6 +27,8 @@ _PLURALS = {"matrix": "matrices"}
 
 def variable(name: str | None, dtype: Any, shape: Sequence[int | None]) -> Input:
     """Return an input variable; a `dtype` of None is ``config.floatX``, and then values of float64 and integers are cast to it."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(report(f"a name must be a string, not {name!r}", fix="several variables: matrices('x', 'y'), vectors(3) ..."))
     strict = dtype is not None
     return Input(TensorType(dtype_name(dtype) if strict else config.floatX, tuple(shape)), name, strict)
 
@@ -39,7 +39,8 @@ def _dims(kind: str, shape: Any) -> tuple[int | None, ...]:
         return dims
     entries = (shape,) if isinstance(shape, int) else tuple(shape)
     if len(entries) != len(dims) or any(d == 1 and s not in (1, None) for d, s in zip(dims, entries)):
-        raise ValueError(f"{kind}: shape {entries} does not fit: a {kind} has the shape {dims}")
+        text = f"{kind}: shape {entries} does not fit: a {kind} has the shape {dims}"
+        raise ValueError(report(text, fix=f"give {len(dims)} lengths, None where one is not known, or take another kind of variable"))
     return tuple(1 if d == 1 else s for d, s in zip(dims, entries))
 
 
@@ -113,103 +114,51 @@ def as_tensor_variable(value: Any, name: str | None = None, ndim: int | None = N
     ----------
     ndim : the number of axes wanted; axes of length 1 are put in front where there are fewer.
     """
-    from exprc.ops.view import dimshuffle, stack
+    from exprc.ops.view import dimshuffle
 
-    if (
-        isinstance(value, (list, tuple))
-        and any(isinstance(v, (Expr, list, tuple)) for v in value)
-        and _holds_expr(value)
-    ):
-        x = stack([as_tensor_variable(v) for v in value])
-    else:
-        x = value if isinstance(value, Expr) else constant(value, name)
-    x = as_expr(x)
+    x = as_expr(value) if holds_expr(value) else constant(value, name)
     if ndim is not None and x.ndim > ndim:
         raise ValueError(
             report(
                 f"as_tensor_variable: {x.ndim} axes are more than ndim={ndim}",
                 [("array", f"{x.label}  {x.type}", x.where)],
+                "index or reshape it first: axes are added, never dropped",
             )
         )
     return x if ndim is None or ndim == x.ndim else dimshuffle(x, ("x",) * (ndim - x.ndim) + tuple(range(x.ndim)))
 
 
-def _holds_expr(value: Any) -> bool:
-    return isinstance(value, Expr) or (isinstance(value, (list, tuple)) and any(map(_holds_expr, value)))
+def asarray(value: Any, dtype: Any = None) -> Expr:
+    """Return `value` as an expression, of dtype `dtype` where one is given: NumPy's asarray, under the name `array` too.
 
-
-# -- filled arrays -----------------------------------------------------------------------------------------------------
-
-
-def full(shape: Any, value: Any, dtype: Any = None) -> Expr:
-    """Return an array of `shape` (ints or integer expressions) whose elements are all `value`; `value` may be an array that broadcasts."""
-    x = as_expr(value) if dtype is None else cast_to(as_expr(value, (dtype_name(dtype),)), dtype_name(dtype))
-    return broadcast_to(x, shape)
-
-
-def zeros(shape: Any, dtype: Any = "floatX") -> Expr:
-    """Return an array of zeros; `shape` is an int, an integer expression, or a tuple of them."""
-    return full(shape, 0, dtype)
-
-
-def ones(shape: Any, dtype: Any = "floatX") -> Expr:
-    """Return an array of ones; `shape` is an int, an integer expression, or a tuple of them."""
-    return full(shape, 1, dtype)
-
-
-def full_like(x: Any, value: Any, dtype: Any = None) -> Expr:
-    """Return an array of the shape (and, if none is given, the dtype) of `x` whose elements are all `value`."""
-    x = as_expr(x)
-    return full(tuple(dim_of(x, a) for a in range(x.ndim)), value, dtype or x.dtype)
-
-
-def zeros_like(x: Any, dtype: Any = None) -> Expr:
-    """Return zeros of the shape (and, if none is given, the dtype) of `x`."""
-    return full_like(x, 0, dtype)
-
-
-def ones_like(x: Any, dtype: Any = None) -> Expr:
-    """Return ones of the shape (and, if none is given, the dtype) of `x`."""
-    return full_like(x, 1, dtype)
-
-
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Expr:
-    """Return ``start, start + step ...`` up to but not including `stop`; with one argument ``0 ... start - 1``.
-
-    Parameters
-    ----------
-    start, stop, step : integers, integer scalar expressions, or Python floats.
-    dtype : by default int64 for integers (or the expressions' own), ``config.floatX`` for floats.
-
-    Examples
-    --------
-    >>> arange(3).type, arange(0.0, 1.0, 0.25).type
-    (TensorType(int64, (3,)), TensorType(float32, (4,)))
+    >>> asarray([1, 2], "float32").type
+    TensorType(float32, (2,))
     """
-    start, stop = (0, start) if stop is None else (start, stop)
-    entries = (start, stop, step)
-    if not isinstance(step, Expr) and step == 0:
-        raise ValueError("arange: step must not be 0")
-    wanted = dtype_name(dtype) if dtype is not None else _arange_dtype(entries)
-    x = iota(_arange_length(*entries))
-    exact = x if not is_float(wanted) else cast_to(x, wanted)
-    scaled = exact if not isinstance(step, Expr) and step == 1 else exact * step
-    return cast_to(scaled if not isinstance(start, Expr) and start == 0 else scaled + start, wanted)
+    x = as_expr(value) if holds_expr(value) else constant(value, dtype=dtype)
+    return x if dtype is None else cast_to(x, dtype_name(dtype))
 
 
-def _arange_dtype(entries: Sequence[Any]) -> str:
-    if any(isinstance(e, float) for e in entries):
-        return config.floatX
-    return promote([e.dtype for e in entries if isinstance(e, Expr)] or ["int64"])
+def get_scalar_constant_value(value: Any) -> np.ndarray[Any, Any]:
+    """Return the value of a scalar that follows from constants and known lengths alone, as an array without axes.
 
+    Raises
+    ------
+    ValueError
+        if it depends on inputs or shared variables, or has more than one element.
 
-def _arange_length(start: Any, stop: Any, step: Any) -> Any:
-    if not any(isinstance(e, Expr) for e in (start, stop, step)):
-        return max(0, int(np.ceil((stop - start) / step)))
-    for e in (start, stop, step):
-        if isinstance(e, float) or (isinstance(e, Expr) and "int" not in e.dtype):
-            raise TypeError("arange: beside expressions, start, stop and step must be integers")
-    start, stop, step = (cast_to(e, "int64") if isinstance(e, Expr) else e for e in (start, stop, step))
-    from exprc.ops.formula import maximum
+    >>> import exprc.tensor as T
+    >>> get_scalar_constant_value(T.matrix(shape=(2, 3)).shape[1] * T.constant(2)).item()
+    6
+    """
+    from exprc.reference import evaluate
 
-    return maximum(-((start - stop) // step), 0)
+    x = as_expr(value)
+    open_ = next((leaf for leaf in leaves([x]) if not isinstance(leaf, Constant)), None)
+    if open_ is not None:
+        text = "get_scalar_constant_value: the value is not known before the call"
+        raise ValueError(report(text, [("expression", x.label, x.where), ("needs", open_.label, open_.where)], "compile a function of it"))
+    made = evaluate([x], {})[0]
+    if made.size != 1:
+        text = f"get_scalar_constant_value: {made.size} elements are no scalar"
+        raise ValueError(report(text, [("expression", f"{x.label}  {x.type}", x.where)], "index it first"))
+    return np.asarray(made.reshape(()))

@@ -28,12 +28,15 @@
  *   erfc               4.0     3.6        arctanh            1.9     libm
  *   power              0.6     libm       gammaln            libm    libm
  *   sqrt               =       =          hypot              libm    libm
+ *   logaddexp          2.0     2.0        cbrt               0.6     libm     (logaddexp: of max(|x|, |y|, 1))
  *
- *   floor ceil trunc round abs sign       =  (f32, f64 and every integer type)
+ *   floor ceil trunc round round_away abs sign   =  (f32, f64 and every integer type)
  *   maximum minimum                       =  (f32, f64 and every integer type; NaN propagates)
  *   mod floor_divide fmod                 =  (f32 and f64: libm fmod; every integer type: x // 0 = x % 0 = 0)
  *   power                                 =  (every integer type: loop; wraps; 0 for a negative exponent, but 1 and -1)
- *   copysign isnan isinf isfinite         =  (f32, f64)
+ *   left_shift right_shift                =  (every integer type)
+ *   copysign signbit isnan isinf isfinite =  (f32, f64)
+ *   to_int8 ... to_uint64                 =  (f32, f64: truncated; NaN gives 0, what is out of range the nearest end)
  */
 #include <stdint.h>
 
@@ -66,6 +69,14 @@ SCALAR float trunc_f32(float x) { return __builtin_truncf(x); }
 SCALAR double trunc_f64(double x) { return __builtin_trunc(x); }
 SCALAR float round_f32(float x) { return __builtin_rintf(x); }   /* half to even */
 SCALAR double round_f64(double x) { return __builtin_rint(x); }
+SCALAR float round_away_f32(float x) {                           /* half away from zero */
+    float whole = __builtin_truncf(x), more = __builtin_fabsf(x - whole) >= 0.5f ? 1.0f : 0.0f;
+    return __builtin_copysignf(__builtin_fabsf(whole) + more, x);
+}
+SCALAR double round_away_f64(double x) {
+    double whole = __builtin_trunc(x), more = __builtin_fabs(x - whole) >= 0.5 ? 1.0 : 0.0;
+    return __builtin_copysign(__builtin_fabs(whole) + more, x);
+}
 SCALAR int64_t whole_i64(int64_t x) { return x; }                /* floor, ceil, trunc, round of an integer */
 SCALAR uint64_t whole_u64(uint64_t x) { return x; }
 
@@ -99,6 +110,35 @@ SCALAR int32_t minimum_i32(int32_t a, int32_t b) { return a < b ? a : b; }
 SCALAR int64_t minimum_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 SCALAR uint32_t minimum_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 SCALAR uint64_t minimum_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+SCALAR int signbit_f32(float x) { return bits_f32(x) < 0; }
+SCALAR int signbit_f64(double x) { return bits_f64(x) < 0; }
+
+/* ------------------------------------------------------------- floats as integers: truncated, held in the range, NaN as 0 */
+
+SCALAR double held(double x, double low, double high) {
+    x = x > low ? x : x != x ? 0.0 : low;
+    return x < high ? x : high;
+}
+SCALAR int64_t to_int64_f64(double x) {
+    int64_t inside = (int64_t)held(x, -0x1p63, 0x1.fffffffffffffp62);
+    return x >= 0x1p63 ? INT64_MAX : inside;
+}
+SCALAR uint64_t to_uint64_f64(double x) {
+    uint64_t inside = (uint64_t)held(x, 0.0, 0x1.fffffffffffffp63);
+    return x >= 0x1p64 ? UINT64_MAX : inside;
+}
+
+/* ------------------------------------------------------------- shifts: by a negative number or by all bits, what is left of the sign */
+
+SCALAR int32_t left_shift_i32(int32_t a, int32_t b) { return (uint32_t)b < 32 ? (int32_t)((uint32_t)a << (b & 31)) : 0; }
+SCALAR int64_t left_shift_i64(int64_t a, int64_t b) { return (uint64_t)b < 64 ? (int64_t)((uint64_t)a << (b & 63)) : 0; }
+SCALAR uint32_t left_shift_u32(uint32_t a, uint32_t b) { return b < 32 ? a << (b & 31) : 0; }
+SCALAR uint64_t left_shift_u64(uint64_t a, uint64_t b) { return b < 64 ? a << (b & 63) : 0; }
+SCALAR int32_t right_shift_i32(int32_t a, int32_t b) { return a >> ((uint32_t)b < 32 ? b & 31 : 31); }
+SCALAR int64_t right_shift_i64(int64_t a, int64_t b) { return a >> ((uint64_t)b < 64 ? b & 63 : 63); }
+SCALAR uint32_t right_shift_u32(uint32_t a, uint32_t b) { return b < 32 ? a >> (b & 31) : 0; }
+SCALAR uint64_t right_shift_u64(uint64_t a, uint64_t b) { return b < 64 ? a >> (b & 63) : 0; }
 
 /* ------------------------------------------------------------- division and remainder (Python's: sign of the divisor) */
 
@@ -401,6 +441,11 @@ SCALAR float power_f32(float x, float y) {
     return ((y == 0) | (x == 1.0f)) ? 1.0f : value;
 }
 SCALAR double power_f64(double x, double y) { return __builtin_pow(x, y); }   /* libm */
+SCALAR float cbrt_f32(float x) {
+    float size = __builtin_fabsf(x), value = (float)exp2_of_f32(log2_of_f32((double)size) * (1.0 / 3));
+    return __builtin_copysignf(size < INF_F32 ? value : size, x);
+}
+SCALAR double cbrt_f64(double x) { return __builtin_cbrt(x); }   /* libm */
 
 /* By squaring; wraps like multiplication. A negative exponent is 1 / x^n cut to an integer. */
 static __attribute__((unused)) uint64_t power_u64(uint64_t x, uint64_t n) {
@@ -457,12 +502,21 @@ SCALAR double sigmoid_f64(double x) {
 SCALAR float softplus_f32(float x) { return (x > 0 ? x : 0.0f) + log1p_f32(exp_f32(-__builtin_fabsf(x))); }
 SCALAR double softplus_f64(double x) { return (x > 0 ? x : 0.0) + log1p_f64(exp_f64(-__builtin_fabs(x))); }
 
-/* ------------------------------------------------------------- error function
- * Below 1 a polynomial; above, erfc(a) = exp(-a^2) q(t) / (1 + 2a) with t = (a - c) / (a + c), where the
- * rounding error of a^2 is put back into the exponential. */
+/* the larger + log(1 + exp(-difference)); of equal infinities themselves */
+SCALAR float logaddexp_f32(float a, float b) {
+    float low = minimum_f32(a, b), high = maximum_f32(a, b);
+    return high + log1p_f32(exp_f32(a == b ? 0.0f : low - high));
+}
+SCALAR double logaddexp_f64(double a, double b) {
+    double low = minimum_f64(a, b), high = maximum_f64(a, b);
+    return high + log1p_f64(exp_f64(a == b ? 0.0 : low - high));
+}
 
-SCALAR float erfc_tail_f32(float a) {
-    a = a > 10.1f ? 10.1f : a;
+/* ------------------------------------------------------------- error function
+ * Below 1 a polynomial; above, erfc(a) = exp(-a^2) core(a), core(a) = q(t) / (1 + 2a) with t = (a - c) / (a + c), where
+ * the rounding error of a^2 is put back into the exponential. */
+
+SCALAR float erfc_core_f32(float a) {
     float t = (a - 2.0f) / (a + 2.0f);
     float p = 2.68610929e-05f;
     p = p * t - 0.000362295483f;
@@ -475,14 +529,17 @@ SCALAR float erfc_tail_f32(float a) {
     p = p * t - 0.166031405f;
     p = p * t - 0.0927639082f;
     p = p * t + 1.27697837f;
+    return p / (1.0f + 2.0f * a);
+}
+SCALAR float erfc_tail_f32(float a) {
+    a = a > 10.1f ? 10.1f : a;
     float high = number_f32(bits_f32(a) & ~0xfff), low = a - high;
     float square = a * a;
     float lost = (high * high - square) + 2.0f * high * low + low * low;
     float e = exp_f32(-square);
-    return (e - e * lost) * (p / (1.0f + 2.0f * a));
+    return (e - e * lost) * erfc_core_f32(a);
 }
-SCALAR double erfc_tail_f64(double a) {
-    a = a > 27.3 ? 27.3 : a;
+SCALAR double erfc_core_f64(double a) {
     double t = (a - 4.0) / (a + 4.0);
     double p = -8.9062086639346217e-09;
     p = p * t - 9.4562715249156918e-09;
@@ -506,11 +563,15 @@ SCALAR double erfc_tail_f64(double a) {
     p = p * t + 0.015379652102606133;
     p = p * t - 0.13962111684056255;
     p = p * t + 1.2329951186255526;
+    return p / (1.0 + 2.0 * a);
+}
+SCALAR double erfc_tail_f64(double a) {
+    a = a > 27.3 ? 27.3 : a;
     double high = number_f64(bits_f64(a) & ~(int64_t)0x7ffffff), low = a - high;
     double square = a * a;
     double lost = (high * high - square) + 2.0 * high * low + low * low;
     double e = exp_f64(-square);
-    return (e - e * lost) * (p / (1.0 + 2.0 * a));
+    return (e - e * lost) * erfc_core_f64(a);
 }
 SCALAR float erf_near_f32(float x) {
     float z = x * x;
@@ -765,6 +826,8 @@ SCALAR double hypot_f64(double x, double y) { return __builtin_hypot(x, y); }
 #define ANY2(name, x, y) _Generic((x) + (y), float: name##_f32, double: name##_f64, \
     int: name##_i32, unsigned: name##_u32, long: name##_i64, unsigned long: name##_u64, \
     long long: name##_i64, unsigned long long: name##_u64)(x, y)
+#define BITS2(name, x, y) _Generic((x) + (y), int: name##_i32, unsigned: name##_u32, long: name##_i64, \
+    unsigned long: name##_u64, long long: name##_i64, unsigned long long: name##_u64)(x, y)
 #define WHOLE(name, x) _Generic((x), float: name##_f32, double: name##_f64, \
     unsigned long: whole_u64, unsigned long long: whole_u64, default: whole_i64)(x)
 
@@ -796,6 +859,10 @@ SCALAR double hypot_f64(double x, double y) { return __builtin_hypot(x, y); }
 #define arctan2(y, x) REAL2(arctan2, y, x)
 #define hypot(x, y) REAL2(hypot, x, y)
 #define copysign(x, y) REAL2(copysign, x, y)
+#define cbrt(x) REAL(cbrt, x)
+#define logaddexp(x, y) REAL2(logaddexp, x, y)
+#define rint(x) REAL(round, x)
+#define signbit(x) REAL(signbit, x)
 #define isnan(x) ((x) != (x))
 #define isinf(x) (_Generic((x), float: abs_f32, default: abs_f64)(x) == INF_F64)
 #define isfinite(x) (_Generic((x), float: abs_f32, default: abs_f64)(x) < INF_F64)
@@ -803,6 +870,18 @@ SCALAR double hypot_f64(double x, double y) { return __builtin_hypot(x, y); }
 #define ceil(x) WHOLE(ceil, x)
 #define trunc(x) WHOLE(trunc, x)
 #define round(x) WHOLE(round, x)
+#define round_away(x) WHOLE(round_away, x)
+#define to_int8(x) ((int8_t)held(x, -0x1p7, 0x1p7 - 1))
+#define to_int16(x) ((int16_t)held(x, -0x1p15, 0x1p15 - 1))
+#define to_int32(x) ((int32_t)held(x, -0x1p31, 0x1p31 - 1))
+#define to_int64(x) to_int64_f64(x)
+#define to_uint8(x) ((uint8_t)held(x, 0, 0x1p8 - 1))
+#define to_uint16(x) ((uint16_t)held(x, 0, 0x1p16 - 1))
+#define to_uint32(x) ((uint32_t)held(x, 0, 0x1p32 - 1))
+#define to_uint64(x) to_uint64_f64(x)
+#define left_shift(x, y) BITS2(left_shift, x, y)
+#define right_shift(x, y) BITS2(right_shift, x, y)
+#define second(x, y) (y)
 #define abs(x) ANY(abs, x)
 #define sign(x) ANY(sign, x)
 #define maximum(x, y) ANY2(maximum, x, y)

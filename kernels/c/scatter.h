@@ -4,7 +4,7 @@
  *     MODE 0 (add)   y[index[m], r] += v[m, r]     for m = 0, 1, ... M - 1 in order: duplicates add up
  *     MODE 1 (set)   y[index[m], r]  = v[m, r]     of duplicates the last one stays
  *
- * The hook LOAD_index has wrapped negative indices already; those outside 0 <= index < ROWS are skipped.
+ * The hook LOAD_index has brought every index into 0 <= index < ROWS; a block skips those of other blocks.
  *
  *        m, index   0: 2   1: 0   2: 2          y   r ->  | block 0 | block 1 | .   every block goes through all m
  *                                               0   ......|  v[1]   |  v[1]   |     for its own columns r (its own

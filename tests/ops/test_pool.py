@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
+import exprc
 import exprc.tensor as T
 from exprc.expr import Input
 from exprc.forms import results
@@ -17,19 +19,25 @@ from exprc.types import TensorType
 NAN = np.nan
 
 
-def loops(x: Any, ws: Any, ignore_border: bool, stride: Any, pad: Any, mode: str) -> Any:
-    """Windows one by one over an array that can be asked outside of its borders."""
-    counts = [count_windows(n, w, s, p, ignore_border) for n, w, s, p in zip(x.shape[-2:], ws, stride, pad)]
-    y = np.zeros((*x.shape[:-2], *counts), x.dtype)
-    for i, j in np.ndindex(*counts):
-        low = [i * stride[0] - pad[0], j * stride[1] - pad[1]]
-        rows = range(max(low[0], 0), min(low[0] + ws[0], x.shape[-2]))
-        columns = range(max(low[1], 0), min(low[1] + ws[1], x.shape[-1]))
-        inside = x[..., rows.start : rows.stop, columns.start : columns.stop]
-        number = ws[0] * ws[1] if mode == "average_inc_pad" and ignore_border else len(rows) * len(columns)
-        total = inside.sum((-2, -1))
-        y[..., i, j] = inside.max((-2, -1)) if mode == "max" else total if mode == "sum" else total / number
+def loops(x: Any, ws: Any, ignore_border: bool, stride: Any, pad: Any, mode: str, dilation: Any) -> Any:
+    """Windows one by one over an array of any number of pooled axes; positions outside of it are left out."""
+    axes = len(ws)
+    image = x.shape[-axes:]
+    covered = [(w - 1) * d + 1 for w, d in zip(ws, dilation)]
+    counts = [count_windows(n, c, s, p, ignore_border) for n, c, s, p in zip(image, covered, stride, pad)]
+    y = np.zeros((*x.shape[:-axes], *counts), x.dtype)
+    for place in np.ndindex(*counts):
+        places = [[i * s - p + u * d for u in range(w)] for i, s, p, d, w in zip(place, stride, pad, dilation, ws)]
+        within = [[k for k in row if 0 <= k < n] for row, n in zip(places, image)]
+        inside = x[(..., *np.ix_(*(np.array(row, int) for row in within)))].reshape(*x.shape[:-axes], -1)
+        y[(..., *place)] = fold(inside, np.prod(ws) if mode == "average_inc_pad" and ignore_border else inside.shape[-1], mode)
     return y
+
+
+def fold(inside: Any, number: Any, mode: str) -> Any:
+    if inside.shape[-1] == 0:
+        return 0
+    return inside.max(-1) if mode == "max" else inside.sum(-1) if mode == "sum" else inside.sum(-1) / number
 
 
 def count_windows(n: int, w: int, s: int, p: int, ignore_border: bool) -> int:
@@ -42,17 +50,29 @@ def count_windows(n: int, w: int, s: int, p: int, ignore_border: bool) -> int:
     return k
 
 
-def random_geometry(rng: Any) -> tuple[Any, dict[str, Any]]:
-    ws = tuple(map(int, rng.integers(1, 4, 2)))
+def random_geometry(rng: Any, axes: int = 2) -> tuple[Any, dict[str, Any]]:
+    ws = tuple(map(int, rng.integers(1, 4, axes)))
+    dilation = tuple(map(int, rng.integers(1, 4, axes)))
+    covered = [(w - 1) * d + 1 for w, d in zip(ws, dilation)]
     ignore = bool(rng.integers(2))
     params = {
-        "ws": ws, "ignore_border": ignore, "stride": tuple(map(int, rng.integers(1, 4, 2))),
-        "pad": tuple(int(rng.integers(0, w)) if ignore else 0 for w in ws),
+        "ws": ws, "ignore_border": ignore, "stride": tuple(map(int, rng.integers(1, 4, axes))), "dilation": dilation,
+        "pad": tuple(int(rng.integers(0, c)) if ignore else 0 for c in covered),
     }  # fmt: skip
-    return rng.integers(-5, 5, (2, 3, *rng.integers(4, 8, 2))).astype("float64"), params
+    image = [int(max(1, c - 2 * p) + rng.integers(0, 5)) for c, p in zip(covered, params["pad"])]
+    return rng.integers(-9, 5, (2, 3, *image)).astype("float64"), params
 
 
-@pytest.mark.parametrize("mode", ["max", "sum", "average_inc_pad", "average_exc_pad"])
+def record_params(p: dict[str, Any]) -> dict[str, Any]:
+    own = {"window": p["ws"], "stride": p["stride"], "pad": p["pad"], "dilation": p["dilation"]}
+    return {**own, "partial": not p["ignore_border"]}
+
+
+MODES = ["max", "sum", "average_inc_pad", "average_exc_pad"]
+PLAIN = {"stride": (2, 2), "pad": (0, 0), "dilation": (1, 1)}
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(12))
 def test_every_mode_is_the_loops(mode: str, seed: int) -> None:
     x, params = random_geometry(np.random.default_rng(seed))
@@ -69,7 +89,7 @@ def test_leading_axes_are_kept(lead: Any) -> None:
     x = np.random.default_rng(0).normal(size=(*lead, 5, 6))
     ex = Input(TensorType("float64", (None,) * x.ndim))
     (value,) = evaluate([T.pool_2d(ex, (2, 3))], {ex: x})
-    np.testing.assert_array_equal(value, loops(x, (2, 3), True, (2, 3), (0, 0), "max"))
+    np.testing.assert_array_equal(value, loops(x, (2, 3), True, (2, 3), (0, 0), "max", (1, 1)))
 
 
 def test_the_code_is_the_position_of_the_first_largest_and_nan_wins() -> None:
@@ -78,7 +98,7 @@ def test_the_code_is_the_position_of_the_first_largest_and_nan_wins() -> None:
     )
     ex = Input(TensorType("float64", x.shape))
     value, code = evaluate(
-        results(max_pool.node((ex,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False})), {ex: x}
+        results(max_pool.node((ex,), {"window": (2, 2), **PLAIN, "partial": False})), {ex: x}
     )
     np.testing.assert_array_equal(value[0, 0], [[1, NAN], [NAN, -np.inf]])
     np.testing.assert_array_equal(code[0, 0], [[0, 1], [0, 0]])
@@ -88,7 +108,7 @@ def test_the_code_is_the_position_of_the_first_largest_and_nan_wins() -> None:
 def test_gradients_are_transposes(seed: int) -> None:
     rng = np.random.default_rng(300 + seed)
     x, p = random_geometry(rng)
-    params = {"window": p["ws"], "stride": p["stride"], "pad": p["pad"], "partial": not p["ignore_border"]}
+    params = record_params(p)
     ex = Input(TensorType("float64", (None,) * 4))
     value, code = results(max_pool.node((ex,), params))
     g = rng.normal(size=evaluate([value], {ex: x})[0].shape)
@@ -104,6 +124,115 @@ def test_gradients_are_transposes(seed: int) -> None:
     np.testing.assert_allclose(np.vdot(vt, g), np.vdot(vs, x))
 
 
+@functools.cache
+def geometries(axes: int) -> list[tuple[Any, dict[str, Any]]]:
+    rng = np.random.default_rng(7 + axes)
+    made = [random_geometry(rng, axes) for _ in range(12)]
+    x = rng.integers(-9, 5, (2, 3, *(4,) * axes)).astype("float64")
+    beyond = {"ws": (2,) * axes, "ignore_border": True, "stride": (1,) * axes, "pad": (7,) * axes, "dilation": (9,) * axes}
+    return [*made, (x, beyond)]  # the last one has windows that hold nothing but padding
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_compiled_is_the_loops(axes: int) -> None:
+    """All geometries and modes in one function, batches that fill vectors and that do not."""
+    pool = {2: T.pool_2d, 3: T.pool_3d}[axes]
+    cases = [(x, p, m) for (x, p), m in zip(geometries(axes), MODES * 9)] + [(*geometries(axes)[-1], m) for m in MODES]
+    arrays = [np.concatenate([x] * (9 if k % 2 else 1))[: 17 if k % 2 else 2] for k, (x, _, _) in enumerate(cases)]
+    inputs = [Input(TensorType("float64", a.shape if k % 3 else (None,) * a.ndim)) for k, a in enumerate(arrays)]
+    outputs = [pool(x, mode=m, **p) for x, (_, p, m) in zip(inputs, cases)]
+    for y, x, (_, p, m) in zip(exprc.function(inputs, outputs)(*arrays), arrays, cases, strict=True):
+        np.testing.assert_allclose(y, loops(x, mode=m, **p), rtol=1e-12, err_msg=f"{m} {p}")
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("mode", MODES)
+def test_gradients_of_every_mode(mode: str, axes: int) -> None:
+    pool = {2: T.pool_2d, 3: T.pool_3d}[axes]
+    for x, params in geometries(axes)[::4]:
+        distinct = np.random.default_rng(1).permutation(x.size).reshape(x.shape) / x.size
+        exprc.verify_grad(functools.partial(pool, mode=mode, **params), [distinct], rng=2, directions=3)
+
+
+def test_gradient_of_gradient() -> None:
+    """The gradient of what a smooth function of the pooled images sends back."""
+    x, params = geometries(2)[-1]
+    distinct = np.random.default_rng(1).permutation(x.size).reshape(x.shape) / x.size
+
+    def sent_back(e: Any, mode: str) -> Any:
+        return exprc.grad((T.pool_2d(e, mode=mode, **params) ** 3).sum(), e)
+
+    for mode in MODES:
+        exprc.verify_grad(functools.partial(sent_back, mode=mode), [distinct], rng=2, directions=3)
+
+
+def test_nan_and_what_lies_in_the_padding() -> None:
+    x = np.full((1, 1, 2, 2), -3.0)
+    x[0, 0, 0, 0] = NAN
+    ex = Input(TensorType("float64", x.shape))
+    outputs = [T.pool_2d(ex, 2, stride=1, pad=1, mode=m) for m in MODES]
+    wide = T.pool_2d(ex, 2, stride=1, pad=2, dilation=3)  # four windows hold one element, five none
+    largest, total, _, mean, corner = exprc.function([ex], [*outputs, wide])(x)
+    np.testing.assert_array_equal(largest[0, 0], [[NAN, NAN, -3], [NAN, NAN, -3], [-3, -3, -3]])
+    np.testing.assert_array_equal(np.isnan(total), np.isnan(largest))
+    assert mean[0, 0, 2, 2] == -3 and total[0, 0, 2, 2] == -3
+    np.testing.assert_array_equal(corner[0, 0], loops(x, (2, 2), True, (1, 1), (2, 2), "max", (3, 3))[0, 0])
+    assert np.isnan(corner).any() and (corner == 0).sum() == 5
+    empty = T.pool_2d(ex, 2, stride=1, pad=7, dilation=9)
+    (value,) = evaluate([empty], {ex: x})
+    assert (value == 0).any() and exprc.grad(empty.sum(), ex).type.shape == x.shape
+
+
+def test_integers_and_large_windows() -> None:
+    x = np.arange(-8, 8, dtype="int32").reshape(1, 1, 4, 4)
+    ex = Input(TensorType("int32", (1, 1, None, None)))
+    largest, total, mean = exprc.function([ex], [T.pool_2d(ex, 4, mode=m) for m in ("max", "sum", "average_inc_pad")])(x)
+    assert (largest.item(), total.item(), mean.item()) == (7, -8, -0.5) and largest.dtype == total.dtype == "int32"
+
+
+def test_lines_are_images_of_one_row() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 11))
+    ex = Input(TensorType("float64", (None,) * 3))
+    y = T.pool_2d(ex[:, :, None], (1, 3), stride=(1, 2), dilation=(1, 2), pad=(0, 1))[:, :, 0]
+    (value,) = evaluate([y], {ex: x})
+    wanted = loops(x[:, :, None], (1, 3), True, (1, 2), (0, 1), "max", (1, 2))[:, :, 0]
+    np.testing.assert_array_equal(value, wanted)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 2, 3)])
+def test_volumes_keep_their_leading_axes(lead: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(*lead, 4, 5, 6))
+    ex = Input(TensorType("float64", (None,) * x.ndim))
+    (value,) = evaluate([T.pool_3d(ex, (2, 2, 3))], {ex: x})
+    np.testing.assert_array_equal(value, loops(x, (2, 2, 3), True, (2, 2, 3), (0,) * 3, "max", (1,) * 3))
+
+
+def test_equal_elements_of_a_volume_send_the_gradient_to_the_first() -> None:
+    ex = Input(TensorType("float64", (1, 1, 2, 2, 2)))
+    (g,) = evaluate([exprc.grad(T.pool_3d(ex, 2).sum(), ex)], {ex: np.ones((1, 1, 2, 2, 2))})
+    assert g.ravel().tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_largest_elements_where_they_are() -> None:
+    x = np.random.default_rng(4).permutation(2 * 3 * 5 * 7).reshape(2, 3, 5, 7).astype("float64")
+    ex = Input(TensorType("float64", (None,) * 4))
+    (value,) = exprc.function([ex], [T.max_pool_2d_same_size(ex, (2, 3))])(x)
+    wanted = np.zeros_like(x)
+    for i, j in np.ndindex(2, 2):
+        part = (..., slice(2 * i, 2 * i + 2), slice(3 * j, 3 * j + 3))
+        wanted[part] = np.where(x[part] == x[part].max((-2, -1), keepdims=True), x[part], 0)
+    np.testing.assert_array_equal(value, wanted)
+    exprc.verify_grad(functools.partial(T.max_pool_2d_same_size, patch_size=(2, 3)), [x / 10], rng=1, directions=3)
+
+
+def test_every_image_folded_to_one_number() -> None:
+    x = np.random.default_rng(4).normal(size=(2, 3, 5, 7))
+    ex = Input(TensorType("float64", x.shape))
+    whole, mean = evaluate([T.pool_2d(ex, (5, 7)), T.pool_2d(ex, (5, 7), mode="average_inc_pad")], {ex: x})
+    np.testing.assert_array_equal(whole[..., 0, 0], x.max((2, 3)))
+    np.testing.assert_allclose(mean[..., 0, 0], x.mean((2, 3)))
+
+
 def message(*args: Any, **kwargs: Any) -> str:
     with pytest.raises(ValueError) as error:
         T.pool_2d(*args, **kwargs)
@@ -117,11 +246,32 @@ def test_errors_say_what_does_not_fit() -> None:
         text.startswith("max_pool: windows of (4, 4) do not fit in images of (3, 3)") and "made at test_pool.py" in text
     )
     assert "smaller windows, or ignore_border=False" in text
-    assert (
-        message(x, 2, pad=2)
-        == "pool_2d: padding (2, 2) must be smaller than the window (2, 2): some windows would hold nothing but padding"
+    assert message(x, 2, pad=2).startswith(
+        "pool_2d: padding (2, 2) must be smaller than the window (2, 2): some windows would hold nothing but padding"
     )
-    assert message(x, 2, ignore_border=False, pad=1) == "pool_2d: padding (1, 1) needs ignore_border=True"
-    assert message(x, 2, mode="mean") == "pool_2d: mode 'mean' is none of max, sum, average_inc_pad, average_exc_pad"
+    assert message(x, 2, ignore_border=False, pad=1).startswith("pool_2d: padding (1, 1) needs ignore_border=True")
+    text = message(x, 2, mode="maxx")
+    assert text.startswith("pool_2d: mode 'maxx' is none of max, sum, average_inc_pad, average_exc_pad")
+    assert "made at test_pool.py" in text and "did you mean 'max'?" in text
     assert message(x, 0).startswith("pool_2d: ws must be an integer of at least 1")
     assert message(T.vector("v"), 2).startswith("pool_2d: at least 2 axes are needed, not 1")
+    text = message(x, 2, dilation=3)
+    assert text.startswith("max_pool: windows of (2, 2) that cover (4, 4) do not fit in images of (3, 3)")
+    text = message(x, 2, dilation=3, pad=4)
+    assert text.startswith("pool_2d: padding (4, 4) must be smaller than what a window covers, (4, 4)")
+    assert message(x, 2, dilation=0).startswith("pool_2d: dilation must be an integer of at least 1, or two of them: 0")
+    assert "images of (0, 3) have nothing to pool" in message(T.tensor4(shape=(1, 1, 0, 3)), 2, pad=1)
+
+
+def test_errors_of_other_poolings() -> None:
+    with pytest.raises(ValueError, match="pool_3d: at least 3 axes are needed, not 2"):
+        T.pool_3d(T.matrix("m"), 2)
+    with pytest.raises(ValueError, match="pool_3d: ws must be an integer of at least 1, or three of them"):
+        T.pool_3d(T.tensor5("v"), (2, 2))
+    with pytest.raises(ValueError, match="max_pool_2d_same_size: images have 4 axes, not 2"):
+        T.max_pool_2d_same_size(T.matrix("m"), 2)
+    with pytest.raises(TypeError, match="pool_2d: numbers are needed, not bool"):
+        T.pool_2d(T.TensorType("bool", (1, 1, 4, 4))("b"), 2)
+    with pytest.raises(ValueError, match="images of .* have nothing to pool"):
+        x = T.tensor4("x")
+        exprc.function([x], T.pool_2d(x, 2, pad=1))(np.zeros((1, 1, 0, 3), "float32"))

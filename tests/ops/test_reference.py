@@ -68,6 +68,11 @@ def types_of(node: Expr) -> tuple[TensorType, ...]:
     return node.type.items if isinstance(node.type, TupleType) else (node.type,)
 
 
+def fits(shape: tuple[int, ...], type_: TensorType) -> bool:
+    """Tell whether an array has the shape of a type; lengths that the data decide stay unknown in the type."""
+    return len(shape) == type_.ndim and all(d in (None, n) for d, n in zip(type_.shape, shape))
+
+
 def parts(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -93,7 +98,7 @@ def test_reference_has_the_inferred_type(op: Op) -> None:
         node = build(op, inputs, params)
         (value,) = evaluate([node], {x: np.asarray(a) for x, a in zip(inputs, args) if isinstance(x, Input)})
         for v, t in zip(parts(value), types_of(node), strict=True):
-            assert v.shape == t.shape and v.dtype == t.dtype, (args, params)
+            assert fits(v.shape, t) and v.dtype == t.dtype, (args, params)
 
 
 @pytest.mark.parametrize("op", CASES)
@@ -122,7 +127,7 @@ def test_unknown_dims_contradict_nothing(op: Op) -> None:
             assert all(a is None or a == b for a, b in zip(t.shape, e.shape)), (args, params)
         (value,) = evaluate([loose], {x: np.asarray(a) for x, a in zip(inputs, args)})
         for v, e in zip(parts(value), types_of(exact), strict=True):
-            assert v.shape == e.shape
+            assert fits(v.shape, e)
 
 
 COMPOSITES = [

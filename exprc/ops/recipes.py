@@ -1,0 +1,358 @@
+"""NumPy's functions that are a recipe of a few other operations: parts of numbers, interpolation, index arrays, membership."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from exprc.errors import report
+from exprc.expr import Constant, Expr, as_expr
+from exprc.forms import cast_to, composite, node_rows, wrap
+from exprc.ops.axes import one_axis, ravel, swapaxes
+from exprc.ops.create import lower_mask, shape_of
+from exprc.ops.cumulative import cumprod, cumsum, diff
+from exprc.ops.formula import (
+    cast,
+    clip,
+    eq,
+    exp2,
+    iota,
+    isinf,
+    isnan,
+    logaddexp,
+    logical_not,
+    lt,
+    maximum,
+    minimum,
+    mul,
+    sub,
+    true_div,
+    where,
+)
+from exprc.ops.index import getitem
+from exprc.ops.nonzero import nonzero
+from exprc.ops.numbers import copysign
+from exprc.ops.reduce import all_, any_, sum_
+from exprc.ops.rounding import trunc
+from exprc.ops.sort import searchsorted
+from exprc.ops.trig import sin
+from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle
+from exprc.types import float_of, is_float
+
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "angle", "array_equal", "conj", "conjugate", "delete", "diag_indices", "ediff1d", "imag", "insert", "interp", "isin", "ix_", "ldexp",
+    "logaddexp2", "matrix_transpose", "modf", "nancumprod", "nancumsum", "ndim", "polyval", "positive", "real", "shape", "sinc", "size",
+    "trapezoid", "tril_indices", "triu_indices",
+]  # fmt: skip
+
+# -- what is known of an array -----------------------------------------------------------------------------------------
+
+
+def shape(x: Any) -> tuple[Any, ...]:
+    """Return the dims of `x`: ints where they are known, else expressions, which never compute `x`.
+
+    >>> import exprc.tensor as T
+    >>> shape(T.matrix(shape=(2, 3)))
+    (2, 3)
+    """
+    return shape_of(as_expr(x))
+
+
+def ndim(x: Any) -> int:
+    """Return the number of axes of `x`."""
+    return as_expr(x).ndim
+
+
+def size(x: Any, axis: int | None = None) -> Any:
+    """Return the number of elements of `x`, or the length of an axis: an int where it is known, else an expression."""
+    x = as_expr(x)
+    return math.prod(shape_of(x)) if axis is None else dim_of(x, one_axis("size", axis, x.ndim, x))
+
+
+# -- parts of numbers --------------------------------------------------------------------------------------------------
+
+
+def positive(x: Any) -> Expr:
+    """Return `x` itself, as ``+x`` does."""
+    return as_expr(x)
+
+
+def real(x: Any) -> Expr:
+    """Return `x` itself: there are no complex dtypes."""
+    return as_expr(x)
+
+
+def imag(x: Any) -> Expr:
+    """Return zeros of the shape and dtype of `x`: there are no complex dtypes."""
+    return mul(as_expr(x), 0)  # type: ignore[no-any-return]
+
+
+def conj(x: Any) -> Expr:
+    """Return `x` itself, which as a real number is its own conjugate."""
+    return as_expr(x)
+
+
+conjugate = conj
+
+
+def angle(x: Any, deg: bool = False) -> Expr:
+    """Return the angle of the real numbers `x` in the complex plane: 0, or below 0 π (180 with `deg`)."""
+    x = as_expr(x)
+    x = x if is_float(x.dtype) else cast(x, "floatX")
+    return where(isnan(x), x, where(lt(x, 0), 180.0 if deg else math.pi, 0.0))  # type: ignore[no-any-return]
+
+
+def modf(x: Any) -> tuple[Expr, Expr]:
+    """Return the fraction and the whole part of `x`, both with its sign.
+
+    >>> [float(part.eval()) for part in modf(-2.5)]
+    [-0.5, -2.0]
+    """
+    x = as_expr(x)
+    x = x if is_float(x.dtype) else cast(x, float_of(x.dtype))
+    whole = trunc(x)
+    return copysign(where(isinf(x), 0, sub(x, whole)), x), whole
+
+
+def ldexp(x: Any, exponent: Any) -> Expr:
+    """Return ``x * 2**exponent``, `exponent` being integers."""
+    x, exponent = wrap((x, exponent))
+    x = x if is_float(x.dtype) else cast(x, float_of(x.dtype))
+    return mul(x, exp2(cast(exponent, x.dtype)))  # type: ignore[no-any-return]
+
+
+def logaddexp2(a: Any, b: Any) -> Expr:
+    """Return ``log2(2**a + 2**b)``, without overflow."""
+    a, b = wrap((a, b))
+    return true_div(logaddexp(mul(a, math.log(2)), mul(b, math.log(2))), math.log(2))  # type: ignore[no-any-return]
+
+
+@composite(
+    name="sinc", shape=lambda args: args[0].shape, dtype=lambda dtypes: float_of(dtypes[0]), numpy=np.sinc,
+    samples=lambda: [((np.array([-2.0, -0.3, 0.0, 0.5, 1.0, 7.25], d),), {}) for d in ("float32", "float64")],
+)  # fmt: skip
+def sinc(x: Expr) -> Any:
+    "sin(πx) / (πx), 1 at 0"
+    angle = mul(where(eq(x, 0), 1, x), math.pi)
+    return where(eq(x, 0), 1, true_div(sin(angle), angle))
+
+
+# -- sums along an axis ------------------------------------------------------------------------------------------------
+
+
+def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Expr:
+    """Return the running sum along an axis, NaN counting as 0.
+
+    >>> nancumsum([1.0, float("nan"), 2.0]).eval().tolist()
+    [1.0, 1.0, 3.0]
+    """
+    x = as_expr(x)
+    return cumsum(where(isnan(x), 0, x), axis, dtype)
+
+
+def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Expr:
+    """Return the running product along an axis, NaN counting as 1."""
+    x = as_expr(x)
+    return cumprod(where(isnan(x), 1, x), axis, dtype)
+
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Expr:
+    """Return the integral along an axis by the trapezoidal rule: NumPy's trapezoid.
+
+    Parameters
+    ----------
+    x : the points, as many as `y` has along the axis (None: they lie `dx` apart).
+
+    >>> float(trapezoid([1.0, 2.0, 3.0]).eval())
+    4.0
+    """
+    y = as_expr(y)
+    at = one_axis("trapezoid", axis, y.ndim, y)
+    before = (slice(None),) * at
+    steps: Any = dx
+    if x is not None:
+        points = as_expr(x)
+        steps = diff(points, axis=at if points.ndim == y.ndim else -1)
+        if points.ndim == 1:
+            steps = dimshuffle(steps, tuple(0 if a == at else "x" for a in range(y.ndim)))
+    both = getitem(y, (*before, slice(1, None))) + getitem(y, (*before, slice(None, -1)))
+    return sum_(both * steps / 2, axis=at)  # type: ignore[no-any-return]
+
+
+def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Expr:
+    """Return the differences of neighbours in the flattened `x`, with values before and behind them if they are given."""
+    parts = [to_begin, diff(ravel(as_expr(x))), to_end]
+    made = [ravel(as_expr(p)) for p in parts if p is not None]
+    return made[0] if len(made) == 1 else concatenate([cast_to(p, made[to_begin is not None].dtype) for p in made])
+
+
+def polyval(p: Any, x: Any) -> Expr:
+    """Return the polynomial with coefficients `p`, the highest power first, at `x`.
+
+    Raises
+    ------
+    ValueError
+        if the number of coefficients is not known while building.
+
+    >>> float(polyval([1.0, 2.0, 3.0], 2.0).eval())
+    11.0
+    """
+    p, x = as_expr(p), as_expr(x)
+    if p.ndim != 1 or p.type.shape[0] is None:
+        fix = "state how many there are with specify_shape(p, (n,))"
+        raise ValueError(report("polyval: the coefficients must be a vector of known length", node_rows((p, x)), fix))
+    made: Expr = mul(x, 0)
+    for k in range(p.type.shape[0]):
+        made = made * x + p[k]
+    return made
+
+
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Expr:
+    """Return at `x` the value of the straight lines through the points (`xp`, `fp`): NumPy's interp, differentiable by `x` and `fp`.
+
+    Parameters
+    ----------
+    xp : vector, rising. fp : vector of the same length.
+    left, right : the value below the first and above the last point (None: that of this point).
+
+    >>> interp([0.0, 1.5, 9.0], [1.0, 2.0, 3.0], [3.0, 2.0, 0.0]).eval().tolist()
+    [3.0, 2.5, 0.0]
+    """
+    x, xp, fp = wrap((x, xp, fp))
+    if xp.ndim != 1 or fp.ndim != 1:
+        raise ValueError(report("interp: the points must be two vectors", node_rows((x, xp, fp))))
+    k = clip(searchsorted(xp, x, "right") - 1, 0, maximum(dim_of(xp, 0) - 2, 0))
+    behind = minimum(k + 1, dim_of(xp, 0) - 1)
+    x0, x1, f0, f1 = xp[k], xp[behind], fp[k], fp[behind]
+    width = where(eq(x1, x0), 1, x1 - x0)
+    y = f0 + (f1 - f0) * clip((x - x0) / width, 0.0, 1.0)
+    y = where(lt(x, xp[0]), fp[0] if left is None else left, y)
+    return where(lt(xp[-1], x), fp[-1] if right is None else right, y)  # type: ignore[no-any-return]
+
+
+# -- membership --------------------------------------------------------------------------------------------------------
+
+
+def isin(element: Any, test_elements: Any, invert: bool = False) -> Expr:
+    """Return for each of `element` whether it is among `test_elements` (with `invert`: is not), as bool.
+
+    >>> isin([1, 5, 2], [2, 1]).eval().tolist()
+    [True, False, True]
+    """
+    x, among = as_expr(element), ravel(as_expr(test_elements))
+    found: Expr = any_(eq(dimshuffle(x, (*range(x.ndim), "x")), among), axis=-1)
+    return logical_not(found) if invert else found
+
+
+def array_equal(a: Any, b: Any, equal_nan: bool = False) -> Expr:
+    """Tell whether two arrays of one shape are equal everywhere: a scalar of dtype bool, False where shapes are known to differ.
+
+    Lengths that only the call knows must agree there.
+    """
+    a, b = wrap((a, b))
+    if a.ndim != b.ndim or any(None not in (m, n) and m != n for m, n in zip(a.type.shape, b.type.shape)):
+        return Constant(np.asarray(False))
+    same = eq(a, b)
+    return all_(same | (isnan(a) & isnan(b)) if equal_nan else same)  # type: ignore[no-any-return]
+
+
+# -- index arrays ------------------------------------------------------------------------------------------------------
+
+
+def tril_indices(n: Any, k: int = 0, m: Any = None) -> tuple[Expr, ...]:
+    """Return the indices of the elements at and below the k-th diagonal of an (n, m) matrix: two int64 vectors."""
+    return nonzero(lower_mask(n, n if m is None else m, k))  # type: ignore[no-any-return]
+
+
+def triu_indices(n: Any, k: int = 0, m: Any = None) -> tuple[Expr, ...]:
+    """Return the indices of the elements at and above the k-th diagonal of an (n, m) matrix: two int64 vectors.
+
+    >>> [i.eval().tolist() for i in triu_indices(2)]
+    [[0, 0, 1], [0, 1, 1]]
+    """
+    return nonzero(logical_not(lower_mask(n, n if m is None else m, k - 1)))  # type: ignore[no-any-return]
+
+
+def diag_indices(n: Any, ndim: int = 2) -> tuple[Expr, ...]:
+    """Return the indices of the diagonal of an array of `ndim` axes of length `n`: the same int64 vector for each axis."""
+    return (iota(n),) * ndim
+
+
+def ix_(*args: Any) -> tuple[Expr, ...]:
+    """Return index vectors set up to take every combination: ``x[ix_(rows, columns)]`` is the block where they cross.
+
+    >>> import exprc.tensor as T
+    >>> T.constant([[1, 2, 3], [4, 5, 6]])[ix_([0, 1], [0, 2])].eval().tolist()
+    [[1, 3], [4, 6]]
+    """
+    vectors = [as_expr(v) for v in args]
+    found = [nonzero(v)[0] if v.dtype == "bool" else v for v in vectors]
+    return tuple(dimshuffle(v, tuple(0 if b == a else "x" for b in range(len(found)))) for a, v in enumerate(found))
+
+
+setattr(ix_, "aliases", ("ix_",))  # noqa: B010 (the underscore at its end is part of NumPy's name)
+
+
+def matrix_transpose(x: Any) -> Expr:
+    """Return the matrices in the last two axes transposed."""
+    return swapaxes(x, -1, -2)
+
+
+# -- parts taken out and put in ----------------------------------------------------------------------------------------
+
+
+def _cut_at(name: str, x: Any, places: Any, axis: int | None) -> tuple[Expr, int, list[int]]:
+    x = as_expr(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    if isinstance(places, Expr):
+        fix = "give integers, or take what stays: x[mask], x[indices]"
+        raise TypeError(report(f"{name}: the places must be known while building", node_rows((places,)), fix))
+    numbers = np.asarray(places)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(report(f"{name}: the places must be integers, not {numbers.dtype}", node_rows((x,))))
+    return x, one_axis(name, axis, x.ndim, x), [int(k) for k in numbers.ravel()]
+
+
+def delete(x: Any, obj: Any, axis: int | None = None) -> Expr:
+    """Return `x` without the parts at places `obj` (integers) along an axis (None: of the flattened array): NumPy's delete.
+
+    The length of the axis must be known, unless `obj` is a single number.
+
+    >>> delete([1, 2, 3, 4], [0, -1]).eval().tolist()
+    [2, 3]
+    """
+    x, at, places = _cut_at("delete", x, obj, axis)
+    before, n = (slice(None),) * at, x.type.shape[at]
+    if n is not None:
+        return x[(*before, np.delete(np.arange(n), places))]
+    if len(places) != 1:
+        fix = "state it: specify_shape, or shape=(...) of the variable"
+        raise ValueError(report(f"delete: the length of axis {at} is not known", node_rows((x,)), fix))
+    behind = places[0] + 1
+    return concatenate([x[(*before, slice(None, places[0]))], x[(*before, slice(behind or dim_of(x, at), None))]], axis=at)
+
+
+def insert(x: Any, obj: int, values: Any, axis: int | None = None) -> Expr:
+    """Return `x` with `values` put in before place `obj` (a single integer) along an axis (None: of the flattened array).
+
+    >>> insert([1, 2, 3], 1, 9).eval().tolist()
+    [1, 9, 2, 3]
+    """
+    x, at, places = _cut_at("insert", x, obj, axis)
+    if len(places) != 1:
+        raise ValueError(report(f"insert: one place, not {len(places)}", node_rows((x,)), "call insert for each, the last first"))
+    before = (slice(None),) * at
+    part = _as_part(x, cast_to(as_expr(values, (x.dtype,)), x.dtype), at)
+    return concatenate([x[(*before, slice(None, places[0]))], part, x[(*before, slice(places[0], None))]], axis=at)
+
+
+def _as_part(x: Expr, values: Expr, at: int) -> Expr:
+    """Values in the shape of a part of `x`: repeated along the other axes, of length 1 along `at` where they have no such axis."""
+    if values.ndim == x.ndim - 1 and x.ndim > 1:
+        values = dimshuffle(values, (*range(at), "x", *range(at, values.ndim)))
+    length = dim_of(values, values.ndim - x.ndim + at) if values.ndim >= x.ndim - at else 1
+    return broadcast_to(values, tuple(length if a == at else dim_of(x, a) for a in range(x.ndim)))  # type: ignore[no-any-return]

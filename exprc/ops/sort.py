@@ -1,0 +1,336 @@
+"""Sorting, searching and counting: left to NumPy, on the host between two compiled parts of a call.
+
+Such a record has a reference, rules for shape and dtype, and a gradient, but no implementation in C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from exprc.errors import report
+from exprc.expr import Expr, as_expr
+from exprc.forms import Arg, ShapeError, cast_to, kernel, normal_axes, restore_axes, results, same_dim
+from exprc.ops.axes import array_row, moveaxis, one_axis, ravel
+from exprc.ops.create import shape_of
+from exprc.ops.formula import cast, eq, isnan, maximum, minimum, where
+from exprc.ops.index import getitem
+from exprc.ops.reduce import any_
+from exprc.ops.rounding import floor
+from exprc.ops.rows import by_axis
+from exprc.ops.take import take, take_along_axis
+from exprc.ops.view import dim_of, reshape, stack
+from exprc.size import UNKNOWN, Dim
+from exprc.types import is_float, is_integer
+
+#: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
+__all__ = [
+    "argsort", "argtopk", "bincount", "digitize", "inverse_permutation", "median", "nanmedian", "percentile", "quantile", "searchsorted",
+    "sort", "topk", "topk_and_argtopk", "unique",
+]  # fmt: skip
+
+# -- sorted ------------------------------------------------------------------------------------------------------------
+
+
+def _same_shape(args: Sequence[Arg], **params: Any) -> tuple[Dim, ...]:
+    return args[0].shape
+
+
+def _sort_samples() -> list[Any]:
+    x = np.array([[3.0, -1.0, 2.0, 0.5], [-2.0, 7.0, 1.0, 4.0], [0.25, -0.75, 9.0, 5.0]])
+    return [((x,), {"axis": a}) for a in (0, 1)] + [((np.zeros((0, 2)),), {"axis": 0})]
+
+
+argsort_record = kernel(
+    "argsort", shape=_same_shape, dtype=lambda dtypes, axis: "int64", numpy=lambda x, axis: np.argsort(x, axis, kind="stable"),
+    grad=lambda g, y, x, axis: None, samples=_sort_samples, batched=by_axis,
+    doc="the order in which elements along an axis ascend; equal ones stay in order",
+)  # fmt: skip
+sort_record = kernel(
+    "sort", shape=_same_shape, dtype=lambda dtypes, axis: dtypes[0], numpy=lambda x, axis: np.sort(x, axis, kind="stable"),
+    grad=lambda g, y, x, axis: take_along_axis(g, _inverse(argsort_record.node((x,), {"axis": axis}), axis), axis), samples=_sort_samples,
+    batched=by_axis,
+    doc="elements in ascending order along an axis, NaN last",
+)  # fmt: skip
+
+
+def _inverse(order: Expr, axis: int) -> Expr:
+    return argsort_record.node((order,), {"axis": axis})
+
+
+def _line(name: str, x: Any, axis: int | None) -> tuple[Expr, int]:
+    """The array and its axis from 0; without an axis the flattened array."""
+    x = as_expr(x)
+    return (ravel(x), 0) if axis is None else (x, one_axis(name, axis, x.ndim, x))
+
+
+def sort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None) -> Expr:
+    """Return the elements in ascending order along an axis (None: of the flattened array), NaN last.
+
+    Parameters
+    ----------
+    kind, order : taken for NumPy's sake; the sort is stable.
+
+    >>> sort([3, 1, 2]).eval().tolist()
+    [1, 2, 3]
+    """
+    x, at = _line("sort", x, axis)
+    return sort_record.node((x,), {"axis": at})
+
+
+def argsort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None) -> Expr:
+    """Return the positions of the elements in ascending order along an axis, as int64; equal elements stay in order."""
+    x, at = _line("argsort", x, axis)
+    return argsort_record.node((x,), {"axis": at})
+
+
+def inverse_permutation(permutation: Any) -> Expr:
+    """Return the permutation (along the last axis) that undoes another: ``inverse[permutation[i]] = i``."""
+    p = as_expr(permutation)
+    if not is_integer(p.dtype) or p.ndim == 0:
+        raise TypeError(report(f"inverse_permutation takes integers in an array, not {p.type}", array_row(p)))
+    return _inverse(p, p.ndim - 1)
+
+
+def topk_and_argtopk(x: Any, kth: int, axis: int | None = -1, sorted: bool = True, idx_dtype: Any = "int64") -> tuple[Expr, Expr]:
+    """Return the `kth` largest elements along an axis in descending order, and their positions.
+
+    Parameters
+    ----------
+    kth : how many; a number below 0 asks for the ``-kth`` smallest, in ascending order.
+    sorted : taken for Theano's sake; they always are.
+
+    Raises
+    ------
+    ValueError
+        if `kth` is 0, or more than there are elements (where that is known).
+
+    >>> values, where_ = topk_and_argtopk([5, 9, 7], 2)
+    >>> values.eval().tolist(), where_.eval().tolist()
+    ([9, 7], [1, 2])
+    """
+    x, at = _line("topk", x, axis)
+    n = x.type.shape[at]
+    if kth == 0 or (n is not None and abs(kth) > n):
+        text = f"topk: kth must be between 1 and the number of elements, {'?' if n is None else n}, not {kth}"
+        raise ValueError(report(text, array_row(x)))
+    order = argsort_record.node((x,), {"axis": at})
+    part = slice(None, -kth) if kth < 0 else slice(-1, -kth - 1, -1)
+    found = getitem(order, (slice(None),) * at + (part,))
+    return take_along_axis(x, found, at), cast(found, idx_dtype)
+
+
+def topk(x: Any, kth: int, axis: int | None = -1, sorted: bool = True, idx_dtype: Any = "int64") -> Expr:
+    """Return the `kth` largest elements along an axis in descending order; see `topk_and_argtopk`."""
+    return topk_and_argtopk(x, kth, axis, sorted, idx_dtype)[0]
+
+
+def argtopk(x: Any, kth: int, axis: int | None = -1, sorted: bool = True, idx_dtype: Any = "int64") -> Expr:
+    """Return the positions of the `kth` largest elements along an axis; see `topk_and_argtopk`."""
+    return topk_and_argtopk(x, kth, axis, sorted, idx_dtype)[1]
+
+
+# -- quantiles ---------------------------------------------------------------------------------------------------------
+
+
+def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False, method: str = "linear") -> Expr:
+    """Return the quantile `q` over axes, straight lines between neighbours: NumPy's quantile with its default method.
+
+    Parameters
+    ----------
+    q : a number, or a list of numbers, from 0 to 1; of a list the result has an axis in front.
+
+    Raises
+    ------
+    ValueError
+        for a `q` outside of 0 to 1, or if there are no elements.
+
+    >>> float(quantile([1.0, 2.0, 3.0, 5.0], 0.5).eval())
+    2.5
+    """
+    if method != "linear":
+        raise ValueError(report(f"quantile: method={method!r} is not supported", array_row(as_expr(x)), "leave it out: 'linear'"))
+    wanted = np.asarray(q, "float64")
+    if np.any((wanted < 0) | (wanted > 1)):
+        raise ValueError(report(f"quantile: q must lie between 0 and 1, not {q}", array_row(as_expr(x))))
+    x = as_expr(x)
+    x = x if is_float(x.dtype) else cast(x, "floatX")
+    axes = normal_axes(axis, x.ndim, "quantile")
+    rows = _rows(x, axes)
+    ordered = sort_record.node((rows,), {"axis": rows.ndim - 1})
+    bad = any_(isnan(rows), axis=-1)
+    made = [_between(ordered, float(p), bad) for p in wanted.ravel()]
+    made = [restore_axes(y, axes) for y in made] if keepdims else made
+    if not wanted.ndim:
+        return made[0]
+    return stack(made)
+
+
+def _rows(x: Expr, axes: tuple[int, ...]) -> Expr:
+    """The folded axes as one, the last."""
+    if any(x.type.shape[a] == 0 for a in axes):
+        raise ValueError(report("quantile: there are no elements", array_row(x)))
+    kept = tuple(dim_of(x, a) for a in range(x.ndim) if a not in axes)
+    total: Any = 1
+    for a in axes:
+        total = total * dim_of(x, a)
+    return reshape(moveaxis(x, axes, tuple(range(x.ndim - len(axes), x.ndim))), (*kept, total))  # type: ignore[no-any-return]
+
+
+def _between(ordered: Expr, p: float, bad: Expr) -> Expr:
+    """The value at position p (n - 1) of sorted rows, NaN where a row has one."""
+    n = dim_of(ordered, ordered.ndim - 1)
+    place = cast_to(as_expr(n), "float64") * p - p
+    below = cast(floor(place), "int64")
+    share = cast_to(place - below, ordered.dtype)
+    low = take(ordered, maximum(below, 0), -1)
+    high = take(ordered, maximum(minimum(below + 1, n - 1), 0), -1)
+    exact = where(eq(share, 0), low, low + (high - low) * share)  # infinity times 0 would be NaN
+    return where(bad, float("nan"), exact)
+
+
+def percentile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Expr:
+    """Return the percentile `q` (0 to 100) over axes: ``quantile(x, q / 100)``."""
+    return quantile(x, np.asarray(q) / 100, axis, keepdims)
+
+
+def median(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
+    """Return the median over axes (None: all): the middle element, or the mean of the two in the middle; NaN where there is one.
+
+    >>> float(median([3.0, 1.0, 2.0]).eval())
+    2.0
+    """
+    return quantile(x, 0.5, axis, keepdims)
+
+
+def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
+    """Return the median over axes of the elements that are not NaN; NaN where there are none."""
+    x = as_expr(x)
+    axes = normal_axes(axis, x.ndim, "nanmedian")
+    rows = _rows(x, axes)
+    ordered = sort_record.node((rows,), {"axis": rows.ndim - 1})  # NaN last
+    good = cast(~isnan(rows), "int64").sum(axis=-1)
+    low, high = (take_along_axis(ordered, maximum(k // 2, 0).dimshuffle(*range(k.ndim), "x"), -1) for k in (good - 1, good))
+    middle = getitem((low + high) / 2, (..., 0))
+    y = where(good > 0, middle, float("nan"))
+    return restore_axes(y, axes) if keepdims else y
+
+
+# -- searched and counted ----------------------------------------------------------------------------------------------
+
+
+def _search_shape(args: Sequence[Arg], side: str) -> tuple[Dim, ...]:
+    if len(args[0].shape) != 1:
+        raise ShapeError("the sorted values must be a vector")
+    return args[1].shape
+
+
+search_record = kernel(
+    "searchsorted", shape=_search_shape, dtype=lambda dtypes, side: "int64", grad=lambda g, y, a, v, side: (None, None),
+    batched=lambda node, inputs, which, rows: None if which[0] else search_record.node(inputs, node.params),
+    numpy=lambda a, v, side: np.asarray(np.searchsorted(a, v, side), "int64"),
+    samples=lambda: [((np.array([1.0, 2.0, 2.0, 5.0]), np.array([[0.0, 2.0], [3.0, 9.0]])), {"side": s}) for s in ("left", "right")],
+    doc="where elements belong in an ascending vector",
+)  # fmt: skip
+
+
+def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Expr:
+    """Return where the elements of `v` belong in the ascending vector `x`, as int64: NumPy's searchsorted.
+
+    Parameters
+    ----------
+    side : "left" (before equal elements) or "right" (after them).
+    sorter : integers that put `x` in ascending order, as from `argsort`.
+
+    >>> searchsorted([1, 2, 4], [2, 3]).eval().tolist()
+    [1, 2]
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f"searchsorted: side={side!r} is neither 'left' nor 'right'")
+    x = as_expr(x)
+    x = x if sorter is None else take(x, sorter)
+    return search_record.node((x, as_expr(v, (x.dtype,))), {"side": side})
+
+
+def digitize(x: Any, bins: Any, right: bool = False) -> Expr:
+    """Return the number of the interval between ascending `bins` in which each element of `x` lies."""
+    return searchsorted(bins, x, "left" if right else "right")
+
+
+def _bincount_numpy(x: Any, weights: Any = None, *, minlength: int) -> Any:
+    if np.any(x < 0):
+        raise ValueError(f"bincount: elements must be 0 or more, not {x.min()}")
+    counts = np.bincount(x, weights, minlength)
+    return counts.astype("int64" if weights is None else weights.dtype)
+
+
+def _bincount_shape(args: Sequence[Arg], minlength: int) -> tuple[Dim, ...]:
+    if any(len(a.shape) != 1 for a in args):
+        raise ShapeError("vectors are needed")
+    for a in args[1:]:
+        same_dim(args[0].shape[0], a.shape[0], "elements and weights differ in number")
+    return (UNKNOWN,)
+
+
+count_record = kernel(
+    "bincount", shape=_bincount_shape, dtype=lambda dtypes, minlength: dtypes[1] if len(dtypes) > 1 else "int64", numpy=_bincount_numpy,
+    grad=lambda g, y, x, *weights, minlength: (None, *(take(g, x) for _ in weights)),
+    samples=lambda: [((np.array([1, 0, 3, 1]),), {"minlength": 0}), ((np.array([1, 0, 1]), np.array([0.5, 2.0, 1.5])), {"minlength": 4})],
+    doc="how often each number occurs, or the sum of the weights of its occurrences",
+)  # fmt: skip
+
+
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Expr:
+    """Return how often each number 0, 1 ... occurs in a vector of integers: NumPy's bincount.
+
+    Parameters
+    ----------
+    weights : a float vector; then the sum of the weights of the occurrences.
+    minlength : the least length of the result, which is else the largest element + 1.
+
+    >>> bincount([1, 1, 3]).eval().tolist()
+    [0, 2, 0, 1]
+    """
+    x = as_expr(x)
+    if is_float(x.dtype):
+        raise TypeError(report(f"bincount counts integers, not {x.dtype}", array_row(x), "cast it to 'int64'?"))
+    x = cast_to(x, "int64")
+    if weights is None:
+        return count_record.node((x,), {"minlength": int(minlength)})
+    weights = as_expr(weights)
+    weights = weights if is_float(weights.dtype) else cast(weights, "floatX")
+    return count_record.node((x, weights), {"minlength": int(minlength)})
+
+
+def _unique_numpy(x: Any) -> Any:
+    values, index, inverse, counts = np.unique(x, True, True, True)
+    return values, index.astype("int64"), inverse.reshape(-1).astype("int64"), counts.astype("int64")
+
+
+unique_record = kernel(
+    "unique", dtype=lambda dtypes: (dtypes[0], "int64", "int64", "int64"), numpy=_unique_numpy,
+    shape=lambda args: ((UNKNOWN,), (UNKNOWN,), args[0].shape, (UNKNOWN,)),
+    grad=lambda g, y, x: None, samples=lambda: [((np.array([3, 1, 3, 2, 1]),), {}), ((np.zeros(0, "int32"),), {})],
+    doc="the different elements of a vector, ascending; where each occurs first; which each element is; how often each occurs",
+)  # fmt: skip
+
+
+def unique(x: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """Return the different elements of `x`, ascending; their number only the call knows. No gradient flows through it.
+
+    Parameters
+    ----------
+    return_index : also where each occurs first in the flattened array.
+    return_inverse : also which of them each element of `x` is, in the shape of `x`.
+    return_counts : also how often each occurs.
+
+    >>> unique([3, 1, 3]).eval().tolist()
+    [1, 3]
+    """
+    x = as_expr(x)
+    values, index, inverse, counts = results(unique_record.node((ravel(x),), {}))
+    wanted = (return_index, return_inverse, return_counts)
+    extra = tuple(y for y, w in zip((index, reshape(inverse, shape_of(x)), counts), wanted) if w)
+    return (values, *extra) if extra else values

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cffi  # type: ignore[import-untyped]
 import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
 from exprc.forms import shape_text
+from exprc.guard import Guard
 from exprc.loops_text import text_of
 from exprc.lower import lower
 from exprc.ops.formula import copy
@@ -21,6 +21,7 @@ from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
 from exprc.render.c import render
 from exprc.runtime import cpu
+from exprc.runtime.entry import ffi
 from exprc.schedule.choose import choose, closed, kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, Fuser
 from exprc.schedule.layout import assign
@@ -30,8 +31,6 @@ from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
 from exprc.size import Dim, substitute
 from exprc.types import itemsize
 from exprc.verify import verify
-
-ffi = cffi.FFI()
 
 #: A size that has taken this many values becomes an argument of the program, so that compiling ends.
 VALUES = 3
@@ -50,6 +49,7 @@ class Stage:
     name: str
     seconds: float
     show: Callable[[], str]
+    made: Any = None
 
 
 @dataclass
@@ -63,6 +63,7 @@ class Loaded:
     stages: list[Stage]
     bound: Bound
     text: list[str]
+    profiled: Any = None  # what `f.profile()` measured last
 
 
 class Runner:
@@ -82,6 +83,7 @@ class Runner:
         self.slots_leaf = [(k, plan.leaves[b]) for k, b in enumerate(loaded.lowered.buffers) if b in plan.leaves]
         self.slots_arena = [(k, b) for k, b in enumerate(loaded.lowered.buffers) if b in self.offsets]
         self.frames: list[Frame] = []
+        self.guard = Guard(plan, loaded.bound, number)
 
     def frame(self) -> Frame:
         """Take a frame that no call is using; a call of its own has an arena of its own."""
@@ -168,6 +170,12 @@ class Compiled:
         shapes = [n for x in self.leaves for n in arrays[x].shape]
         return (*shapes, *(int(arrays[x]) for x in self.scalars))
 
+    def compile_known(self) -> None:
+        """Compile at once if the shapes of all inputs are known."""
+        if all(None not in x.type.shape for x in self.leaves) and not self.scalars:
+            shapes = [x.container.value.shape if isinstance(x, Shared) else x.type.shape for x in self.leaves]
+            self.runner(tuple(n for shape in shapes for n in shape))
+
     def runner(self, signature: tuple[int, ...]) -> Runner:
         found = self.runners.get(signature)
         if found is None:
@@ -235,11 +243,14 @@ class Compiled:
         runner.check_replacements()
         frame = runner.frame()
         held, outputs = self.fill(frame, runner, _apart(runner.loaded.plan, values))
+        kept = runner.guard.keep(values)
         failed = runner.loaded.program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
         status = list(frame.status) if failed else None
         del held
         runner.release(frame)
         if status is not None:
+            for storage, old in kept:
+                storage[...] = old
             raise IndexError(_index_error(runner.loaded.plan, status))
         for container, k in runner.loaded.plan.replacements:
             container.replace(outputs[k])
@@ -281,7 +292,7 @@ class Road:
     def take(self, name: str, work: Callable[[], Any], show: Callable[[Any], str]) -> Any:
         begin = time.perf_counter()
         made = work()
-        self.stages.append(Stage(name, time.perf_counter() - begin, lambda: show(made)))
+        self.stages.append(Stage(name, time.perf_counter() - begin, lambda: show(made), made))
         return made
 
 
@@ -332,8 +343,9 @@ def _elements(dims: Sequence[Dim]) -> Dim:
 def _index_error(plan: Plan, status: Sequence[int]) -> str:
     node = plan.checks[status[0] - 1]
     text = f"index {status[1]} is out of bounds for an axis of length {status[2]}"
-    fix = "variables that this call updates may have changed already" if plan.containers else ""
-    return report(text, [("index", node.label, node.where)], fix)
+    there = f"indices go from 0 to {status[2] - 1}, or from -{status[2]} to -1 from the end" if status[2] else "the axis is empty"
+    fix = there + ("; no variable was updated" if plan.containers else "")
+    return report(text, [("index", f"{node.label}  {node.type}", node.where)], fix)
 
 
 # -- what stages made, as text

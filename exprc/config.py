@@ -43,6 +43,7 @@ SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "mode": ("compiled", _one_of("compiled", "reference"), "compiled: generated C; reference: the NumPy interpreter"),
     "threads": (0, _count, "threads of a compiled function; 0: as many as the process may use"),
     "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
+    "progress": ("auto", _one_of("auto", "on", "off"), "whether stderr tells of compiling that takes over 2 s; auto: if a terminal"),
     "on_unused_input": ("raise", _one_of("raise", "warn", "ignore"), "what function() does with an input that no output needs"),
 }
 
@@ -63,6 +64,7 @@ class Config:
     mode: str
     threads: int
     flush_subnormals: bool
+    progress: str
     on_unused_input: str
 
     def __init__(self, flags: str = ""):
@@ -81,7 +83,8 @@ class Config:
         try:
             checked = SETTINGS[name][1](value)
         except ValueError as error:
-            raise ValueError(f"config.{name}: {error}") from None
+            what = f"config.{name}: {error}"
+            raise ValueError(report(what, fix=f"{SETTINGS[name][2]}; the default is {SETTINGS[name][0]!r}")) from None
         object.__setattr__(self, name, checked)
 
     @contextmanager

@@ -5,7 +5,10 @@ Errors are Python's own types (`ValueError`, `TypeError`, `IndexError` ...) plus
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class CompileError(RuntimeError):
@@ -52,3 +55,25 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def name_function(error: Exception, function: Callable[..., Any], name: str) -> None:
+    """Where Python says that arguments do not fit a function, say the name that the user wrote, and what it takes."""
+    mark, text = f"{function.__qualname__}() ", str(error)
+    if text.startswith(mark):
+        error.args = (report(f"{name}() {text.removeprefix(mark)}", fix=f"its arguments are {arguments_of(function)}"),)
+
+
+def whole_number(value: Any, what: str, fix: str = "") -> int:
+    """Return an integer, of Python's or NumPy's; `what` says what it stands for."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        shown = f"the expression {value.label}" if hasattr(value, "label") else repr(value)
+        raise TypeError(report(f"{what} must be an integer, not {shown}", fix=fix)) from None
+
+
+def arguments_of(function: Callable[..., Any]) -> str:
+    """Return the arguments of a function with their defaults, as messages show them."""
+    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
+    return ", ".join(map(str, parameters))

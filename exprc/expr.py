@@ -6,16 +6,16 @@ A node is immutable: an operation, its inputs, its static parameters and its typ
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from exprc.config import config
+from exprc.errors import report
 from exprc.types import TensorType, TupleType, dtype_name, scalar_dtype, tensor_type
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: What the user wrote: a file and a line in it; None for what nobody's line made.
 Line = "tuple[str, int] | None"
 
-_PACKAGE = str(Path(__file__).parent) + "/"
+_PACKAGE = os.path.dirname(__file__) + os.sep
 _set = object.__setattr__
 
 #: The line that new nodes take while `grad`, `expand` or a rewrite works for a node; None: the caller's own line.
@@ -32,24 +32,31 @@ origin: ContextVar[tuple[str, int] | None] = ContextVar("origin", default=None)
 
 
 def user_line() -> tuple[str, int] | None:
-    """Return file and line of the innermost caller outside of exprc, or the line in `origin`."""
-    line = origin.get()
-    if line is not None:
-        return line
+    """Return file and line of the innermost caller outside of exprc."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
 
 
-@contextmanager
-def made_for(node: Expr) -> Iterator[None]:
-    """Give the nodes made in this block the line of the node that they are made for."""
-    token = origin.set(node.line)
-    try:
-        yield
-    finally:
-        origin.reset(token)
+def place_of(line: tuple[str, int] | None) -> str:
+    """Return how messages write a line: ``file:line``, with the file's last part only; "" for None."""
+    return f"{os.path.basename(line[0])}:{line[1]}" if line else ""
+
+
+class made_for:
+    """A block whose new nodes have the line of the node that they are made for."""
+
+    __slots__ = ("line", "token")
+
+    def __init__(self, node: Expr):
+        self.line = node.line
+
+    def __enter__(self) -> None:
+        self.token = origin.set(self.line)
+
+    def __exit__(self, *_: object) -> None:
+        origin.reset(self.token)
 
 
 class Expr:
@@ -65,7 +72,7 @@ class Expr:
     line : (file, line) of the user's that made it, or None.
     """
 
-    __slots__ = ("op", "inputs", "params", "type", "name", "line", "__weakref__")
+    __slots__ = ("op", "inputs", "params", "type", "name", "line", "dim_keys", "__weakref__")
 
     op: Op
     inputs: tuple[Expr, ...]
@@ -73,6 +80,7 @@ class Expr:
     type: Any
     name: str | None
     line: tuple[str, int] | None
+    dim_keys: tuple[Any, ...] | None  # kept by `exprc.rewrite.shapes`, which works it out when it is first asked
 
     if TYPE_CHECKING:  # `exprc.operators` hangs these on; methods (`x.sum()` ...) are the records' own functions
         T: Expr
@@ -121,11 +129,16 @@ class Expr:
         _set(self, "params", params)
         _set(self, "type", type)
         _set(self, "name", name)
-        _set(self, "line", user_line())
+        _set(self, "line", origin.get() or user_line())
+        _set(self, "dim_keys", None)
 
     def __setattr__(self, field: str, value: Any) -> None:
         if field != "name":
-            raise AttributeError(f"an expression is immutable: only its name can be set, not {field!r}")
+            rows = [("expression", self.label, self.where)]
+            fix = "an operation makes a new expression: x.astype(dtype), x.reshape(shape)"
+            raise AttributeError(report(f"an expression is immutable: only its name can be set, not {field!r}", rows, fix))
+        if value is not None and not isinstance(value, str):
+            raise TypeError(report(f"a name must be a string, not {value!r}", [("expression", self.label, self.where)]))
         _set(self, field, value)
 
     @property
@@ -143,7 +156,7 @@ class Expr:
     @property
     def where(self) -> str:
         """The user's ``file:line``, with the file's last part only; "" where there is none."""
-        return f"{Path(self.line[0]).name}:{self.line[1]}" if self.line else ""
+        return place_of(self.line)
 
     @property
     def label(self) -> str:
@@ -170,7 +183,7 @@ class Constant(Expr):
 
     def __init__(self, value: Any, name: str | None = None):
         array = np.array(value, order="C")  # a copy: the user's array may change
-        array.flags.writeable = False
+        array.setflags(write=False)
         super().__init__(_leaf("constant"), (), {}, tensor_type(dtype_name(array.dtype), array.shape), name)
         _set(self, "value", array)
 
@@ -228,8 +241,17 @@ def make_input(self: TensorType, name: str | None = None) -> Input:
 setattr(TensorType, "__call__", make_input)  # noqa: B010 (the class does not know of variables)
 
 
+#: What makes one expression of those in a list: `exprc.ops.view` puts its `stack` here.
+_JOIN: list[Callable[[Sequence[Any]], Expr]] = []
+
+
+def holds_expr(value: Any) -> bool:
+    """Tell whether a list or tuple, or one within it, has an expression in it."""
+    return isinstance(value, Expr) or (isinstance(value, (list, tuple)) and any(map(holds_expr, value)))
+
+
 def as_expr(value: Any, others: Sequence[str] = ()) -> Expr:
-    """Return `value` as an expression: itself, or a constant.
+    """Return `value` as an expression: itself, a constant, or the stack of the expressions in a list.
 
     A Python scalar takes its dtype from the dtypes `others` that it meets (NumPy 2's weak scalars); so does a NumPy
     float64 scalar, a deliberate difference: ``np.sqrt(2) * x`` must not widen a float32 ``x``.
@@ -248,8 +270,11 @@ def as_expr(value: Any, others: Sequence[str] = ()) -> Expr:
     if isinstance(value, (bool, int, float)) and not isinstance(value, np.integer):
         dtype = scalar_dtype(value, others)
         if "int" in dtype and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
-            raise OverflowError(f"Python integer {value} is out of bounds for {dtype}")
+            fix = "cast the other operand to a wider dtype first: x.astype('int64')"
+            raise OverflowError(report(f"Python integer {value} is out of bounds for {dtype}", fix=fix))
         return Constant(np.asarray(value, dtype))
+    if isinstance(value, (list, tuple)) and holds_expr(value):
+        return _JOIN[0](value)
     array = np.asarray(value)
     if array.dtype == np.float64 and isinstance(value, (list, tuple, range)):
         array = array.astype(config.floatX)  # Python floats in a list, like one alone, must not bring float64
@@ -264,18 +289,21 @@ def as_expr(value: Any, others: Sequence[str] = ()) -> Expr:
 def topological(roots: Iterable[Expr], stop: Callable[[Expr], bool] | None = None) -> list[Expr]:
     """Return every node that the roots need, inputs before users; what `stop` accepts is listed, its inputs are not."""
     order: list[Expr] = []
-    done: set[int] = set()
-    stack = [(root, False) for root in reversed(list(roots))]
+    seen: set[int] = set()
+    waiting: list[Expr] = []  # nodes whose inputs come first; each has a None in the stack, below its inputs
+    stack: list[Expr | None] = [*reversed(list(roots))]
     while stack:
-        node, ready = stack.pop()
-        if id(node) in done:
-            continue
-        if ready or not node.inputs or (stop is not None and stop(node)):
-            done.add(id(node))
-            order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in done)
+        node = stack.pop()
+        if node is None:
+            order.append(waiting.pop())
+        elif id(node) not in seen:
+            seen.add(id(node))
+            if not node.inputs or (stop is not None and stop(node)):
+                order.append(node)
+            else:
+                waiting.append(node)
+                stack.append(None)
+                stack.extend(node.inputs[::-1])
     return order
 
 

@@ -8,10 +8,14 @@ Rules that every record shares
 shape(args, **params) : the dims of the result, by plain arithmetic over the dims of `args` (see `Arg`); one rule serves
     building (dims may be `UNKNOWN`), binding (ints, where it also checks) and ``x.shape``, which never computes ``x``.
 dtype(dtypes, **params) : the dtype of the result.
-grad(g, y, *inputs, **params) : one expression per data input (None: no gradient), in the public language. Casts, un-broadcasting and
-    sums over several uses are done once, in `exprc.grad`, never in a rule.
+grad(g, y, *inputs, **params) : one expression per data input (None: 0; `exprc.grad_undefined`: an error for who asks), in the public
+    language. Casts, un-broadcasting and sums over several uses are done once, in `exprc.grad`, never in a rule.
 numpy(*arrays, **params) : the reference.
 samples() : [(args, params), ...] for the tests, where they cannot be worked out from the form.
+batched(node, inputs, which, rows) : the result of `node` for `rows` values at once (see `exprc.vectorise`): `inputs` stand for its inputs,
+    those for which `which` is true with a leading axis of length `rows`; the result (or each of them) has that axis too. None where it does
+    not serve. Formulas, reductions and composites need none; another record without one is worked out row by row.
+aliases : other names under which `exprc.tensor` shows the operation; those of NumPy's ufuncs make NumPy hand them over, too.
 """
 
 from __future__ import annotations
@@ -20,11 +24,12 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 
-from exprc.errors import report
+from exprc.errors import arguments_of, name_function, nearest, report, whole_number
 from exprc.expr import Constant, Expr, Input, as_expr, set_leaf_records, topological
 from exprc.size import UNKNOWN, Dim, Size, Unknown
 from exprc.types import TensorType, TupleType, dtype_name, float_of, promote, tensor_type
@@ -38,9 +43,13 @@ class Arg(NamedTuple):
     value: Dim = UNKNOWN
 
 
-@dataclass(frozen=True, eq=False)
 class Op:
-    """What the records of all forms have; `data` is how many inputs hold data, the rest give sizes (None: all hold data)."""
+    """What the records of all forms have; `data` is how many inputs hold data, the rest give sizes (None: all hold data).
+
+    The annotations of a form are its fields, their values in the class the defaults; a record does not change once it is made.
+    """
+
+    fields: ClassVar[frozenset[str]] = frozenset()
 
     form: ClassVar[str] = ""
     name: str
@@ -53,19 +62,43 @@ class Op:
     size: Callable[..., Dim] | None = None
     samples: Callable[[], list[Any]] | None = None
     doc: str = ""
+    aliases: tuple[str, ...] = ()
+    batched: Callable[..., Any] | None = None
 
-    def __post_init__(self) -> None:
+    def __init_subclass__(cls) -> None:
+        own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar"))
+        cls.fields = cls.fields | Op.__annotations__.keys() - {"form", "fields"} | frozenset(own)
+
+    def __init__(self, name: str, **record: Any) -> None:
+        for key, value in {"name": name, **record}.items():
+            if key not in self.fields:
+                hint = nearest(key, self.fields) or f"its fields are {', '.join(sorted(self.fields))}"
+                raise TypeError(report(f"the record of {name} has no field {key!r}", fix=hint))
+            object.__setattr__(self, key, value)
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.name):
             raise ValueError(f"the name of an operation must match [a-z_][a-z0-9_]*: {self.name!r}")
         object.__setattr__(self, "__doc__", self.doc)
         object.__setattr__(self, "__name__", self.name)
+        self.complete()
+
+    def complete(self) -> None:
+        """Work out what follows from the fields."""
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        raise AttributeError(f"the record of {self.name} does not change: make another one with its own {key!r}")
 
     def __repr__(self) -> str:
         return f"<{self.form} {self.name}>"
 
     def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.call is not None:
-            return self.call(*args, **params)
+        try:
+            return (self.call or self.apply)(*args, **params)
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
+            name_function(error, self.call or self.apply, self.name)
+            raise blame(error, (*args, *params.values()))  # noqa: B904 (it is the same error)
+
+    def apply(self, *args: Any, **params: Any) -> Any:
+        """Make the node of a call whose record has no `call`."""
         return self.node(wrap(args), params)
 
     def node(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Expr:
@@ -77,11 +110,13 @@ class Op:
         return Expr(self, inputs, params, type_)
 
     def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
-        assert self.shape is not None
         data = len(inputs) if self.data is None else self.data
         args = [_static_arg(x, i >= data) for i, x in enumerate(inputs)]
-        assert self.dtype is not None
-        return tensor_type(self.dtype([a.dtype for a in args[:data]], **params), known(self.shape(args, **params)))
+        assert self.shape is not None and self.dtype is not None
+        dims, dtype = self.shape(args, **params), self.dtype([a.dtype for a in args[:data]], **params)
+        if isinstance(dtype, str):
+            return tensor_type(dtype, known(dims))
+        return TupleType(tuple(tensor_type(t, known(d)) for t, d in zip(dtype, dims)))
 
     def data_inputs(self, node: Expr) -> tuple[Expr, ...]:
         return node.inputs if self.data is None else node.inputs[: self.data]
@@ -95,9 +130,23 @@ class ShapeError(ValueError):
         self.fix = fix
 
 
+def blame(error: Exception, given: Sequence[Any]) -> Exception:
+    """Return an error with rows for the expressions in `given`; one that says already where things were made stays as it is."""
+    text = str(error)
+    if " made at " in text:
+        return error
+    what, _, fix = text.partition("\n")
+    flat = [x for g in given for x in (g if isinstance(g, (list, tuple)) else (g,)) if isinstance(x, Expr)]
+    text = report(what, node_rows(flat), fix.strip() or getattr(error, "fix", ""))
+    if isinstance(error, ShapeError):
+        return ValueError(text)
+    error.args = (text,)
+    return error
+
+
 def node_rows(inputs: Sequence[Expr]) -> list[tuple[str, str, str]]:
     """Rows for a message about a node: its inputs with type and the user's line."""
-    roles = ("left", "right") if len(inputs) == 2 else tuple(f"input {i}" for i in range(len(inputs)))
+    roles = {1: ("input",), 2: ("left", "right")}.get(len(inputs)) or tuple(f"input {i}" for i in range(len(inputs)))
     return [(role, f"{x.label}  {x.type}", x.where) for role, x in zip(roles, inputs)]
 
 
@@ -117,7 +166,7 @@ def static_size(x: Expr) -> Dim:
         dim = array.type.shape[axis]
         return UNKNOWN if dim is None else dim
 
-    return size_value(x, dim_of, lambda leaf: int(leaf.value) if isinstance(leaf, Constant) else UNKNOWN)
+    return size_value(x, dim_of, lambda leaf: int(leaf.value) if isinstance(leaf, Constant) and leaf.value.size == 1 else UNKNOWN)
 
 
 def size_value(x: Expr, dim_of: Callable[[Expr, int], Dim], leaf: Callable[[Expr], Dim]) -> Dim:
@@ -136,6 +185,8 @@ def size_value(x: Expr, dim_of: Callable[[Expr, int], Dim], leaf: Callable[[Expr
 
 def wrap(args: Sequence[Any]) -> tuple[Expr, ...]:
     """Make expressions of arguments; Python scalars take their dtype from the others."""
+    if all(isinstance(a, Expr) and type(a.type) is TensorType for a in args):
+        return tuple(args)
     others = [_dtype_of(a) for a in args if not isinstance(a, (bool, int, float)) or isinstance(a, np.integer)]
     return tuple(as_expr(a, others) for a in args)
 
@@ -147,10 +198,10 @@ def _dtype_of(value: Any) -> str:
 # -- shape rules that many records share -------------------------------------------------------------------------------
 
 
-def same_dim(a: Dim, b: Dim, what: str) -> Dim:
+def same_dim(a: Dim, b: Dim, what: str, fix: str = "") -> Dim:
     """Return the dim that both must be, or raise what `what` says; of two that cannot be compared yet, the better known."""
     if isinstance(a, int) and isinstance(b, int) and a != b:
-        raise ShapeError(f"{what}: {a} ≠ {b}")
+        raise ShapeError(f"{what}: {a} ≠ {b}", fix)
     return a if isinstance(a, int) or isinstance(b, Unknown) else (b if isinstance(b, int) or isinstance(a, Unknown) else a)
 
 
@@ -177,7 +228,8 @@ def broadcast(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
         return tuple(broadcast_dim(dims) for dims in zip(*padded))
     except ShapeError as error:
         texts = " · ".join(shape_text(s) for s in shapes)
-        raise ShapeError(f"{error.args[0].split(':')[0]}: {texts}:{error.args[0].split(':')[1]}") from None
+        fix = "axes are matched from the last one; x[:, None] or dimshuffle puts an axis of length 1 where one is lacking"
+        raise ShapeError(f"{error.args[0].split(':')[0]}: {texts}:{error.args[0].split(':')[1]}", fix) from None
 
 
 def shape_text(shape: Sequence[Any]) -> str:
@@ -197,7 +249,7 @@ def split_dims(shape: Any) -> tuple[tuple[int | None, ...], tuple[Expr, ...]]:
     static: list[int | None] = []
     sizes: list[Expr] = []
     for entry in entries:
-        value = static_size(_size_expr(entry)) if isinstance(entry, Expr) else int(entry)
+        value = static_size(_size_expr(entry)) if isinstance(entry, Expr) else whole_number(entry, "a length")
         static.append(value if isinstance(value, int) else None)
         if not isinstance(value, int):
             sizes.append(entry)
@@ -224,7 +276,6 @@ MEETING: dict[str, Callable[[str], tuple[str, str]]] = {
 _RESERVED = re.compile(r"i\d*|T|n")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Formula(Op):
     """One branch-free scalar C expression, applied at every index of its broadcast operands.
 
@@ -232,29 +283,49 @@ class Formula(Op):
         in row-major order, ``{T}`` the C type of the result. With `data` stated, names after the first `data` operands are integer params.
     meet : a key of `MEETING`, or a function from operand dtypes to (dtypes to cast to, result dtype).
     cheap : whether computing it again costs less than storing it (no function call in it).
+    ulps : how many units in the last place a program and the reference may differ by where the text calls a function; 0 if `cheap`.
+    domain : for each operand an interval in which the operation is smooth; empty: all are, between 0.3 and 0.9.
+    text : where the expression depends on dtypes: (those of the operands, that of the result) -> what stands for `c`.
     """
 
     form: ClassVar[str] = "formula"
     c: str = ""
     meet: Any = "same"
     cheap: bool = True
-    operands: tuple[str, ...] = field(init=False)
+    ulps: float = 8
+    domain: tuple[tuple[float, float], ...] = ()
+    text: Callable[[Sequence[str], str], str] | None = None
+    operands: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def complete(self) -> None:
         names = [n for n in re.findall(r"{(\w+)}", self.c) if not _RESERVED.fullmatch(n)]
         operands = tuple(dict.fromkeys(names))
         object.__setattr__(self, "operands", operands if self.data is None else operands[: self.data])
         object.__setattr__(self, "data", len(self.operands))
-        super().__post_init__()
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.call is not None:
-            return self.call(*args, **params)
+    def apply(self, *args: Any, **params: Any) -> Any:
         if len(args) != len(self.operands):
-            raise TypeError(f"{self.name} takes {len(self.operands)} operands ({', '.join(self.operands)}), {len(args)} were given")
+            text = f"{self.name} takes {len(self.operands)} operands, {len(args)} {'was' if len(args) == 1 else 'were'} given"
+            raise TypeError(report(text, fix=f"call it as {self.name}({', '.join(self.operands)})"))
+        if params:
+            self._check_params(params)
         inputs = wrap(args)
-        wanted = self.meeting([x.dtype for x in inputs])[0]
-        return self.node(tuple(cast_to(x, d) for x, d in zip(inputs, wanted)), params)
+        dtypes = [x.type.dtype for x in inputs]
+        wanted = self.meeting(dtypes)[0]
+        cast = inputs if list(wanted) == dtypes else tuple(map(cast_to, inputs, wanted))
+        return self.node(cast, params)
+
+    def _check_params(self, params: Mapping[str, Any]) -> None:
+        """Refuse what neither the expression nor a rule knows, such as NumPy's ``out=``."""
+        known = {*re.findall(r"{(\w+)}", self.c)}.union(*(argument_names(rule) for rule in (self.shape, self.dtype) if rule))
+        unknown = next((p for p in params if p not in known), None)
+        if unknown is not None:
+            text = f"{self.name}() got an unexpected keyword argument {unknown!r}"
+            raise TypeError(report(text, fix=f"call it as {self.name}({', '.join(self.operands)})"))
+
+    def text_of(self, dtypes: Sequence[str], dtype: str) -> str:
+        """Return the C expression for operands of `dtypes` and a result of `dtype`."""
+        return self.c if self.text is None else self.text(dtypes, dtype)
 
     def meeting(self, dtypes: Sequence[str]) -> tuple[Sequence[str], str]:
         if not isinstance(self.meet, str):
@@ -265,10 +336,12 @@ class Formula(Op):
     def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
         if self.shape is not None:
             return super().infer(inputs, params)
-        dims = broadcast([_static_arg(x, False).shape for x in inputs])
-        dtypes = [x.dtype for x in inputs]
+        dtypes = [x.type.dtype for x in inputs]
         dtype = self.dtype(dtypes, **params) if self.dtype else self.meeting(dtypes)[1]
-        return tensor_type(dtype, known(dims))
+        shapes = {x.type.shape for x in inputs} - {()}
+        if len(shapes) <= 1:  # most nodes: nothing to broadcast but scalars
+            return tensor_type(dtype, shapes.pop() if shapes else ())
+        return tensor_type(dtype, known(broadcast([_static_arg(x, False).shape for x in inputs])))
 
 
 def formula(name: str, c: str, **record: Any) -> Formula:
@@ -305,7 +378,6 @@ class Source:
     input: int = 0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class View(Op):
     """Data in another order: no element is computed.
 
@@ -318,10 +390,9 @@ class View(Op):
     index: Callable[..., Source] | None = None
     place: Callable[..., tuple[Dim, ...]] | None = None
 
-    def __post_init__(self) -> None:
+    def complete(self) -> None:
         if self.dtype is None:
             object.__setattr__(self, "dtype", first_dtype)
-        super().__post_init__()
 
 
 def first_dtype(dtypes: Sequence[str], **params: Any) -> str:
@@ -353,7 +424,6 @@ class Acc:
     dtype: str | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Reduce(Op):
     """Axes folded to one value by accumulators that can be split and joined.
 
@@ -365,27 +435,30 @@ class Reduce(Op):
     form: ClassVar[str] = "reduce"
     accs: tuple[Acc, ...] = ()
     finish: str = ""
-    meet: Callable[[str], tuple[str, str]] = lambda d: (d, d)
+    meet: Callable[[str], tuple[str, str]] = staticmethod(lambda d: (d, d))
     nonempty: bool = False
 
-    def __post_init__(self) -> None:
+    def complete(self) -> None:
         object.__setattr__(self, "shape", self._reduced)
         object.__setattr__(self, "dtype", lambda dtypes, **params: self.meet(dtypes[0])[1])
-        super().__post_init__()
 
     def _reduced(self, args: Sequence[Arg], axes: tuple[int, ...]) -> tuple[Dim, ...]:
         folded = [args[0].shape[a] for a in axes]
         if self.nonempty and any(isinstance(d, int) and d == 0 for d in folded):
-            raise ShapeError(f"no elements to take the {self.name} of: shape {shape_text(args[0].shape)}, axes {axes}")
+            fix = "reduce along axes that are not empty, or join with something that is always there"
+            raise ShapeError(f"no elements to take the {self.name} of: shape {shape_text(args[0].shape)}, axes {axes}", fix)
         return tuple(d for a, d in enumerate(args[0].shape) if a not in axes)
 
-    def __call__(self, x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Expr:
+    def apply(self, x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, acc_dtype: Any = None) -> Expr:
+        """Fold axes; `dtype` is that of the result, `acc_dtype` that of the accumulators where it is another one."""
         x = as_expr(x)
-        if dtype is not None:
-            x = cast_to(x, dtype_name(dtype))
+        result = dtype_name(dtype) if dtype is not None else self.meet(x.dtype)[1] if acc_dtype is not None else None
+        if result is not None:
+            x = cast_to(x, dtype_name(acc_dtype if acc_dtype is not None else dtype))
         x = cast_to(x, self.meet(x.dtype)[0])
         axes = normal_axes(axis, x.ndim, self.name)
         y = self.node((x,), {"axes": axes})
+        y = y if result is None else cast_to(y, result)
         return restore_axes(y, axes) if keepdims else y
 
 
@@ -399,16 +472,21 @@ def normal_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     entries = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
+    entries = [whole_number(a, f"{name}: an axis") for a in entries]
     for a in entries:
-        if not -ndim <= int(a) < ndim:
-            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {ndim} dimensions")
-    axes = [int(a) % ndim for a in entries]
+        if not -ndim <= a < ndim:
+            raise ShapeError(f"{name}: axis {a} is out of bounds for an array of {ndim} dimensions", axes_there_are(ndim))
+    axes = [a % ndim for a in entries]
     if len(set(axes)) != len(axes):
-        raise ValueError(f"{name}: an axis is named twice: {tuple(entries)}")
+        raise ShapeError(f"{name}: an axis is named twice: {tuple(entries)}", "name each axis once; -1 is the last one")
     return tuple(sorted(axes))
 
 
 _DIMSHUFFLE: list[Op] = []
+
+
+def axes_there_are(ndim: int) -> str:
+    return f"its axes are 0 to {ndim - 1}, or -{ndim} to -1 from the end" if ndim else "a scalar has no axes"
 
 
 def restore_axes(y: Expr, axes: tuple[int, ...]) -> Expr:
@@ -421,7 +499,6 @@ def restore_axes(y: Expr, axes: tuple[int, ...]) -> Expr:
 # -- form 4: composite -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Composite(Op):
     """An operation written in other operations; it stays whole until `expand`, so that rules and its own gradient can name it.
 
@@ -430,23 +507,32 @@ class Composite(Op):
     """
 
     form: ClassVar[str] = "composite"
-    body: Callable[..., Any] = lambda *inputs: inputs
+    body: Callable[..., Any] = staticmethod(lambda *inputs: inputs)
     late: bool = False
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.call is not None:
-            return self.call(*args, **params)
-        names = list(inspect.signature(self.body).parameters)
+    def apply(self, *args: Any, **params: Any) -> Any:
+        names = argument_names(self.body)
         data = [n for n in names if n not in self.static_params()]
+        self._check_arguments(names, data, args, params)
         params = {**self.static_params(), **params}
         positional = dict(zip(names, args))
         inputs = wrap([positional.pop(n) if n in positional else params.pop(n) for n in data])
         return results(self.node(inputs, {**params, **positional}))
 
+    def _check_arguments(self, names: Sequence[str], data: Sequence[str], args: Sequence[Any], params: Mapping[str, Any]) -> None:
+        if _takes_any_number(self.body):
+            return
+        missing = next((n for n in data if n not in params and n not in names[: len(args)]), None)
+        unknown = next((p for p in params if p not in names), None)
+        if missing is None and unknown is None and len(args) <= len(names):
+            return
+        found = f"needs {missing!r}" if missing else f"was given {len(args)} arguments"
+        text = f"got an unexpected argument {unknown!r}" if unknown else found
+        raise TypeError(report(f"{self.name}() {text}", fix=f"its arguments are {arguments_of(self.body)}"))
+
     def static_params(self) -> dict[str, Any]:
         """The keyword-only parameters of the body with their defaults: static values, not arrays."""
-        signature = inspect.signature(self.body).parameters.values()
-        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+        return dict(_keyword_only(self.body))
 
     def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
         if self.shape is not None:
@@ -463,6 +549,23 @@ class Composite(Op):
         """Decorator: give this operation a gradient of its own, ``rule(g, y, *inputs, **params)``."""
         object.__setattr__(self, "grad", rule)
         return rule
+
+
+@cache
+def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's parameters; looking them up costs more than building a node."""
+    return tuple(inspect.signature(function).parameters)
+
+
+@cache
+def _takes_any_number(function: Callable[..., Any]) -> bool:
+    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
+
+
+@cache
+def _keyword_only(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
+    parameters = inspect.signature(function).parameters.values()
+    return tuple((p.name, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 @overload
@@ -512,7 +615,7 @@ class Hook:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        return tuple(n for n in inspect.signature(self.index).parameters if n != "lanes")
+        return tuple(n for n in argument_names(self.index) if n != "lanes")
 
 
 @dataclass(frozen=True)
@@ -539,7 +642,6 @@ class Implementation:
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Kernel(Op):
     """An operation that a text in `kernels/` (or a library) computes.
 
@@ -551,22 +653,11 @@ class Kernel(Op):
     implementations: tuple[Implementation, ...] = ()
     meet: Callable[[Sequence[str]], Sequence[str]] | None = None
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.call is not None:
-            return self.call(*args, **params)
+    def apply(self, *args: Any, **params: Any) -> Any:
         inputs = wrap(args)
         if self.meet is not None:
             inputs = tuple(cast_to(x, d) for x, d in zip(inputs, self.meet([x.dtype for x in inputs])))
         return results(self.node(inputs, params))
-
-    def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
-        data = len(inputs) if self.data is None else self.data
-        args = [_static_arg(x, i >= data) for i, x in enumerate(inputs)]
-        assert self.shape is not None and self.dtype is not None
-        dims, dtype = self.shape(args, **params), self.dtype([a.dtype for a in args[:data]], **params)
-        if isinstance(dtype, str):
-            return tensor_type(dtype, known(dims))
-        return TupleType(tuple(tensor_type(t, known(d)) for t, d in zip(dtype, dims)))
 
 
 def kernel(name: str, **record: Any) -> Kernel:
@@ -577,7 +668,6 @@ def kernel(name: str, **record: Any) -> Kernel:
 # -- form 6: nested ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Nested(Op):
     """An operation that holds graphs of its own (loops, lazy branches).
 
@@ -600,14 +690,12 @@ class Graph:
 # -- leaves and results ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Leaf(Op):
     """The record of inputs, constants and shared variables."""
 
     form: ClassVar[str] = "leaf"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Item(Op):
     """One of the results of an operation that has several."""
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from exprc.errors import report
 from exprc.expr import Constant, Expr, Shared, topological
+from exprc.forms import shape_text
 from exprc.types import TupleType
 
 
@@ -61,8 +63,33 @@ def _compute(node: Expr, known: Mapping[Expr, Any]) -> Any:
     inputs = [known[i] for i in node.inputs]
     if node.op.numpy is None:
         return _open(node, inputs)
-    with np.errstate(all="ignore"):
-        return _as_type(node.op.numpy(*inputs, **node.params), node.type)
+    return _as_type(value_of(node, inputs), node.type)
+
+
+def value_of(node: Expr, inputs: Sequence[Any]) -> Any:
+    """Return what the NumPy reference of a node gives for arrays.
+
+    Raises
+    ------
+    ValueError, IndexError, TypeError
+        that NumPy raises, with the expression and the line that made it.
+    """
+    assert node.op.numpy is not None
+    try:
+        with np.errstate(all="ignore"):
+            return node.op.numpy(*inputs, **node.params)
+    except (ValueError, IndexError, TypeError) as error:
+        if " made at " in str(error):
+            raise
+        kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
+        raise kind(_at_node(node, inputs, str(error))) from error
+
+
+def _at_node(node: Expr, inputs: Sequence[Any], text: str) -> str:
+    what, _, fix = text.partition("\n")
+    shapes = [f"{x.label}  {np.asarray(a).dtype}, {shape_text(np.shape(a))}" for x, a in zip(node.inputs, inputs)]
+    rows = [("expression", node.label, node.where)]
+    return report(what, [*rows, *(("of", shape, x.where) for x, shape in zip(node.inputs, shapes))], fix.strip())
 
 
 def _open(node: Expr, inputs: Sequence[Any]) -> Any:

@@ -42,6 +42,9 @@ class Symbol:
     low: int = 0
     high: Any = None  # int, Size or None
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def __str__(self) -> str:
         return self.name
 
@@ -68,12 +71,14 @@ class Size:
 
     def __init__(self, terms: dict[tuple[Any, ...], int]):
         self.terms = terms
-        self._hash = hash(frozenset(terms.items()))
+        self._hash: int | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Size) and self.terms == other.terms
+        return self is other or (isinstance(other, Size) and self.terms == other.terms)
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
         return self._hash
 
     def __add__(self, other: Dim) -> Dim:
@@ -93,10 +98,13 @@ class Size:
     def __mul__(self, other: Dim) -> Dim:
         if isinstance(other, Unknown):
             return other
+        if not isinstance(other, Size):
+            factor = int(other)  # type: ignore[call-overload]
+            return self if factor == 1 else Size({k: a * factor for k, a in self.terms.items()}) if factor else 0
         terms: dict[tuple[Any, ...], int] = {}
         for left, a in self.terms.items():
-            for right, b in _terms(other).items():
-                key = tuple(sorted(left + right, key=str))
+            for right, b in other.terms.items():
+                key = tuple(sorted(left + right, key=str)) if left and right else left or right
                 terms[key] = terms.get(key, 0) + a * b
         return _make(terms)
 
@@ -149,7 +157,8 @@ def _terms(x: Dim) -> dict[tuple[Any, ...], int]:
 
 
 def _make(terms: dict[tuple[Any, ...], int]) -> Dim:
-    terms = {k: v for k, v in terms.items() if v}
+    if 0 in terms.values():
+        terms = {k: v for k, v in terms.items() if v}
     if not terms:
         return 0
     if len(terms) == 1 and () in terms:

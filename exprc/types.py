@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 
 from exprc.config import config
+from exprc.errors import nearest, report
 
-#: name -> the C type that holds one element. 16-bit floats and complex numbers are not compiled.
+#: name -> the C type that holds one element. 16-bit floats are only stored (see `exprc.rewrite.half`).
 C_TYPES = {
     "bool": "_Bool",
     "int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t",
     "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t",
-    "float32": "float", "float64": "double",
+    "float16": "half", "float32": "float", "float64": "double",
 }  # fmt: skip
 
 DTYPES = tuple(C_TYPES)
 INTEGERS = tuple(d for d in DTYPES if "int" in d)
-FLOATS = ("float32", "float64")
+FLOATS = ("float16", "float32", "float64")
+
+#: NumPy works the name of a dtype out anew each time, which takes longer than building a node. Byte orders have one name.
+_NAMES = {kind: d for d in DTYPES for kind in (np.dtype(d), np.dtype(d).newbyteorder("S"))}
 
 
 def dtype_name(dtype: Any) -> str:
@@ -32,10 +36,15 @@ def dtype_name(dtype: Any) -> str:
     """
     if isinstance(dtype, str) and dtype == "floatX":
         return config.floatX
-    name = np.dtype(dtype).name
-    if name not in C_TYPES:
-        raise TypeError(f"dtype {name!r} is not supported: expressions take {', '.join(DTYPES)}")
-    return name
+    try:
+        known = _NAMES.get(np.dtype(dtype))
+    except TypeError:
+        fix = nearest(dtype, DTYPES) if isinstance(dtype, str) else ""
+        raise TypeError(report(f"{dtype!r} is no dtype", fix=fix or f"expressions take {', '.join(DTYPES)}")) from None
+    if known is None:
+        name = np.dtype(dtype).name
+        raise TypeError(report(f"dtype {name!r} is not supported", fix=f"expressions take {', '.join(DTYPES)}"))
+    return known
 
 
 def itemsize(dtype: str) -> int:
@@ -135,7 +144,7 @@ def _checked_dim(dim: Any) -> int | None:
         return 1 if dim else None
     dim = operator.index(dim)
     if dim < 0:
-        raise ValueError(f"a dim must be 0 or more, or None where it is unknown: {dim}")
+        raise ValueError(report(f"a dim must be 0 or more, not {dim}", fix="None stands for a length that is not known"))
     return dim
 
 

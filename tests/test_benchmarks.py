@@ -11,10 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
-from benchmarks import cpu, memory, nets, table, turns  # noqa: E402
+import exprc  # noqa: E402
+from benchmarks import cpu, graph, memory, nets, table, turns  # noqa: E402
 from benchmarks.calibrate import Machine  # noqa: E402
 
 TINY = nets.Net("fc256", "a small one", (784,), (nets.Dense(8), nets.Dense(10)))
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    yield
+    exprc.set_threads(None)
 
 
 @pytest.fixture
@@ -258,3 +265,32 @@ def test_peers_are_not_imported_by_our_side():
     for name in ("nets", "turns", "cpu", "table"):
         text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
         assert "import torch" not in text and "import jax" not in text
+
+
+# -- the work on graphs
+
+
+def test_graph_work_counts_nodes_and_names_its_stages():
+    made = graph.graph_work(600)
+    assert abs(made["nodes"] - 600) < 60
+    stages = ("build", "grad", "open", "simplify", "stabilise", "expand", "optimise")
+    assert made["microseconds per node"] == pytest.approx(sum(made[name] for name in stages))
+
+
+def test_a_residual_network_has_the_layers_of_the_paper():
+    net = graph.resnet(8, (3, 16, 16))
+    weights = graph.L.get_all_params(net, regularizable=True)
+    assert graph.L.get_output_shape(net) == (None, 10)
+    assert sum(p.ndim == 4 for p in weights) == 7 + 2  # and the two projections
+    with pytest.raises(ValueError, match=r"6 n \+ 2 layers, not 9"):
+        graph.resnet(9)
+
+
+def test_importing_is_timed_in_fresh_processes():
+    made = graph.importing(1)
+    assert 0 < made["import numpy"] < 60_000 > made["import exprc"] > 0
+
+
+@pytest.mark.long
+def test_a_chain_of_100_000_nodes_needs_no_deep_recursion():
+    assert set(graph.deep_chain(100_000)) == {"build", "grad", "run", "pickle", "unpickle"}

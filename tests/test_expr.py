@@ -133,7 +133,7 @@ def test_what_is_no_number_is_refused(thing):
 
 def test_several_results_must_be_taken_apart():
     images = T.tensor4("x", shape=(1, 1, 4, 4))
-    node = results(max_pool.node((images,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False}))[
+    node = results(max_pool.node((images,), {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "dilation": (1, 1), "partial": False}))[
         0
     ].inputs[0]
     with pytest.raises(TypeError, match="has several results .* take one of them with item"):

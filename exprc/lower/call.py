@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from exprc.expr import Expr
-from exprc.forms import Hook, Implementation
+from exprc.forms import Hook, Implementation, argument_names
 from exprc.loops import Buffer, Function, If, Index, Let, Load, Ref, Select, Template
 from exprc.lower.emit import Emitter, Scope, holds, start_value
 from exprc.lower.group import symbol_names
@@ -95,7 +94,7 @@ class _CallLowering:
         return tuple(hook.index(**{a: symbol(a, 0, high[a]) for a in hook.arguments}, **self._extra(hook)))
 
     def _extra(self, hook: Hook) -> dict[str, int]:
-        return {"lanes": self.lanes} if "lanes" in inspect.signature(hook.index).parameters else {}
+        return {"lanes": self.lanes} if "lanes" in argument_names(hook.index) else {}
 
     def _operand_dims(self, hook: Hook) -> tuple[Dim, ...]:
         if hook.kind in ("store", "result"):

@@ -41,7 +41,7 @@ class Emitter:
         self.local: dict[Expr, Any] = {}
         self.buffers: dict[Buffer, None] = {}
         self.written: dict[Buffer, None] = {}
-        self.checks = plan.checks
+        self.checks, self.limits = plan.checks, plan.limits
         self.within: Any = None  # keeps the index of a load inside, where lanes go beyond the last element
         self.address: Any = lambda stored, index: stored.address(index)
 
@@ -102,7 +102,8 @@ class Emitter:
             return operands[0]
         args = [*zip(op.operands, operands), *_places(op.c, index, self.plan.dims[node])]
         args += [(k, Literal(v, "int64")) for k, v in node.params.items() if f"{{{k}}}" in op.c]
-        return self.let(scope, Apply(op.c, tuple(args), node.dtype, op))
+        text = op.text_of([x.dtype for x in data_inputs(node)], node.dtype)
+        return self.let(scope, Apply(text, tuple(args), node.dtype, op))
 
     def _view(self, node: Expr, index: tuple[Dim, ...], scope: Scope) -> Any:
         source = source_of(node, index, self.plan.dims, lambda x, j, n: self.loaded(x, j, n, scope))
@@ -129,6 +130,7 @@ class Emitter:
             name = self.fresh()
             scope.body.append(Check(name, value, limit, len(self.checks)))
             self.checks.append(x)
+            self.limits.append(limit)
             scope.memo[key] = name
         return symbol(name, 0, limit - 1)  # type: ignore[operator]
 

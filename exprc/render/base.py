@@ -96,6 +96,8 @@ def literal_text(value: Any, dtype: str) -> str:
     """Print a constant so that the compiler reads back the same bits."""
     if dtype == "bool":
         return "1" if value else "0"
+    if dtype == "float16":
+        return hex(np.float16(value).view(np.uint16))
     if dtype in ("float32", "float64"):
         return _float_text(float(value), dtype)
     text = f"(-{2**63 - 1} - 1)" if value == -(2**63) else (f"{value}u" if value >= 2**63 else str(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from exprc.loops import (
@@ -46,6 +47,13 @@ int omp_get_num_threads(void);
 #else
 static inline int omp_get_thread_num(void) { return 0; }
 static inline int omp_get_num_threads(void) { return 1; }
+#endif
+
+/* The entry only calls steps. gcc would look for vectors in its lines, and take most of its time there where steps are thousands. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define CALLS_ONLY __attribute__((optimize("O1")))
+#else
+#define CALLS_ONLY
 #endif
 
 static int forked = 0;  /* after fork(), a parallel region would wait for threads that the child does not have */
@@ -101,7 +109,7 @@ def render(program: Program, registers: int = 32, flush: bool = False, profile: 
     calls: list[str] = []
     for number, step in enumerate(program.steps):
         calls += _call(step, number, program, functions, registers, profile)
-    head = [kernel_source("c/scalar.h"), *_philox(program), _RUNTIME]
+    head = [kernel_source("c/scalar.h"), *_called(program), _RUNTIME]
     units = _units([text.replace("@", name) for text, name in functions.items()])
     declared = [_prototypes(text) for unit in units[:-1] for text in unit]
     entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, flush, profile)]
@@ -127,13 +135,23 @@ def _prototypes(text: str) -> str:
     return "\n".join(f"{line[:-2]};" for line in text.splitlines() if line.startswith(("void k", "int64_t k")) and line.endswith(" {"))
 
 
-def _philox(program: Program) -> list[str]:
-    """The text of the random numbers, where a step uses one of its functions."""
-    source = kernel_source("c/philox.h")
-    names = re.compile(r"\b(" + "|".join(re.findall(r"^SCALAR \w+ (\w+)\(", source, re.M)) + r")\(")
-    texts = (v.text for step in program.steps for s in _all_statements(step) for value in values_of(s)
-             for v in subvalues(value) if isinstance(v, Apply))  # fmt: skip
-    return [source] if any(map(names.search, texts)) else []
+#: Texts that are pasted only where a step calls one of their functions.
+_ON_CALL = ("c/philox.h", "c/special.h", "c/half.h")
+
+
+def _called(program: Program) -> list[str]:
+    """Those of `_ON_CALL` that the program needs."""
+    texts = {v.text for step in program.steps for s in _all_statements(step) for value in values_of(s)
+             for v in subvalues(value) if isinstance(v, Apply)}  # fmt: skip
+    halves = any(b.dtype == "float16" for b in program.buffers)
+    return [kernel_source(n) for n in _ON_CALL if any(map(_calls_of(n).search, texts)) or (halves and n == "c/half.h")]
+
+
+@cache
+def _calls_of(name: str) -> re.Pattern[str]:
+    """What matches a call of a function that a text of `kernels` defines."""
+    defined = re.findall(r"^(?:SCALAR \w+ |#define )([a-z]\w*)\(", kernel_source(name), re.M)
+    return re.compile(r"\b(?:" + "|".join(defined) + r")\(")
 
 
 def _all_statements(step: Any) -> list[Any]:
@@ -253,7 +271,7 @@ def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -
     start += [_FLUSH] if flush else []
     end = [_RESTORE] if flush else []
     return "\n".join([
-        "__attribute__((visibility(\"default\")))",
+        "__attribute__((visibility(\"default\"))) CALLS_ONLY",
         "int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {",
         *bind, *clock, "    (void)arena; (void)sizes; (void)buffers;",
         "    #pragma omp parallel num_threads(threads) if (threads > 1 && !forked)",

@@ -29,6 +29,7 @@ class Rule:
         and the node's value on
         all inputs (but for rounding and the sign of zeros); the engine refuses a result of another type.
     roots : names of the operations on which it is tried.
+    inside : tells from the names of the operations of a node's inputs whether it may fit at all; None: it may.
     names : records that its left side names; composites among them stay whole until the rule had its chance.
     examples : left sides for the tests: texts in the notation of `exprc.rewrite.pattern`, or functions of a dict of
         variables.
@@ -38,6 +39,7 @@ class Rule:
     name: str
     apply: Callable[[Expr], Expr | None]
     roots: tuple[str, ...]
+    inside: Callable[[tuple[str, ...]], bool] | None = None
     names: frozenset[Any] = frozenset()
     examples: tuple[Any, ...] = ()
     apart: tuple[float, ...] = ()
@@ -63,7 +65,7 @@ class Rewriting:
 
     def __init__(self, rules: Sequence[Rule], held: Iterable[Expr] = ()):
         self.rules = tuple(rules)
-        self.index: dict[str, list[Rule]] = {}
+        self.index: dict[tuple[str, ...], list[Rule]] = {}
         self.held = {node: _stand_in(node) for node in held}
         self.done: dict[Expr, Expr] = dict(self.held)
         self.known: dict[Any, Expr] = {}
@@ -89,8 +91,8 @@ class Rewriting:
 
     def _moved(self, node: Expr) -> Expr:
         """The node on its rewritten inputs. They have the types of the old ones, so the node keeps its own."""
-        inputs = tuple(self.done[i] for i in node.inputs)
-        return node if all(a is b for a, b in zip(inputs, node.inputs)) else node_like(node, inputs)
+        inputs = tuple([self.done[i] for i in node.inputs])
+        return node if inputs == node.inputs else node_like(node, inputs)
 
     def _settle(self, node: Expr, depth: int) -> Expr:
         """Return what stands for a node whose inputs are settled."""
@@ -112,19 +114,26 @@ class Rewriting:
 
     def _first(self, node: Expr) -> Expr | None:
         """Return the result of the first rule that fits."""
+        rules = self._rules(node)
+        if not rules or self.room <= 0:
+            return None
         with made_for(node):
-            for rule in self._rules(node.op.name):
-                result = rule.apply(node) if self.room > 0 else None
+            for rule in rules:
+                result = rule.apply(node)
                 self.attempts += 1
                 if result is not None and result is not node and self._taken(rule, node, result):
                     return _named_like(result, node) if result not in self.settled else result
         return None
 
-    def _rules(self, name: str) -> list[Rule]:
-        """The rules for an operation, in the order of the list."""
-        if name not in self.index:
-            self.index[name] = [r for r in self.rules if name in r.roots or "*" in r.roots]
-        return self.index[name]
+    def _rules(self, node: Expr) -> list[Rule]:
+        """The rules that may fit an operation on such inputs, in the order of the list."""
+        names = (node.op.name, *[i.op.name for i in node.inputs])
+        found = self.index.get(names)
+        if found is None:
+            found = self.index[names] = [
+                r for r in self.rules if (names[0] in r.roots or "*" in r.roots) and (r.inside is None or r.inside(names[1:]))
+            ]
+        return found
 
     def _taken(self, rule: Rule, node: Expr, result: Expr) -> bool:
         """Count what a rule made, and refuse it if it is of another type."""
@@ -141,8 +150,8 @@ class Rewriting:
                 made[node] = self.settled[node]
                 continue
             self.room -= 1
-            inputs = tuple(made[i] for i in node.inputs)
-            moved = node if all(a is b for a, b in zip(inputs, node.inputs)) else node_like(node, inputs)
+            inputs = tuple([made[i] for i in node.inputs])
+            moved = node if inputs == node.inputs else node_like(node, inputs)
             made[node] = self._settle(moved, depth + 1) if node is not result else self._interned(moved)
         return made[result]
 
@@ -187,6 +196,8 @@ def intern_key(node: Expr) -> Any:
         return ("constant", node.dtype, node.value.shape, node.value.tobytes()) if small else id(node)
     if node.op.form == "leaf" or getattr(node.op, "effect", False):
         return id(node)
+    if not node.params:
+        return (node.op, *map(id, node.inputs))
     try:
         params = tuple((k, _exact(v)) for k, v in sorted(node.params.items()))
         key = (node.op, tuple(map(id, node.inputs)), params)

@@ -73,6 +73,8 @@ class _Opening:
         if not root.inputs:
             return root
         moved = _moved(root, tuple(self._opened(i) for i in root.inputs))
+        if root.op.form == "item" and isinstance(self.bodies.get(root.inputs[0]), tuple):
+            return self._opened(self.bodies[root.inputs[0]][root.params["i"]])
         if not self._is_open(moved):
             return moved
         body = _body(moved)

@@ -8,9 +8,9 @@ import numpy as np
 
 from exprc.expr import Expr
 from exprc.forms import ITEM, Formula, results
-from exprc.ops import formula
+from exprc.ops import formula, trig
 from exprc.ops.formula import gt, mul, where
-from exprc.ops.pool import max_pool, unpool
+from exprc.ops.pool import always_hold, max_pool, unpool
 from exprc.ops.reduce import sum_
 from exprc.rewrite.engine import Rule
 from exprc.rewrite.pattern import scalar_value
@@ -24,7 +24,7 @@ def _normal(value: float, dtype: str) -> bool:
     return bool(float(info.tiny) * 16 < abs(value) < float(info.max) / 16)
 
 
-@function_rule("mul", "x * 2.0 * 3.0", "2.0 * (x * 0.5)")
+@function_rule("mul", "x * 2.0 * 3.0", "2.0 * (x * 0.5)", inside="mul")
 def merged_factors(node: Expr) -> Expr | None:
     """(x * a) * b → x * (a * b) for numbers a and b"""
     outer, inner = _factor(node), None
@@ -48,7 +48,7 @@ def _factor(node: Expr) -> tuple[float, Expr] | None:
     return None
 
 
-@function_rule("true_div", "x / 8.0", "x / 0.25")
+@function_rule("true_div", "x / 8.0", "x / 0.25", inside="constant dimshuffle cast")
 def exact_reciprocal(node: Expr) -> Expr | None:
     """x / 2**k → x * 2**-k, which is the same bit for bit"""
     x, by = node.inputs[0], scalar_value(node.inputs[1])
@@ -62,7 +62,7 @@ def _power_of_two(value: float) -> bool:
     return bool(abs(mantissa) == 0.5 and -100 < exponent < 100)
 
 
-@function_rule("neg", "-(x * 3.0)")
+@function_rule("neg", "-(x * 3.0)", inside="mul")
 def negative_factor(node: Expr) -> Expr | None:
     """-(x * a) → x * -a for a number a"""
     x = node.inputs[0]
@@ -70,7 +70,7 @@ def negative_factor(node: Expr) -> Expr | None:
     return mul(found[1], -found[0]) if found else None  # type: ignore[no-any-return]
 
 
-@function_rule("where", "where(x < y, where(x < y, x, z), y)", "where(x < y, x, where(x < y, y, z))")
+@function_rule("where", "where(x < y, where(x < y, x, z), y)", "where(x < y, x, where(x < y, y, z))", inside="where")
 def repeated_condition(node: Expr) -> Expr | None:
     """where(c, where(c, x, _), y) → where(c, x, y)"""
     c, a, b = node.inputs
@@ -88,10 +88,10 @@ def _images(v: Any) -> tuple[Any, Any]:
     """For the tests: images after a rectifier, and a gradient that comes back through their pooling."""
     u = formula.maximum(v["i"], 0)
     largest, code = results(max_pool.node((u,), _WINDOWS))
-    return u, unpool.node((formula.tanh(largest), code), {**_WINDOWS, "size": (6, 6)})
+    return u, unpool.node((trig.tanh(largest), code), {**_WINDOWS, "size": (6, 6)})
 
 
-_WINDOWS = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "partial": False}
+_WINDOWS = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "dilation": (1, 1), "partial": False}
 
 
 def _pooled_from(back: Expr) -> tuple[Expr, Expr] | None:
@@ -145,7 +145,7 @@ def _inside(back: Expr, f: Expr, combine: Any) -> Expr | None:
 
 @function_rule(
     "where", lambda v: where(gt(v["i"], 0), _images(v)[1], 0), lambda v: where(gt(_images(v)[0], 0), _images(v)[1], 0),
-    lambda v: where(gt(v["i"], 0), 0, _images(v)[1]),
+    lambda v: where(gt(v["i"], 0), 0, _images(v)[1]), inside="unpool",
 )  # fmt: skip
 def masked_unpool(node: Expr) -> Expr | None:
     """where(c(u), unpool(g, code), 0) → unpool(where(c(y), g, 0), code), y being u pooled"""
@@ -157,7 +157,7 @@ def masked_unpool(node: Expr) -> Expr | None:
     return None
 
 
-@function_rule("mul", lambda v: _images(v)[1] * (1 - formula.sqr(_images(v)[0])), apart=(np.inf, -np.inf, np.nan))
+@function_rule("mul", lambda v: _images(v)[1] * (1 - formula.sqr(_images(v)[0])), apart=(np.inf, -np.inf, np.nan), inside="unpool")
 def scaled_unpool(node: Expr) -> Expr | None:
     """unpool(g, code) * f(u) → unpool(g * f(y), code), y being u pooled
 
@@ -173,7 +173,7 @@ def _two_gradients(v: Any) -> Expr:
     return back + unpool.node((back.inputs[0] * 0.5, *back.inputs[1:]), back.params)  # type: ignore[operator]
 
 
-@function_rule("add", _two_gradients)
+@function_rule("add", _two_gradients, inside="unpool")
 def joined_unpools(node: Expr) -> Expr | None:
     """unpool(g, code) + unpool(h, code) → unpool(g + h, code)"""
     a, b = node.inputs
@@ -181,14 +181,13 @@ def joined_unpools(node: Expr) -> Expr | None:
     return unpool.node((a.inputs[0] + b.inputs[0], *a.inputs[1:]), a.params) if alike else None  # type: ignore[operator]
 
 
-@function_rule("sum", lambda v: sum_(_images(v)[1], axis=(0, 2, 3)))
+@function_rule("sum", lambda v: sum_(_images(v)[1], axis=(0, 2, 3)), inside="unpool")
 def sum_of_unpool(node: Expr) -> Expr | None:
     """sum(unpool(g, code)) over whole images → sum(g): every value went to one place"""
     back, axes = node.inputs[0], node.params["axes"]
     if back.op is not unpool or not {2, 3} <= set(axes) or _pooled_from(back) is None:
         return None
-    inside = all(p < w for p, w in zip(back.params["pad"], back.params["window"]))
-    return sum_.node(back.inputs[:1], {"axes": axes}) if inside else None
+    return sum_.node(back.inputs[:1], {"axes": axes}) if always_hold(**back.params) else None
 
 
 #: Ordered: the first rule that fits is taken. What opening composites leaves behind is simplified in the same pass.

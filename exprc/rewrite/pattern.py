@@ -31,6 +31,8 @@ _OPERATORS = {
     ast.FloorDiv: "floor_div",
 }
 _COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge"}
+#: What a number may be written as (see `scalar_value`).
+_HOLDERS = frozenset({"constant", "dimshuffle", "cast"})
 COMMUTATIVE = frozenset({"add", "mul", "maximum", "minimum", "logical_and", "logical_or", "eq", "neq"})
 
 
@@ -96,14 +98,18 @@ class Notation:
             raise ValueError(f"the left side of a rule must be an operation: {left!r}")
         look = self.transparent if through else None
 
+        numbers = [a.value for a in lhs.args if isinstance(a, Number)]
+
         def apply(node: Expr) -> Expr | None:
+            if numbers and not all(any(scalar_value(i) == n for i in node.inputs) for n in numbers):
+                return None
             found = next((m for m in matches(lhs, node, Match(), look) if when is None or when(**m.bound)), None)
             if found is None:
                 return None
             result = _under(found.views, build(rhs, found.bound))
             return result if not isinstance(rhs, Variable) or same_shape(result, node) else None
 
-        return Rule(f"{left} → {right}", apply, (lhs.op.name,), frozenset(_records(lhs)), (left,), apart)
+        return Rule(f"{left} → {right}", apply, (lhs.op.name,), _inside(lhs, through), frozenset(_records(lhs)), (left,), apart)
 
     def parse(self, text: str) -> Pattern:
         """Return the pattern that a text describes."""
@@ -132,6 +138,14 @@ class Notation:
     def expression(self, text: str, values: Mapping[str, Any]) -> Expr:
         """Return the expression that a text describes, its variables being `values`."""
         return build(self.parse(text), values)
+
+
+def _inside(term: Term, through: bool) -> Callable[[tuple[str, ...]], bool] | None:
+    """A quick look at a node: whether each argument that is no variable has an input that may be it."""
+    wanted = [_HOLDERS if isinstance(a, Number) else {a.op.name} for a in term.args if not isinstance(a, Variable)]
+    if through or not wanted:
+        return None
+    return lambda names: all(any(n in kinds for n in names) for kinds in wanted)
 
 
 def _param(tree: ast.expr) -> Any:
@@ -207,7 +221,9 @@ def scalar_value(node: Expr) -> Any:
     dtype = node.dtype if isinstance(node.type, TensorType) else "bool"
     for _ in range(8):
         if isinstance(node, Constant):
-            return node.value.astype(dtype).item() if node.value.size == 1 and dtype != "bool" else None
+            if node.value.size != 1 or dtype == "bool":
+                return None
+            return node.value.item() if node.dtype == dtype else node.value.astype(dtype).item()
         if node.op is not dimshuffle and (node.op is not cast or node.inputs[0].op.form != "leaf"):
             return None
         node = node.inputs[0]

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from exprc.expr import Expr
+from exprc.expr import Expr, _set
 from exprc.forms import Arg, Formula, Reduce, ShapeError
 from exprc.ops.reduce import unbroadcast
 from exprc.ops.view import broadcast_to, dim, dim_of, dimshuffle, reshape, subtensor
 from exprc.size import Size, symbol
 from exprc.types import TensorType, TupleType
 
-#: How many nodes the search for the origin of a dim may visit.
-_STEPS = 40
-
 FULL = ("range", None, None, None)
 
 
-def dim_key(x: Expr, axis: int, steps: int = _STEPS) -> Any:
+def dim_key(x: Expr, axis: int) -> Any:
     """Return a number, or where the dim comes from, as (node, axis). Equal keys are equal dims; unequal ones may be."""
-    while steps > 0:
-        steps -= 1
-        known = x.type.shape[axis]
-        if known is not None:
-            return known
-        origins = _origins(x, axis)
-        if len(origins) > 1:
-            keys = {dim_key(o, a, steps // len(origins)) for o, a in origins}
-            return keys.pop() if len(keys) == 1 else (x, axis)
-        if not origins:
-            return (x, axis)
-        ((x, axis),) = origins
-    return (x, axis)
+    known = x.type.shape[axis]
+    if known is not None:
+        return known
+    key = (x.dim_keys or _worked_out(x))[axis]
+    return (x, axis) if key is None else key
 
 
-def _origins(x: Expr, axis: int) -> list[tuple[Expr, int]]:
-    """The axes of inputs whose dims, if they are all equal, are the dim of this axis."""
+def _worked_out(x: Expr) -> tuple[Any, ...]:
+    """Work out the keys of all dims of a node, those of what it is made of first, and keep them in the nodes."""
+    stack = [(x, _all_origins(x))]
+    while stack:
+        node, origins = stack[-1]
+        waiting = next((o for found in origins for o, a in found if o.dim_keys is None and o.type.shape[a] is None), None)
+        if waiting is not None:
+            stack.append((waiting, _all_origins(waiting)))
+        else:
+            stack.pop()
+            _set(node, "dim_keys", tuple(map(_one_key, origins)))
+    assert x.dim_keys is not None
+    return x.dim_keys
+
+
+def _one_key(origins: Sequence[tuple[Expr, int]]) -> Any:
+    """The key that all origins have; None where the node itself is the origin (kept in it, it would never be freed)."""
+    keys = {dim_key(o, a) for o, a in origins}
+    return keys.pop() if len(keys) == 1 else None
+
+
+def _all_origins(x: Expr) -> list[Sequence[tuple[Expr, int]]]:
+    """For each axis, the axes of inputs whose dims, if they are all equal, are its dim; none where it is known."""
+    return [() if known is not None else _origins(x, axis) for axis, known in enumerate(x.type.shape)]
+
+
+def _origins(x: Expr, axis: int) -> Sequence[tuple[Expr, int]]:
     op = x.op
     if isinstance(op, Formula) and op.shape is None:
-        aligned = ((i, axis - x.ndim + i.ndim) for i in x.inputs)
-        return [(i, a) for i, a in aligned if a >= 0 and i.type.shape[a] != 1]
+        return _aligned_axes(x, axis - x.ndim)
     if op is dimshuffle:
         return [(x.inputs[0], x.params["order"][axis])]
     if isinstance(op, Reduce):
@@ -54,6 +67,16 @@ def _origins(x: Expr, axis: int) -> list[tuple[Expr, int]]:
     return _by_rule(x, axis) if op.shape is not None else []
 
 
+def _aligned_axes(x: Expr, axis: int) -> list[tuple[Expr, int]]:
+    """The axes of the operands of a formula that stand at `axis`, counted from the end (below 0), but for those of length 1."""
+    found = []
+    for i in x.inputs:
+        shape = i.type.shape
+        if axis + len(shape) >= 0 and shape[axis] != 1:
+            found.append((i, axis + len(shape)))
+    return found
+
+
 def _by_rule(x: Expr, axis: int) -> list[tuple[Expr, int]]:
     """Ask the shape rule of the record, with a symbol for each dim of each input: it may hand one of them on."""
     inputs = x.inputs if x.op.data is None else x.inputs[: x.op.data]
@@ -63,9 +86,15 @@ def _by_rule(x: Expr, axis: int) -> list[tuple[Expr, int]]:
     sizes = [Arg((), i.dtype, symbol(f"{k} size")) for k, i in enumerate(x.inputs[len(inputs) :], len(inputs))]
     try:
         found = x.op.shape([*args, *sizes], **x.params)[axis]  # type: ignore[misc]
+        if not isinstance(found, Size):
+            return []
+        if len(inputs) > 1:  # with 1 in its place another dim may show, to which it is broadcast
+            ones = [a._replace(shape=tuple(1 if d == found else d for d in a.shape)) for a in args]
+            if x.op.shape([*ones, *sizes], **x.params)[axis] != 1 and "size" not in str(found):  # type: ignore[misc]
+                return []
     except ShapeError:
         return []
-    return _named(x, str(found)) if isinstance(found, Size) else []
+    return _named(x, str(found))
 
 
 def _named(x: Expr, text: str) -> list[tuple[Expr, int]]:

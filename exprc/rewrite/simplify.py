@@ -14,7 +14,7 @@ import numpy as np
 
 from exprc.expr import Constant, Expr
 from exprc.forms import Formula, Reduce, cast_to
-from exprc.ops import composite, formula, index, linalg, reduce, view
+from exprc.ops import bits, composite, formula, index, linalg, numbers, reduce, rounding, special, trig, view
 from exprc.ops.formula import cast, mul, where
 from exprc.ops.reduce import count, sum_, unbroadcast_to
 from exprc.ops.view import broadcast_to, concatenate, dim, dim_of, dimshuffle, reshape
@@ -25,20 +25,22 @@ from exprc.rewrite.shapes import FULL, as_known_as, dim_key, meet_shape, same_sh
 from exprc.types import TensorType, is_float, is_integer
 
 #: The files of the catalogue whose operations rules may name.
-FAMILIES = (formula, view, reduce, index, linalg, composite)
+FAMILIES = (formula, bits, rounding, trig, special, numbers, view, reduce, index, linalg, composite)
 
 notation = Notation(*FAMILIES)
 rule = notation.rule
 
 
 def function_rule(
-    roots: str, *examples: Any, apart: tuple[float, ...] = ()
+    roots: str, *examples: Any, inside: str = "", apart: tuple[float, ...] = ()
 ) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
-    """Make a rule of a function; `examples` are left sides for the tests (see `Rule`)."""
+    """Make a rule of a function; `examples` are left sides for the tests (see `Rule`), one of `inside` makes an input."""
+    kinds = frozenset(inside.split())
 
     def make(apply: Callable[[Expr], Expr | None]) -> Rule:
         text = (apply.__doc__ or "").splitlines()[0]
-        return Rule(text, apply, tuple(roots.split()), frozenset(), examples, apart)
+        fits = (lambda names: not kinds.isdisjoint(names)) if kinds else None
+        return Rule(text, apply, tuple(roots.split()), fits, frozenset(), examples, apart)
 
     return make
 
@@ -46,7 +48,7 @@ def function_rule(
 # -- constants ----------------------------------------------------------------------------------------------------------
 
 
-@function_rule("*", "exp(1.5) + 2.5", "cast(2.7, dtype='int32')")
+@function_rule("*", "exp(1.5) + 2.5", "cast(2.7, dtype='int32')", inside="constant")
 def fold_constants(node: Expr) -> Expr | None:
     """an operation on constants → its value, unless that is larger than they are"""
     if (
@@ -63,7 +65,7 @@ def fold_constants(node: Expr) -> Expr | None:
     return Constant(evaluate([node], {})[0])
 
 
-@function_rule("where", "where(yes, x, y)", "where(no, x, y)")
+@function_rule("where", "where(yes, x, y)", "where(no, x, y)", inside="constant")
 def known_condition(node: Expr) -> Expr | None:
     """where(constant, x, y) → x or y"""
     condition = node.inputs[0]
@@ -81,9 +83,9 @@ def keeps_values(source: str, target: str) -> bool:
     if source == target or source == "bool":
         return True
     if is_float(source):
-        return source == "float32" and target == "float64"
+        return is_float(target) and np.finfo(source).bits < np.finfo(target).bits
     if is_float(target):
-        return np.iinfo(source).bits <= (16 if target == "float32" else 32)
+        return np.iinfo(source).bits <= {"float16": 8, "float32": 16, "float64": 32}[target]
     if not is_integer(target):
         return False
     return np.iinfo(target).min <= np.iinfo(source).min and np.iinfo(source).max <= np.iinfo(target).max
@@ -168,7 +170,7 @@ def known_dim(node: Expr) -> Expr | None:
     return dim.node((x,), {"axis": axis}) if x is not node.inputs[0] else None
 
 
-@function_rule("add sub mul true_div maximum minimum where", "x * broadcast_to(v, shape=(3, 4))")
+@function_rule("add sub mul true_div maximum minimum where", "x * broadcast_to(v, shape=(3, 4))", inside="broadcast_to")
 def useless_broadcast(node: Expr) -> Expr | None:
     """f(x, broadcast_to(y)) → f(x, y) where x alone gives the shape"""
     for k, i in enumerate(node.inputs):
@@ -189,6 +191,7 @@ _FOLDS = "sum prod max min any all"
     "sum(sum(x, axes=(0,)), axes=(0,))",
     "max(max(x, axes=(1,)), axes=(0,))",
     "mean(mean(x, axes=(1,)), axes=(0,))",
+    inside="sum prod max min any all mean",
 )
 def joined_reduction(node: Expr) -> Expr | None:
     """sum(sum(x)) → sum(x) over the axes of both; the same for max, min, prod, any, all and mean"""
@@ -207,7 +210,8 @@ def empty_reduction(node: Expr) -> Expr | None:
 
 
 @function_rule(
-    "sum", "sum(broadcast_to(v, shape=(3, 4)), axes=(0,))", "sum(broadcast_to(v, shape=(2, 3, 4)), axes=(0, 1))"
+    "sum", "sum(broadcast_to(v, shape=(3, 4)), axes=(0,))", "sum(broadcast_to(v, shape=(2, 3, 4)), axes=(0, 1))",
+    inside="broadcast_to",
 )
 def sum_of_repeats(node: Expr) -> Expr | None:
     """sum(broadcast_to(x)) over the repeated axes → x * their length"""
@@ -225,7 +229,7 @@ def sum_of_repeats(node: Expr) -> Expr | None:
     )
 
 
-@function_rule("sum mean", "sum(-x, axes=(0,))")
+@function_rule("sum mean", "sum(-x, axes=(0,))", inside="neg")
 def negative_sum(node: Expr) -> Expr | None:
     """sum(-x) → -sum(x)"""
     x = node.inputs[0]
@@ -261,14 +265,14 @@ def same_operands(node: Expr) -> Expr | None:
     return a if a is b and same_shape(a, node) else None
 
 
-@function_rule("where", "where(logical_not(x < y), x, y)")
+@function_rule("where", "where(logical_not(x < y), x, y)", inside="logical_not")
 def turned_condition(node: Expr) -> Expr | None:
     """where(not c, x, y) → where(c, y, x)"""
     c, a, b = node.inputs
     return where(c.inputs[0], b, a) if c.op is formula.logical_not and c.inputs[0].dtype == "bool" else None  # type: ignore[no-any-return]
 
 
-@function_rule("power", "x ** 3", "x ** 4", "x ** -2")
+@function_rule("power", "x ** 3", "x ** 4", "x ** -2", inside="constant dimshuffle cast")
 def small_power(node: Expr) -> Expr | None:
     """x**3 → x * sqr(x); x**4 → sqr(sqr(x)); x**-2 → inv(sqr(x))"""
     x, n = node.inputs[0], scalar_value(node.inputs[1])
@@ -296,7 +300,7 @@ SIMPLIFY: list[Rule] = [
     rule("x - -y", "x + y"),
     rule("-x * -y", "x * y"),
     rule("-x / -y", "x / y"),
-    rule("abs(-x)", "abs(x)"),
+    rule("abs(-x)", "abs(x)", when=lambda x: not x.dtype.startswith("u")),
     rule("abs(abs(x))", "abs(x)"),
     rule("abs(sqr(x))", "sqr(x)", when=lambda x: is_float(x.dtype)),
     rule("sqr(-x)", "sqr(x)"),

@@ -42,7 +42,7 @@ rule = notation.rule
 
 @function_rule(
     "true_div", "exp(x) / dimshuffle(sum(exp(x), axes=(1,)), order=(0, 'x'))", "exp(x) / sum(exp(x), axes=(0,))",
-    "exp(v) / sum(exp(v), axes=(0,))",
+    "exp(v) / sum(exp(v), axes=(0,))", inside="exp",
 )  # fmt: skip
 def plain_softmax(node: Expr) -> Expr | None:
     """exp(x) / sum(exp(x)) → softmax(x)"""
@@ -102,7 +102,7 @@ def opened_loss(node: Expr) -> Expr | None:
 @function_rule(
     "gather", lambda v: getitem(log_softmax(v["x"]), (iota(3), v["k"])),
     lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["k"], 0)), v["k"])),
-    lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["u"], 0)), v["k"])),
+    lambda v: getitem(log_softmax(v["u"]), (iota(dim_of(v["u"], 0)), v["k"])), inside="log_softmax",
 )  # fmt: skip
 def picked_log_softmax(node: Expr) -> Expr | None:
     """log_softmax(x)[arange(n), t] → -softmax_crossentropy(x, t), whose gradient needs no scatter"""

@@ -17,11 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import cffi  # type: ignore[import-untyped]
-
 from exprc.errors import CompileError, report
 from exprc.runtime import cache, compiler
 from exprc.runtime.compiler import AVX2, AVX512, NEON, SCALAR, Target
+from exprc.runtime.entry import ffi
+from exprc.runtime.threads import set_threads, thread_count
 
 __all__ = [
     "AVX2",
@@ -106,70 +106,7 @@ def _numpy_features() -> frozenset[str]:
     return frozenset(names | ({"fma"} if "fma3" in names else set()))
 
 
-# Threads
-
-_threads: int | None = None
-_AT_LEAST_1 = "give a whole number of at least 1"
-
-
-def set_threads(n: int | None) -> None:
-    """Let compiled functions use `n` threads, whatever the environment says; None goes back to what it says.
-
-    >>> set_threads(2)
-    >>> thread_count()
-    2
-    >>> set_threads(None)
-    """
-    global _threads
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
-        raise ValueError(report(f"set_threads: {n!r} is not a number of threads", fix=_AT_LEAST_1))
-    _threads = n
-
-
-def thread_count() -> int:
-    """How many threads compiled functions use.
-
-    What `set_threads` said, else ``EXPRC_THREADS``, else ``OMP_NUM_THREADS``, else as many CPUs as the process may use.
-    """
-    if _threads is not None:
-        return _threads
-    asked = os.environ.get("EXPRC_THREADS", "").strip()
-    if asked and not _positive(asked):
-        raise ValueError(report(f"EXPRC_THREADS is {asked!r}, which is not a number of threads", fix=_AT_LEAST_1))
-    openmp = (
-        os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    )  # a list has one number for each nesting level
-    return _positive(asked) or _positive(openmp) or _usable_cpus()
-
-
-def _positive(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-
-
-def _usable_cpus() -> int:
-    """CPUs that the process may run on; a container's quota counts too, or its threads would wait for each other."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, _quota() or allowed))
-
-
-@functools.cache
-def _quota() -> int:
-    """CPUs that the control group of the process may use, rounded up; 0 where there is no limit."""
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return -(-int(limit) // int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        return 0
-
-
 # Programs
-
-_ffi = cffi.FFI()
-_ffi.cdef("""
-    int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status);
-    void exprc_set_forked(void);
-""")
-
 
 class Program:
     """A loaded program.
@@ -191,7 +128,8 @@ class Program:
         self.source, self.path = source, entry.program
         self.cached, self.compile_seconds = entry.cached, compile_seconds
         # Whoever holds the entry holds the library: a call into code that was unloaded would end the process.
-        self.run = _ffi.gc(library.exprc_run, lambda _: _ffi.dlclose(library))
+        close = ffi.dlclose  # at the end of the process the module may be gone before its programs
+        self.run = ffi.gc(library.exprc_run, lambda _: close(library))
         self._set_forked = library.exprc_set_forked
 
     def __repr__(self) -> str:
@@ -224,8 +162,8 @@ def load(texts: Sequence[str], target: Target) -> Program:
     ...     return (int)(sizes[0] + threads);
     ... }
     ... '''
-    >>> program, sizes = load([text], SCALAR), _ffi.new("int64_t[]", [40])
-    >>> program.run(_ffi.NULL, sizes, _ffi.NULL, 2, _ffi.NULL)
+    >>> program, sizes = load([text], SCALAR), ffi.new("int64_t[]", [40])
+    >>> program.run(ffi.NULL, sizes, ffi.NULL, 2, ffi.NULL)
     42
     """
     key = compiler.key(texts, target)
@@ -261,16 +199,16 @@ def _wait_politely() -> None:
 
 def _open(entry: cache.Entry, texts: Sequence[str], target: Target, seconds: float) -> Program:
     _wait_politely()
-    library = _ffi.dlopen(str(entry.program), _ffi.RTLD_NOW)
+    library = ffi.dlopen(str(entry.program), ffi.RTLD_NOW)
     try:
         program = Program(library, tuple(texts), entry, seconds)
-    except AttributeError as error:
+    except ffi.error as error:
         raise CompileError(
             report(f"the program lacks an entry: {error}", [("program", str(entry.program), "")])
         ) from None
     if target.openmp:
         # Unloading the last program would unload the OpenMP library under its sleeping threads, and end the process.
-        _pinned.setdefault(compiler.find_compiler().command, _ffi.dlopen(str(entry.program), _ffi.RTLD_NOW))
+        _pinned.setdefault(compiler.find_compiler().command, ffi.dlopen(str(entry.program), ffi.RTLD_NOW))
     _programs.add(program)
     if _forked:
         program._set_forked()

@@ -90,8 +90,9 @@ def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, turn:
             if wishes[k] == "lanes" and k in hard and x.op.form not in ("formula", "kernel", "item"):
                 inputs[k] = copies.setdefault(x, _moved(copy, x, {}, dims[x], dims))
             elif wishes[k] == "turned":
-                inputs[k] = copies.get((x, "turned")) or _turned(x, copy, turn, dims)
-                copies[x, "turned"] = inputs[k]
+                if (x, "turned") not in copies:
+                    copies[x, "turned"] = _turned(x, copy, turn, dims)
+                inputs[k] = copies[x, "turned"]
     return _with(node, inputs, dims)
 
 

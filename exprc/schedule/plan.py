@@ -36,7 +36,7 @@ class Plan:
     implementations : of each Call's node. offsets : arena buffer -> place in the arena, in bytes; arena : its size.
     leaves : leaf buffer -> the leaf of the user's graph; containers : the buffers that updates write, with their containers.
     replacements : (container, output) where an update has another shape: the host puts the output in the container's place.
-    checks : the nodes whose run-time indices are checked, by code.
+    checks : the nodes whose run-time indices are checked, by code. limits : the lengths that they are checked against.
     """
 
     steps: list[Any]
@@ -58,3 +58,4 @@ class Plan:
     containers: dict[Buffer, Any] = field(default_factory=dict)
     replacements: list[tuple[Any, int]] = field(default_factory=list)
     checks: list[Expr] = field(default_factory=list)
+    limits: list[Dim] = field(default_factory=list)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -66,7 +64,6 @@ def test_parameters_tell_nodes_apart():
 
 
 def test_nodes_with_an_effect_are_never_merged():
-    @dataclasses.dataclass(frozen=True, eq=False, repr=False)
     class Loud(type(neg)):
         effect: bool = True
 

@@ -19,7 +19,7 @@ import cffi
 import pytest
 
 from exprc.errors import CompileError
-from exprc.runtime import cpu
+from exprc.runtime import cpu, threads
 from exprc.runtime.cpu import AVX2, AVX512, NEON, SCALAR, host_target, load, set_threads, thread_count
 
 FFI = cffi.FFI()
@@ -166,7 +166,7 @@ def test_the_host_target_runs_here():
 
 
 def test_threads_come_from_the_call_then_the_environment_then_the_cpus(monkeypatch):
-    monkeypatch.setattr(cpu, "_quota", lambda: 0)
+    monkeypatch.setattr(threads, "_quota", lambda: 0)
     assert thread_count() == len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert thread_count() == 3
@@ -183,7 +183,7 @@ def test_threads_come_from_the_call_then_the_environment_then_the_cpus(monkeypat
 def test_the_affinity_and_the_quota_of_a_container_count(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     for quota, expected in ((0, 8), (3, 3), (20, 8)):
-        monkeypatch.setattr(cpu, "_quota", lambda quota=quota: quota)
+        monkeypatch.setattr(threads, "_quota", lambda quota=quota: quota)
         assert thread_count() == expected
 
 

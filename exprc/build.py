@@ -1,0 +1,57 @@
+"""From the graph that the user gave to programs: the stages that need no sizes, walked once for a function.
+
+This module, and all of the compiler behind it, is imported when the first function is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exprc.compiled import Compiled, Road
+from exprc.config import config
+from exprc.expr import Expr, Input, Shared
+from exprc.rewrite.engine import rewrite
+from exprc.rewrite.expand import expand, named_by, open_user
+from exprc.rewrite.half import widened
+from exprc.rewrite.optimise import OPTIMISE
+from exprc.rewrite.simplify import SIMPLIFY
+from exprc.rewrite.stabilise import STABILISE
+from exprc.runtime import cpu
+from exprc.seeing.stages import graph_text
+from exprc.segments import Segments, compiled_of
+
+
+def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input]) -> Compiled | Segments:
+    """Return the programs of a graph; where all shapes are known, they are compiled at once.
+
+    Parameters
+    ----------
+    roots : the outputs, then the new value of each variable of `updates`.
+
+    Raises
+    ------
+    exprc.runtime.compiler.NoCompiler
+        if there is no C compiler.
+    exprc.errors.CompileError
+        if it fails.
+    """
+    target = cpu.host_target()
+    road = Road([])
+    made = road.take("open", lambda: open_user(roots, named_by([*SIMPLIFY, *STABILISE])), graph_text)
+    made = road.take("simplify", lambda: rewrite(made, SIMPLIFY), graph_text)
+    made = road.take("stabilise", lambda: rewrite(made, STABILISE), graph_text)
+    made = road.take("expand", lambda: expand(made), graph_text)
+    made = road.take("optimise", lambda: rewrite(made, OPTIMISE), graph_text)
+    made = road.take("narrow", lambda: widened(made), graph_text)
+
+    def make(roots: Sequence[Expr], outputs: int, updates: Sequence[Shared], inputs: Sequence[Input]) -> Compiled:
+        return Compiled(list(roots), outputs, list(updates), list(inputs), _threads, target, config.flush_subnormals, road.stages)
+
+    programs = compiled_of(made, len(made) - len(updates), updates, inputs, make)
+    if isinstance(programs, Compiled):
+        programs.compile_known()
+    return programs
+
+
+def _threads() -> int:
+    return config.threads or cpu.thread_count()

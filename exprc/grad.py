@@ -8,29 +8,29 @@ several uses are done here, never in the rule of an operation.
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from exprc import operators as operators  # the rules of the records use the operators of expressions
-from exprc.config import config
-from exprc.errors import report
-from exprc.expr import Expr, Input, as_expr, made_for
-from exprc.forms import ITEM, Formula, cast_to
-from exprc.ops.formula import add, mul
+from exprc.errors import nearest, report
+from exprc.expr import Expr, as_expr, made_for
+from exprc.forms import ITEM, Formula, cast_to, shape_text
+from exprc.ops.formula import add
+from exprc.ops.gradient import Undefined
 from exprc.ops.gradient import disconnected_grad as disconnected_grad
 from exprc.ops.gradient import grad_clip as grad_clip
+from exprc.ops.gradient import grad_scale as grad_scale
+from exprc.ops.gradient import grad_undefined as grad_undefined
 from exprc.ops.gradient import zero_grad as zero_grad
-from exprc.ops.reduce import sum_, unbroadcast_to
+from exprc.ops.reduce import unbroadcast_to
 from exprc.ops.view import broadcast_to, dim, dim_of
-from exprc.reference import evaluate
 from exprc.rewrite.engine import rewrite
 from exprc.rewrite.expand import named_by, open_user
 from exprc.rewrite.shapes import dim_key, same_shape
 from exprc.rewrite.stabilise import STABILISE
-from exprc.types import TensorType, TupleType, is_float, tensor_type
+from exprc.types import TensorType, TupleType, is_float
 
 #: Operations through which nothing is connected: lengths do not depend on elements.
 _CUTS = (disconnected_grad, dim)
@@ -82,29 +82,41 @@ def grad(
     >>> float(grad(x**3, x).eval({x: 2.0}))
     12.0
     """
-    _check_choice("disconnected_inputs", disconnected_inputs, ("raise", "warn", "ignore"))
-    _check_choice("return_disconnected", return_disconnected, ("zero", "none"))
-    targets = [wrt] if isinstance(wrt, Expr) else list(wrt)
-    constants = [consider_constant] if isinstance(consider_constant, Expr) else list(consider_constant or ())
-    known = {node: _known_grad(node, g) for node, g in (known_grads or {}).items()}
+    check_choice("grad", "disconnected_inputs", disconnected_inputs, HOW)
+    check_choice("grad", "return_disconnected", return_disconnected, STAND_INS)
+    targets = several(wrt)
+    known = {node: given_grad("grad: known_grads", node, g) for node, g in (known_grads or {}).items()}
     for x in targets:
-        _check_wrt(x)
+        check_wrt("grad", x)
     if cost is not None:
         _check_cost(cost)
-        known.setdefault(cost, as_expr(1.0, (cost.dtype,)))
     elif not known:
         raise ValueError("grad: a cost or known_grads is needed")
-    sweep = _Sweep(targets, constants, known)
-    grads = [sweep.gradient(x, disconnected_inputs, return_disconnected) for x in targets]
-    return grads[0] if isinstance(wrt, Expr) else tuple(grads) if isinstance(wrt, tuple) else grads
+    seeds = [(cost, as_expr(1.0, (cost.dtype,)))] if cost is not None and cost not in known else []
+    sweep = Sweep("grad", targets, several(consider_constant), seeds, known)
+    return like(wrt, [sweep.gradient(x, disconnected_inputs, return_disconnected) for x in targets])
 
 
 # -- what may be asked for ----------------------------------------------------------------------------------------------
 
+#: What to do about what is not connected, and what stands for its gradient.
+HOW, STAND_INS = ("raise", "warn", "ignore"), ("zero", "none")
 
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+
+def several(given: Any) -> list[Any]:
+    """The expressions of an argument that takes one, several or None."""
+    return [] if given is None else [given] if isinstance(given, Expr) else list(given)
+
+
+def like(given: Any, made: list[Any]) -> Any:
+    """Results in the form of the argument that they belong to: one, a tuple or a list."""
+    return made[0] if isinstance(given, Expr) else tuple(made) if isinstance(given, tuple) else made
+
+
+def check_choice(caller: str, name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ValueError(f"grad: {name}={value!r} is none of {', '.join(map(repr, choices))}")
+        text = f"{caller}: {name}={value!r} is none of {', '.join(map(repr, choices))}"
+        raise ValueError(report(text, fix=nearest(str(value), choices)))
 
 
 def _row(role: str, x: Expr) -> tuple[str, str, str]:
@@ -113,7 +125,8 @@ def _row(role: str, x: Expr) -> tuple[str, str, str]:
 
 def _check_cost(cost: Any) -> None:
     if not isinstance(cost, Expr):
-        raise TypeError(f"grad: the cost must be an expression, not {type(cost).__name__}")
+        fix = "a number is constant; build the cost from variables, without .eval() or get_value()"
+        raise TypeError(report(f"grad: the cost must be an expression, not {type(cost).__name__}", fix=fix))
     if cost.type.shape != ():
         raise ValueError(
             report(
@@ -131,41 +144,65 @@ def _check_cost(cost: Any) -> None:
         )
 
 
-def _check_wrt(x: Any) -> None:
+def check_wrt(caller: str, x: Any) -> None:
     if not isinstance(x, Expr):
-        raise TypeError(f"grad: wrt must hold expressions, not {type(x).__name__}")
+        fix = "give the variables themselves, not their values"
+        raise TypeError(report(f"{caller}: wrt must hold expressions, not {type(x).__name__}: {x!r}"[:200], fix=fix))
     if not isinstance(x.type, TensorType) or not is_float(x.dtype):
-        raise TypeError(
-            report("grad: only float expressions have a gradient", [_row("wrt", x)], "make it a float variable?")
-        )
+        text = f"{caller}: only float expressions have a gradient, not {x.type}"
+        raise TypeError(report(text, [_row("wrt", x)], "make it a float variable?"))
 
 
-def _known_grad(node: Expr, g: Any) -> Expr:
+def given_grad(caller: str, node: Expr, g: Any, what: str = "gradient") -> Expr:
+    """A gradient (or a direction) that the user gives for a node, checked and in the node's dtype."""
     made = as_expr(g, (node.dtype,))
+    rows = [_row("expression", node), _row(what, made)]
+    fix = f"a {what} has the shape of what it is the {what} of"
     if made.ndim != node.ndim:
-        rows = [_row("expression", node), _row("gradient", made)]
-        raise ValueError(report(f"grad: known_grads: {made.ndim} axes ≠ {node.ndim} axes", rows))
+        text = f"{caller}: a {what} of {made.ndim} axes for an expression of {node.ndim}"
+        raise ValueError(report(text, rows, fix))
+    if any(None not in (a, b) and a != b for a, b in zip(made.type.shape, node.type.shape)):
+        shapes = f"{shape_text(made.type.shape)} for an expression of {shape_text(node.type.shape)}"
+        raise ValueError(report(f"{caller}: a {what} of shape {shapes}", rows, fix))
     return cast_to(made, node.dtype)
 
 
 # -- the sweep ----------------------------------------------------------------------------------------------------------
 
 
-class _Sweep:
+class Sweep:
     """One pass from the cost to the leaves.
 
-    `below` maps a held node (one of wrt, consider_constant or known_grads) to its stabilised self: others see the
-    held node, the gradient that it collects goes on into the stabilised one.
+    Parameters
+    ----------
+    caller : the function that messages name.
+    wrt, constants : what to differentiate by, and through what no gradient flows.
+    seeds : expressions with the gradient that they bring; what others hand to them is added.
+    known : expressions whose gradient is given, whatever others hand to them.
+
+    `below` maps a held node (any of these) to its stabilised self: others see the held node, the gradient that it collects goes
+    on into the stabilised one.
     """
 
-    def __init__(self, wrt: Sequence[Expr], constants: Sequence[Expr], known: Mapping[Expr, Expr]):
-        held = list(dict.fromkeys((*wrt, *constants, *known)))
+    def __init__(
+        self,
+        caller: str,
+        wrt: Sequence[Expr],
+        constants: Sequence[Expr],
+        seeds: Sequence[tuple[Expr, Expr]],
+        known: Mapping[Expr, Expr],
+    ):
+        self.caller = caller
+        self.roots = list(dict.fromkeys((*(node for node, _ in seeds), *known)))
+        held = list(dict.fromkeys((*wrt, *constants, *self.roots)))
         self.below = dict(zip(held, _stabilised(held)))
         self.constants = set(constants)
         self.parts: dict[Expr, list[Expr]] = {node: [g] for node, g in known.items()}
         self.known = set(known)
         self.item_parts: dict[Expr, dict[int, Expr]] = {}
-        self.order = self._order(known)
+        for node, g in seeds:
+            self._give(node, g)
+        self.order = self._order(self.roots)
         self.reached = set(self.order)
         self.useful = self._leading_to(wrt)
         self._run()
@@ -224,9 +261,9 @@ class _Sweep:
         elif inner is not node and inner in self.below:
             self._give(inner, g)
         else:
-            for x, gx in zip(inputs, _apply_rule(inner, g)):
+            for k, (x, gx) in enumerate(zip(inputs, _apply_rule(inner, g))):
                 if gx is not None and x in self.useful and is_float(x.dtype):
-                    self._give(x, _fitted(gx, x, inner))
+                    self._give(x, _fitted(_defined(gx, inner, k), x, inner))
 
     def _give(self, x: Expr, g: Expr) -> None:
         if x not in self.known:
@@ -248,7 +285,7 @@ class _Sweep:
     def _item_totals(self, node: Expr) -> tuple[Expr, ...]:
         """One gradient per result, zeros for those that nobody used."""
         slots = self.item_parts[node]
-        return tuple(slots[i] if i in slots else _zeros(_item(node, i)) for i in range(len(node.type.items)))
+        return tuple(slots[i] if i in slots else zeros_of(_item(node, i)) for i in range(len(node.type.items)))
 
     def gradient(self, x: Expr, disconnected: str, stand_in: str) -> Expr | None:
         """The gradient that has arrived at one of wrt."""
@@ -256,8 +293,8 @@ class _Sweep:
             return self._total(x)
         connected = x in self.useful and x in self.reached
         if not connected:
-            _report_disconnected(x, disconnected)
-        return _zeros(x) if connected or stand_in == "zero" else None
+            _report_disconnected(self.caller, x, self.roots, disconnected)
+        return zeros_of(x) if connected or stand_in == "zero" else None
 
 
 def _stabilised(held: Sequence[Expr]) -> list[Expr]:
@@ -276,7 +313,7 @@ def _item(node: Expr, i: int) -> Expr:
     return ITEM.node((node,), {"i": i})
 
 
-def _zeros(x: Expr) -> Expr:
+def zeros_of(x: Expr) -> Expr:
     """Zeros of the shape and dtype of `x`."""
     with made_for(x):
         return broadcast_to(as_expr(0.0, (x.dtype,)), tuple(dim_of(x, a) for a in range(x.ndim)))
@@ -302,6 +339,15 @@ def _apply_rule(node: Expr, g: Any) -> Sequence[Expr | None]:
             report(text, [("operation", node.label, node.where)], "give one for each input, None where there is none")
         )
     return made
+
+
+def _defined(g: Any, node: Expr, k: int) -> Any:
+    """Refuse a gradient of which the rule says that there is none."""
+    if isinstance(g, Undefined):
+        text = f"grad: {node.op.name} has no gradient for its input {k}: {g.why}"
+        rows = [("operation", node.label, node.where), _row("input", node.inputs[k])]
+        raise TypeError(report(text, rows, "wrap that input in disconnected_grad, or name it in consider_constant"))
+    return g
 
 
 def _fitted(g: Any, x: Expr, node: Expr) -> Expr:
@@ -334,109 +380,25 @@ def _longer(node: Expr, x: Expr, axis: int) -> bool:
     return x.type.shape[axis] in (1, None) and dim_key(x, axis) != dim_key(node, node.ndim - x.ndim + axis)
 
 
-def _report_disconnected(x: Expr, how: str) -> None:
-    text = f"grad: the cost does not depend on {x.label}"
-    fix = "is it the variable that the cost was built from? disconnected_inputs='ignore' gives a gradient of 0"
-    message = report(text, [_row("wrt", x)], fix)
+def _report_disconnected(caller: str, x: Expr, costs: Iterable[Expr], how: str) -> None:
+    what = "cost" if caller == "grad" else "expression"
+    text = f"{caller}: the {what} does not depend on {x.label}"
+    fix = f"is it the variable that the {what} was built from? disconnected_inputs='ignore' gives a gradient of 0"
+    message = report(text, [*(_row(what, cost) for cost in costs), _row("wrt", x)], fix)
+    complain(message, how)
+
+
+def complain(message: str, how: str) -> None:
+    """Raise, warn or say nothing, as the user asked."""
     if how == "raise":
         raise ValueError(message)
     if how == "warn":
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=outside())
 
 
-# -- the check against finite differences -------------------------------------------------------------------------------
-
-
-def verify_grad(
-    fun: Callable[..., Any],
-    points: Sequence[Any],
-    rng: Any = None,
-    eps: float = 3e-4,
-    abs_tol: float = 1e-6,
-    rel_tol: float = 1e-6,
-    directions: int | None = None,
-) -> None:
-    """Compare the gradient of a function of expressions with finite differences, in float64.
-
-    Parameters
-    ----------
-    fun : function of expressions that returns an expression or a tuple of them.
-    points : one array per argument of `fun`. Floats are taken as float64 and differentiated by; integers and bools
-        are constants.
-    rng : NumPy `Generator` (or a seed) for the weights of the results, whose weighted sum is the cost.
-    eps : step of the differences.
-    abs_tol, rel_tol : how far the two may differ: ``abs_tol + rel_tol * |difference quotient|``.
-    directions : for large arrays: compare along so many random directions instead of along every axis.
-
-    Raises
-    ------
-    ValueError
-        if they differ by more; the text says where, and both values.
-
-    Notes
-    -----
-    Differences of fourth order: ``f' = (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h`` (Abramowitz and
-    Stegun 1964, 25.3.6). The points should stay clear of kinks by more than ``2 eps``. All values are computed by the
-    NumPy interpreter.
-
-    Examples
-    --------
-    >>> import exprc.tensor as T
-    >>> verify_grad(lambda x: T.tanh(x) ** 2, [[0.5, -1.0]])
-    """
-    arrays = [_point(p) for p in points]
-    with config.override(floatX="float64"):
-        inputs = [Input(tensor_type(a.dtype.name, a.shape), f"argument {k}") for k, a in enumerate(arrays)]
-        cost = _weighted_sum(fun(*inputs), dict(zip(inputs, arrays)), np.random.default_rng(rng))
-        active = [x for x in inputs if is_float(x.dtype)]
-        made = evaluate(grad(cost, active, disconnected_inputs="ignore"), dict(zip(inputs, arrays)))
-    for x, g in zip(active, made):
-        steps = _steps(g.shape, directions, np.random.default_rng(rng))
-        slopes = np.array([np.sum(g * d) for d in steps])
-        quotients = np.array([_quotient(cost, x, dict(zip(inputs, arrays)), eps * d) / eps for d in steps])
-        _compare(
-            f"{x.name}, {'element' if directions is None else 'direction'}",
-            g.shape,
-            slopes,
-            quotients,
-            abs_tol,
-            rel_tol,
-        )
-
-
-def _point(value: Any) -> np.ndarray[Any, Any]:
-    array = np.array(value)
-    return array.astype("float64") if array.dtype.kind == "f" else array
-
-
-def _weighted_sum(results: Any, values: Mapping[Expr, Any], rng: np.random.Generator) -> Expr:
-    """The cost: every element of every float result times a random weight of its own, away from 0."""
-    parts = [r for r in (results if isinstance(results, (tuple, list)) else [results]) if is_float(r.dtype)]
-    total = as_expr(0.0, ("float64",))
-    for r, value in zip(parts, evaluate(parts, values)):
-        weights = rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1.0, 1.0], value.shape)
-        total = add(total, sum_(mul(cast_to(r, "float64"), weights)))
-    return total
-
-
-def _steps(shape: tuple[int, ...], directions: int | None, rng: np.random.Generator) -> list[np.ndarray[Any, Any]]:
-    """Unit steps along every element in turn, or random ones."""
-    count = int(np.prod(shape))
-    if directions is not None and directions < count:
-        return [rng.standard_normal(shape) / np.sqrt(count) for _ in range(directions)]
-    return [np.eye(1, count, k).reshape(shape) for k in range(count)]
-
-
-def _quotient(cost: Expr, x: Expr, values: dict[Expr, Any], step: np.ndarray[Any, Any]) -> float:
-    """The change of the cost along a step, from four points around."""
-    f = {k: float(evaluate([cost], {**values, x: values[x] + k * step})[0]) for k in (-2, -1, 1, 2)}
-    return (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / 12
-
-
-def _compare(what: str, shape: tuple[int, ...], made: Any, wanted: Any, abs_tol: float, rel_tol: float) -> None:
-    bad = ~(np.abs(made - wanted) <= abs_tol + rel_tol * np.abs(wanted))
-    if np.any(bad):
-        k = int(np.argmax(bad))
-        at = tuple(int(i) for i in np.unravel_index(k, shape)) if bad.size == np.prod(shape) else k
-        text = f"verify_grad: {what} {at}: gradient {made[k]:.9g} ≠ difference quotient {wanted[k]:.9g}"
-        raise ValueError(report(text, fix=f"{int(np.sum(bad))} of {bad.size} differ; is the point near a kink?"))
+def outside() -> int:
+    """The `stacklevel` for which a warning of the caller is shown at the user's line."""
+    frame, level = sys._getframe(1), 0
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "exprc":
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
+    return level + 1

@@ -7,23 +7,27 @@ import warnings
 import numpy as np
 import pytest
 
+import exprc
 import exprc.tensor as T
 from exprc.config import config
-from exprc.expr import Expr, as_expr, topological
+from exprc.derivatives import Lop, Rop, jacobian
+from exprc.expr import Expr, Input, as_expr, topological
 from exprc.forms import Formula, Reduce, composite, results
-from exprc.grad import disconnected_grad, grad, grad_clip, verify_grad, zero_grad
+from exprc.grad import disconnected_grad, grad, grad_clip, zero_grad
 from exprc.ops import CATALOGUE
+from exprc.ops import random as draws
 from exprc.reference import evaluate
-from exprc.types import is_float
+from exprc.types import is_float, tensor_type
+from exprc.verify_grad import verify_grad
 
-RECORDS = {**CATALOGUE, **{op.name: op for op in (disconnected_grad, zero_grad, grad_clip)}}
-
-#: Where a function is not defined or not smooth for operands drawn between 0.3 and 0.9: (low, high) of each operand.
-OPERANDS = {
-    "clip": [(0.3, 0.9), (0.1, 0.25), (0.92, 1.2)],
-    "mod": [(2.1, 2.4), (0.85, 0.95)],
-    "floor_div": [(2.1, 2.4), (0.85, 0.95)],
-}
+#: Records that take and give floats, and yet are not compared with finite differences; why not.
+EXCEPTIONS = {
+    "cast": "its samples are the ends of ranges, where a step is lost to rounding; see test_cast_hands_on_its_gradient",
+    "disconnected_grad": "its gradient is none, whatever its value does: that is what it is for",
+    "zero_grad": "its gradient is 0, whatever its value does: that is what it is for",
+    **{op.name: "what is drawn is no function of the parameters that could be differentiated: they have a gradient of 0"
+       for op in vars(draws).values() if isinstance(op, Formula)},
+}  # fmt: skip
 
 
 def drawn(rng, low, high, shape=(2, 3)):
@@ -37,18 +41,18 @@ def formula_samples(op, rng):
         return []
     if not is_float(result):
         return []
-    ranges = OPERANDS.get(op.name, [(0.3, 0.9)] * len(op.operands))
+    ranges = op.domain or [(0.3, 0.9)] * len(op.operands)
     args = [drawn(rng, *r) if d == "float64" else rng.random((2, 3)) < 0.5 for r, d in zip(ranges, wanted)]
     broadcast = [a[:1] if k else a[:, :1] for k, a in enumerate(args)]
     return [(tuple(args), {}), (tuple(broadcast), {})]
 
 
 def nudged(args, rng):
-    """Samples as float64, moved off kinks and ties, into the inside of the interval from 0 to 1 where they lay at its ends."""
+    """Samples as finite float64, moved off kinks and ties, into the inside of the interval from 0 to 1 where they lay at its ends."""
     moved = []
     for k, a in enumerate(args):
-        a = np.asarray(a)
-        noise = 0.01 * rng.random(a.shape)
+        a = np.nan_to_num(a, nan=0.37, posinf=2.3, neginf=-1.7) if np.asarray(a).dtype.kind == "f" else np.asarray(a)
+        noise = 0.03 * rng.random(a.shape)
         moved.append((0.94 - 0.01 * k) * a + 0.02 + 0.0037 * k + noise if a.dtype.kind == "f" else a)
     return tuple(moved)
 
@@ -63,7 +67,7 @@ def samples_of(op, rng):
         found = [((rng.standard_normal((2, 3, 2)),), {"axes": axes}) for axes in ((0,), (1, 2), (0, 1, 2))]
     else:
         found = []
-    return [(a, p) for a, p in found if any(x.dtype == "float64" for x in a) and all(np.all(np.isfinite(x)) for x in a)]
+    return [(a, p) for a, p in found if any(x.dtype == "float64" for x in a)]
 
 
 def float_results(op, params):
@@ -83,26 +87,26 @@ def differentiable(op, args, params):
 
 CASES = [
     (name, k, args, params)
-    for name, op in sorted(RECORDS.items())
-    for k, (args, params) in enumerate(samples_of(op, np.random.default_rng(7)))
-    if differentiable(op, args, params) and name not in ("disconnected_grad", "zero_grad", "grad_clip")
+    for name, op in sorted(CATALOGUE.items())
+    for k, (args, params) in enumerate(samples_of(op, np.random.default_rng(8)))
+    if differentiable(op, args, params) and name not in EXCEPTIONS
 ]
 IDS = [f"{name}-{k}" for name, k, _, _ in CASES]
 
 
 def few(args):
     """Many elements are tried along random directions."""
-    return 6 if sum(a.size for a in args) > 30 else None
+    return 4 if sum(a.size for a in args) > 12 else None
 
 
 @pytest.mark.parametrize(("name", "k", "args", "params"), CASES, ids=IDS)
 def test_gradient_of_every_record(name, k, args, params):
-    verify_grad(float_results(RECORDS[name], params), args, rng=1, directions=few(args))
+    verify_grad(float_results(CATALOGUE[name], params), args, rng=1, directions=few(args))
 
 
 @pytest.mark.parametrize(("name", "k", "args", "params"), CASES, ids=IDS)
 def test_second_order_of_every_record(name, k, args, params):
-    function = float_results(RECORDS[name], params)
+    function = float_results(CATALOGUE[name], params)
 
     def first(*inputs):
         floats = [x for x in inputs if x.dtype == "float64"]
@@ -112,14 +116,78 @@ def test_second_order_of_every_record(name, k, args, params):
     verify_grad(first, args, rng=2, abs_tol=1e-5, rel_tol=1e-5, directions=few(args))
 
 
-def test_every_form_is_among_the_cases():
-    assert {RECORDS[name].form for name, *_ in CASES} >= {"formula", "view", "reduce", "composite", "kernel"}
-    assert len({name for name, *_ in CASES}) > 60
+def one_each(cases):
+    """The first case of every record whose result is not large."""
+    found = {}
+    for case in cases:
+        found.setdefault(case[0], case)
+    return list(found.values())
 
 
-@pytest.mark.parametrize("name", sorted(n for n, op in RECORDS.items() if op.form in ("view", "kernel", "composite")))
+@pytest.mark.parametrize(("name", "k", "args", "params"), one_each(CASES), ids=[case[0] for case in one_each(CASES)])
+def test_jacobian_of_every_record(name, k, args, params):
+    """J from all rows at once, v J by Lop and J u by Rop agree, where no dim is known."""
+    op = CATALOGUE[name]
+    data = len(args) if op.data is None else op.data
+    inputs = [Input(tensor_type(a.dtype.name, (None,) * a.ndim)) if i < data else as_expr(a) for i, a in enumerate(args)]
+    y = next(r for r in float_results(op, params)(*inputs) if r.dtype == "float64")
+    floats = [x for x in inputs[:data] if x.dtype == "float64"]
+    values = dict(zip(inputs[:data], args))
+    u = [np.random.default_rng(1).standard_normal(values[x].shape) for x in floats]
+    v = np.random.default_rng(2).standard_normal(evaluate([y], values)[0].shape)
+    jacobians = evaluate(jacobian(y, floats, disconnected_inputs="ignore"), values)
+    for j, lop in zip(jacobians, evaluate(Lop(y, floats, v, disconnected_inputs="ignore"), values)):
+        np.testing.assert_allclose(np.tensordot(v, j, v.ndim), lop, rtol=1e-9, atol=1e-9)
+    wanted = sum(np.tensordot(j, along, along.ndim) for j, along in zip(jacobians, u))
+    np.testing.assert_allclose(evaluate([Rop(y, floats, u)], values)[0], wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.long
+def test_jacobian_of_every_record_compiled():
+    cases = one_each(CASES)
+    for start in range(0, len(cases), 40):
+        inputs, outputs, arrays = [], [], []
+        for name, _, args, params in cases[start : start + 40]:
+            op = CATALOGUE[name]
+            data = len(args) if op.data is None else op.data
+            own = [Input(tensor_type(a.dtype.name, (None,) * a.ndim)) if i < data else as_expr(a) for i, a in enumerate(args)]
+            floats = [x for x in own[:data] if x.dtype == "float64"]
+            y = float_results(op, params)(*own)[0]
+            outputs += [*jacobian(y, floats, disconnected_inputs="ignore"), Rop(y, floats, floats)]
+            inputs += own[:data]
+            arrays += args[:data]
+        made = exprc.function(inputs, outputs, on_unused_input="ignore")(*arrays)
+        for got, wanted in zip(made, evaluate(outputs, dict(zip(inputs, arrays)))):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+
+
+def floats_to_floats(op):
+    """Whether a record makes floats of floats; formulas that meet in another dtype do not."""
+    if op.samples is None:
+        return isinstance(op, Reduce) and is_float(op.meet("float64")[1])
+    return any(differentiable(op, nudged(args, np.random.default_rng(8)), params) for args, params in op.samples() if takes_floats(args))
+
+
+def takes_floats(args):
+    return any(np.asarray(a).dtype == "float64" for a in args)
+
+
+def test_every_differentiable_record_is_tried():
+    tried = {name for name, *_ in CASES}
+    assert {name for name, op in CATALOGUE.items() if name not in tried and op.form != "leaf" and floats_to_floats(op)} <= set(EXCEPTIONS)
+    assert {CATALOGUE[name].form for name in tried} >= {"formula", "view", "reduce", "composite", "kernel"}
+    assert len(tried) > 100
+
+
+def test_cast_hands_on_its_gradient():
+    verify_grad(lambda x: CATALOGUE["cast"].node((T.sqr(x),), {"dtype": "float64"}), [np.array([0.5, -2.0])])
+    x = T.dvector("x")
+    assert value(grad(T.sum(T.sqr(T.cast(x, "float32"))), x), {x: np.array([0.5, -2.0])}).tolist() == [1, -4]
+
+
+@pytest.mark.parametrize("name", sorted(n for n, op in CATALOGUE.items() if op.form in ("view", "kernel", "composite")))
 def test_records_that_cannot_be_guessed_have_samples(name):
-    assert RECORDS[name].samples is not None
+    assert CATALOGUE[name].samples is not None
 
 
 # -- values -------------------------------------------------------------------------------------------------------------------------
@@ -299,6 +367,18 @@ def test_several_results():
     verify_grad(lambda x, y: both(x, y)[1], [np.array([0.5, 2.0]), np.array([1.5, -1.0])])
 
 
+def test_by_one_of_several_results():
+    @composite
+    def both(x):
+        return x * x, x + 1
+
+    x = T.scalar("x")
+    square, more = both(x)
+    at = {x: np.float32(3)}
+    assert [value(g, at) for g in grad(square * more, [square, more, x])] == [4, 9, 33]
+    assert value(grad(None, x, known_grads={square: 1.0, more: 10.0}), at) == 16
+
+
 def test_a_rule_for_several_results_gets_zeros_for_those_that_are_not_used():
     @composite
     def both(x):
@@ -404,7 +484,7 @@ def test_a_disconnected_input():
     x, y = T.scalar("x"), T.vector("y")
     text = text_of(ValueError, lambda: grad(x * 2, [x, y]))
     assert text.startswith("grad: the cost does not depend on y")
-    assert "wrt  y  float32, (?,)    made at test_grad.py:" in text and "disconnected_inputs='ignore'" in text
+    assert "  wrt   y  float32, (?,)" in text and text.count("made at test_grad.py:") == 2 and "disconnected_inputs='ignore'" in text
     with pytest.warns(UserWarning, match="does not depend on y"):
         made = grad(x * 2, y, disconnected_inputs="warn")
     assert np.array_equal(value(made, {y: np.ones(2, "float32")}), [0, 0])
@@ -443,22 +523,5 @@ def test_a_rule_whose_gradient_does_not_fit():
 
 def test_known_grads_of_another_rank():
     x = T.vector("x")
-    assert "known_grads: 0 axes ≠ 1 axes" in text_of(ValueError, lambda: grad(None, x, known_grads={x * 2: 1.0}))
-
-
-def test_verify_grad_finds_a_wrong_gradient():
-    @composite
-    def wrong(x):
-        return x * x
-
-    wrong.gradient(lambda g, y, x: g * x)
-    text = text_of(ValueError, lambda: verify_grad(wrong, [np.array([1.5])]))
-    assert text.startswith("verify_grad: argument 0, element (0,): gradient ") and "1 of 1 differ" in text
-
-
-def test_verify_grad_along_directions():
-    verify_grad(lambda x: T.tanh(x), [np.ones((30, 40))], directions=3)
-    wrong = composite(lambda x: x * x, name="wrong")
-    wrong.gradient(lambda g, y, x: g * x)
-    text = text_of(ValueError, lambda: verify_grad(wrong, [np.ones((30, 40))], directions=3))
-    assert "argument 0, direction 0: gradient" in text and "3 of 3 differ" in text
+    text = text_of(ValueError, lambda: grad(None, x, known_grads={x * 2: 1.0}))
+    assert "grad: known_grads: a gradient of 0 axes for an expression of 1" in text

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exprc import compiled, reference
-from exprc.compiled import Compiled, Road, Stage
+from exprc import pickles, reference
+from exprc.arguments import DEFAULT, Slot, match
 from exprc.config import config
 from exprc.errors import report
-from exprc.expr import Constant, Expr, Input, Shared, as_expr, leaves, rebuild, topological
-from exprc.forms import cast_to, shape_text
-from exprc.profile import profile
-from exprc.rewrite.engine import rewrite
-from exprc.rewrite.expand import expand, named_by, open_user
-from exprc.rewrite.optimise import OPTIMISE
-from exprc.rewrite.simplify import SIMPLIFY
-from exprc.rewrite.stabilise import STABILISE
-from exprc.runtime import cpu
-from exprc.runtime.compiler import NoCompiler
-from exprc.show import debugprint
-from exprc.types import is_float, promote
+from exprc.expr import Constant, Expr, Input, Shared, leaves, rebuild
+from exprc.parameters import (
+    In,
+    check_leaves,
+    checked_updates,
+    collect_updates,
+    default_of,
+    given_value,
+    kind,
+    pairs,
+    read_inputs,
+    read_outputs,
+    returned,
+    rows_of,
+    state_updates,
+    updated,
+)
+from exprc.runtime.containers import check_new_shape
+
+if TYPE_CHECKING:
+    from exprc.profile import Profile
+    from exprc.seeing.explain import Explanation
 
 _noticed: list[str] = []
 
@@ -38,21 +50,29 @@ def function(
     mode: str | None = None,
     on_unused_input: str | None = None,
     allow_input_downcast: bool | None = None,
+    no_default_updates: bool | Sequence[Shared] = False,
+    trust_input: bool = False,
+    accept_inplace: bool = False,
+    rebuild_strict: bool = True,
 ) -> Function:
     """Compile expressions to a function of arrays.
 
     Parameters
     ----------
-    inputs : list of input variables, in the order in which a call gives their values.
-    outputs : an expression, a list or a dict of them (a call returns the same form), or None.
+    inputs : list of input variables, or of `In` with defaults and more, in the order in which a call gives their values.
+    outputs : an expression, a list or a dict of them (a call returns the same form), or None. Any may be wrapped in `Out`.
     updates : dict, or list of pairs, from a shared variable to the expression that becomes its value after the call. All expressions read
         the old values. The `default_update` of every shared variable used is an update too, unless one is given here.
-    givens : dict, or list of pairs, from a node of the graph to what takes its place.
+    givens : dict, or list of pairs, from a node of the graph to what takes its place, cast to the dtype of the node.
     name : what messages call the function.
     mode : "compiled" (C) or "reference" (the NumPy interpreter); by default ``config.mode``.
     on_unused_input : "raise", "warn" or "ignore"; by default ``config.on_unused_input``.
     allow_input_downcast : whether values of a wider dtype are cast to a stated dtype. By default only Python numbers are, and
         whatever is given to an input of unstated dtype.
+    no_default_updates : True for no default updates, or a list of the shared variables that are to have none.
+    trust_input : whether values are taken as they are: no lists, no casts, no copies (see Notes). Also an attribute that may be set.
+    accept_inplace, rebuild_strict : accepted for code of others, without effect: a graph holds no operation that works in place, and
+        what `givens` put in a place always has its dtype and number of axes.
 
     Raises
     ------
@@ -60,6 +80,23 @@ def function(
         for inputs, outputs and updates that do not fit together; the text names the variable and the line that made it.
     CompileError
         if the C compiler fails.
+
+    Notes
+    -----
+    Who owns which memory:
+
+    * *Inputs* are never written and never kept after the call. An array of the input's dtype that is C-contiguous and aligned is read where
+      it lies; so is whatever gives away such memory (buffers, ``__array_interface__``, DLPack). Everything else is copied first.
+    * With `trust_input` a value must be such an array; the cheap tests that keep the interpreter alive (array, dtype, axes, stated lengths,
+      contiguous, aligned) remain, and a value that fails one is a TypeError.
+    * *Outputs* are new arrays at every call and belong to the caller alone; no two of one call overlap.
+    * *Shared variables* own their storage. ``get_value()`` and ``set_value(a)`` copy, as do ``shared(a)``, ``np.asarray(w)`` and pickles.
+      ``shared(a, borrow=True)`` and ``set_value(a, borrow=True)`` make `a` itself the storage if it is C-contiguous, aligned and writable.
+      ``get_value(borrow=True)``, ``np.asarray(w, copy=False)`` and ``np.from_dlpack(w)`` return the storage itself: what is written
+      there is the variable's value, and updates show in it as long as it is the storage; a value of another shape makes another
+      array the storage. Such an array may be given to a function that updates the variable: it is read as it was before the call.
+    * Calls that update a container come one after the other, and `get_value()` waits for them. A call that only reads a
+      variable does not wait for one that updates it in another thread.
 
     Examples
     --------
@@ -69,7 +106,40 @@ def function(
     >>> float(f([1, 2])), float(f([1, 2])), float(w.get_value())
     (6.0, 9.0, 4.0)
     """
-    return Function(inputs, outputs, updates, givens, name, mode, on_unused_input, allow_input_downcast)
+    swap = {old: given_value(old, new) for old, new in pairs(givens, "givens")}
+    listed = read_inputs(inputs)
+    keys, roots = read_outputs(outputs)
+    states = state_updates(listed)
+    wanted = [updated(v, x) for v, x in pairs(updates, "updates")]
+    plain = [*roots, *(x for _, x in states), *(x for _, x in wanted)]
+    plain = rebuild(plain, swap) if swap else plain
+    given = list(zip([v for v, _ in wanted], plain[len(roots) + len(states) :]))
+    roots = plain[: len(roots) + len(states)]
+    variables, values = collect_updates(roots, given, swap, no_default_updates)
+    check_leaves(listed, [*roots, *values], _setting(on_unused_input))
+    made = Recipe(listed, [default_of(one) for one in listed], [k for k, _ in states], keys, [*roots, *values], variables)
+    return Function(made, name, mode, allow_input_downcast, trust_input)
+
+
+@dataclass
+class Recipe:
+    """What a function is made of, before it is compiled.
+
+    inputs : with their names and rules. defaults : where the value of each stays between calls, or None.
+    states : positions of the inputs that have an update. keys : the form of the results.
+    roots : the outputs, then the new value of each state, then that of each variable of `updates`.
+    """
+
+    inputs: list[In]
+    defaults: list[Shared | None]
+    states: list[int]
+    keys: Any
+    roots: list[Expr]
+    updates: list[Shared]
+
+    @property
+    def outputs(self) -> int:
+        return len(self.roots) - len(self.states) - len(self.updates)
 
 
 class Function:
@@ -78,83 +148,174 @@ class Function:
     Attributes
     ----------
     inputs : the input variables. name : str or None. mode : "compiled" or "reference".
+    trust_input : whether values are taken as they are, see `function`.
     source : the C text of the program that ran last.
     """
 
     def __init__(
-        self, inputs: Any, outputs: Any, updates: Any, givens: Any, name: Any, mode: Any, on_unused_input: Any, allow_input_downcast: Any
+        self,
+        recipe: Recipe,
+        name: str | None,
+        mode: str | None,
+        allow_input_downcast: bool | None,
+        trust_input: bool,
+        program: Any = None,
     ):
         self.name = name
-        self.inputs = _checked_inputs(inputs)
-        self.allow_input_downcast = allow_input_downcast
         self.mode, self.asked = _checked_mode(mode), mode
-        self.keys, roots = _outputs(outputs)
-        swap = {old: _given(old, new) for old, new in _pairs(givens, "givens")}
-        roots = rebuild(roots, swap) if swap else roots
-        given = [(v, _new_value(v, x)) for v, x in _pairs(updates, "updates")]
-        given = [(v, rebuild([x], swap)[0] if swap else x) for v, x in given]
-        self.updates, values = _with_defaults(roots, given, swap)
-        _check_leaves(self, roots, values, _setting(on_unused_input))
-        self.outputs = len(roots)
-        self.roots = [*roots, *values]
-        self._compiled: Compiled | None = None
-        if self.mode == "compiled":
+        self.trust_input = trust_input
+        self.allow_input_downcast = allow_input_downcast
+        self._recipe = recipe
+        self.inputs: list[Input] = [one.variable for one in recipe.inputs]
+        self.outputs, self.updates, self.roots = recipe.outputs, recipe.updates, recipe.roots
+        self._slots = [Slot(one, allow_input_downcast) for one in recipe.inputs]
+        self._states = [d for k in recipe.states if (d := recipe.defaults[k]) is not None]
+        self._written = sorted({v.container for v in [*self.updates, *self._states]}, key=id)  # one order everywhere: no ring of waiting
+        self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
+        if self.mode == "compiled" and program is None:
             self._prepare()
 
-    # -- the stages of the graph; those of a program are in exprc.compiled
-
     def _prepare(self) -> None:
+        from exprc import build  # the compiler itself: not needed by who imports exprc to read, or to write expressions
+        from exprc.runtime.compiler import NoCompiler
+
         try:
-            target = cpu.host_target()
+            self._compiled = build.build(self.roots, self.updates, self.inputs)
         except NoCompiler as error:
             if self.asked == "compiled":
                 raise
             _notice(f"{error}\nexprc runs on the NumPy interpreter meanwhile, which is slow.")
             self.mode = "reference"
-            return
-        road = Road([])
-        roots = road.take("open", lambda: open_user(self.roots, named_by([*SIMPLIFY, *STABILISE])), _graph_text)
-        roots = road.take("simplify", lambda: rewrite(roots, SIMPLIFY), _graph_text)
-        roots = road.take("stabilise", lambda: rewrite(roots, STABILISE), _graph_text)
-        roots = road.take("expand", lambda: expand(roots), _graph_text)
-        roots = road.take("optimise", lambda: rewrite(roots, OPTIMISE), _graph_text)
-        roots = compiled.storable(roots)
-        threads = lambda: config.threads or cpu.thread_count()  # noqa: E731
-        self._compiled = Compiled(roots, self.outputs, self.updates, self.inputs, threads, target, config.flush_subnormals, road.stages)
-        if all(None not in x.type.shape for x in self._compiled.leaves) and not self._compiled.scalars:
-            shapes = [n for x in self._compiled.leaves for n in (x.container.value.shape if isinstance(x, Shared) else x.type.shape)]
-            self._compiled.runner(tuple(shapes))
 
     # -- calls
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        arrays = self._bind(args, named)
-        if self._compiled is None:
-            results = self._interpret(arrays)
-        elif self.updates:
-            results = self._update(self._compiled, arrays)
-        else:
-            results = self._compiled.call(arrays)
-        return _returned(self.keys, results)
+        """Compute the outputs; see `function`."""
+        if not self._written:
+            return returned(self._recipe.keys, self._run(self._bind(args, named)))
+        with _held(self._written):
+            return returned(self._recipe.keys, self._run(self._bind(args, named)))
 
-    def _update(self, program: Compiled, arrays: Mapping[Expr, Any]) -> list[Any]:
-        """Calls that write the same variables, of whatever functions, come one after the other."""
-        with contextlib.ExitStack() as held:  # in one order everywhere, so that none waits for another in a ring
-            for container in sorted({v.container for v in self.updates}, key=id):
-                held.enter_context(container.lock)
-            return program.call(arrays)
+    def _run(self, arrays: Mapping[Expr, Any]) -> list[Any]:
+        results = self._interpret(arrays) if self._compiled is None else self._compiled.call(arrays)
+        for default, value in zip(self._states, results[self.outputs :]):
+            check_new_shape(default, value.shape)
+            default.container.replace(value)
+        return results[: self.outputs]
 
     def _bind(self, args: Sequence[Any], named: Mapping[str, Any]) -> dict[Expr, Any]:
-        values = list(args)
-        if named or len(values) != len(self.inputs):
-            values = _match(self, values, named)
-        return {x: _array(self, x, value) for x, value in zip(self.inputs, values)}
+        if not named and len(args) == len(self._slots) and all(map(Slot.fits, self._slots, args)):
+            return dict(zip(self.inputs, args))  # by far the most calls: a few tests, and no more
+        values = match(self._label(), self._recipe.inputs, args, named, [d is not None for d in self._recipe.defaults])
+        return {slot.variable: self._value(k, slot, value) for k, (slot, value) in enumerate(zip(self._slots, values))}
+
+    def _value(self, k: int, slot: Slot, value: Any) -> Any:
+        default = self._recipe.defaults[k]
+        if value is DEFAULT and default is not None:
+            return slot.take(self._label(), default.get_value())
+        return slot.trusted(self._label(), value) if self.trust_input else slot.take(self._label(), value)
 
     def _interpret(self, arrays: Mapping[Expr, Any]) -> list[Any]:
-        results = reference.evaluate(self.roots, arrays)
-        for variable, value in zip(self.updates, results[self.outputs :]):
-            variable.container.replace(np.array(value, order="C"))
-        return [np.array(r) for r in results[: self.outputs]]
+        results = [np.array(r, order="C") for r in reference.evaluate(self.roots, arrays)]
+        kept = len(self.roots) - len(self.updates)
+        for variable, value in zip(self.updates, results[kept:]):
+            check_new_shape(variable, value.shape)
+        for variable, value in zip(self.updates, results[kept:]):
+            variable.container.write(value)
+        return results[:kept]
+
+    # -- what stays between calls
+
+    def get_shared(self) -> list[Shared]:
+        """Return the shared variables that the function reads or updates, in the order of first use."""
+        used = [x for x in leaves(self.roots) if isinstance(x, Shared)]
+        return list(dict.fromkeys([*used, *self.updates]))
+
+    def _kept(self, key: Any) -> Shared:
+        for one, default in zip(self._recipe.inputs, self._recipe.defaults):
+            if default is not None and (key is one.variable or (isinstance(key, str) and key == one.key)):
+                return default
+        for variable in self.get_shared():
+            if key is variable or (isinstance(key, str) and key == variable.name):
+                return variable
+        names = [one.key or one.variable.label for one, d in zip(self._recipe.inputs, self._recipe.defaults) if d is not None]
+        there = [*names, *(v.label for v in self.get_shared())]
+        what = getattr(key, "label", repr(key))
+        raise KeyError(f"{self._label()} keeps no value for {what}; it has those of {', '.join(there) or 'nothing'}")
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return (a copy of) the default of an input, or the value of a shared variable in use; `key` is a variable or a name."""
+        return self._kept(key).get_value()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._kept(key).set_value(value)
+
+    def __contains__(self, key: Any) -> bool:
+        try:
+            return self._kept(key) is not None
+        except KeyError:
+            return False
+
+    # -- copies and pickles
+
+    def copy(
+        self,
+        share_memory: bool = False,
+        swap: Mapping[Shared, Shared] | None = None,
+        delete_updates: bool = False,
+        name: str | None = None,
+    ) -> Function:
+        """Return a function of the same graph and shared variables; the defaults of its inputs are its own from then on.
+
+        Parameters
+        ----------
+        share_memory : whether both functions use the same programs and working memory. Copies with `swap` or `delete_updates` are of
+            another graph and have their own.
+        swap : dict from shared variables in use to those that take their place, of the same dtype and number of axes.
+        delete_updates : whether the copy updates nothing.
+        name : by default the same.
+
+        Raises
+        ------
+        ValueError
+            if `swap` names a variable that the function does not use.
+        TypeError
+            if what takes a variable's place is of another type.
+
+        Examples
+        --------
+        >>> import exprc
+        >>> a, b = exprc.shared(1.0, name="a"), exprc.shared(10.0, name="b")
+        >>> f = exprc.function([], a * 2, updates={a: a + 1})
+        >>> g = f.copy(swap={a: b})
+        >>> float(g()), float(a.get_value()), float(b.get_value())
+        (20.0, 1.0, 11.0)
+        """
+        old, swaps = self._recipe, _checked_swap(self, swap or {})
+        own = [d if d is None or isinstance(one.value, Shared) else copy.deepcopy(d) for one, d in zip(old.inputs, old.defaults)]
+        defaults = [None if d is None else swaps.get(d, d) for d in own]
+        made = Recipe(old.inputs, defaults, old.states, old.keys, old.roots, old.updates)
+        if swaps:
+            made.roots = rebuild(old.roots, swaps)
+            made.updates, values = checked_updates([swaps.get(v, v) for v in old.updates], made.roots[len(old.roots) - len(old.updates) :])
+            made.roots = [*made.roots[: len(old.roots) - len(old.updates)], *values]
+        if delete_updates:
+            made.roots, made.states, made.updates = made.roots[: old.outputs], [], []
+        program = self._compiled if share_memory and not swaps and not delete_updates else None
+        return Function(made, name or self.name, self.asked, self.allow_input_downcast, self.trust_input, program)
+
+    __copy__ = copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle has the graph and the values, never a program: that comes from the cache where it is loaded, or is compiled."""
+        r = self._recipe
+        kept = [d for d in r.defaults if d is not None]
+        graph = pickles.table([*self.inputs, *r.roots, *r.updates, *kept])
+        inputs = [(pickles.step(one.variable), one.name, one.strict, one.allow_downcast, isinstance(one.value, Shared)) for one in r.inputs]
+        defaults = [None if d is None else pickles.step(d) for d in r.defaults]
+        roots, updates = [pickles.step(x) for x in r.roots], [pickles.step(v) for v in r.updates]
+        recipe = (inputs, defaults, r.states, r.keys, roots, updates)
+        return _load, (graph, recipe, (self.name, self.asked, self.allow_input_downcast, self.trust_input))
 
     # -- seeing
 
@@ -170,24 +331,30 @@ class Function:
             raise RuntimeError(report(f"{self._label()} has no C text: {what}", fix="call it once" if self._compiled is not None else ""))
         return loaded
 
-    def explain(self, verbose: bool = False) -> str:
-        """Return the stages that the function went through, with the time of each; with `verbose`, what each made."""
-        stages: list[Stage] = self._loaded().stages
-        lines = [f"{self._label()}: {len(self.inputs)} inputs, {self.outputs} outputs, {len(self.updates)} updates"]
-        for stage in stages:
-            text = stage.show()
-            lines.append(f"{stage.name:<10} {stage.seconds * 1e3:9.2f} ms   {text.splitlines()[0] if not verbose else ''}".rstrip())
-            lines += [f"    {line}" for line in text.splitlines()] if verbose else []
-        return "\n".join(lines)
+    def explain(self, verbose: bool = False) -> Explanation:
+        """Return the stages that the function went through, with the time of each; with `verbose`, what each made.
 
-    def profile(self, *args: Any, calls: int = 20, **named: Any) -> str:
+        The result is text to print; its ``save("page.html")`` writes the same as one page to look at, which a notebook shows by itself.
+        """
+        from exprc.seeing.explain import explain
+
+        return explain(self, verbose)
+
+    def profile(self, *args: Any, calls: int = 20, **named: Any) -> Profile:
         """Return a table of the time, bytes and operations of every step, measured over `calls` calls on these values.
 
         Shared variables keep their values.
         """
         if self._compiled is None:
             raise RuntimeError(f"{self._label()} runs on the NumPy interpreter: there are no steps to time")
+        from exprc.profile import profile
+
         return profile(self._compiled, self._bind(args, named), calls)
+
+    def _repr_html_(self) -> str:
+        from exprc.seeing.notebook import function_html
+
+        return function_html(self)
 
     def __repr__(self) -> str:
         return f"<{self._label()} of ({', '.join(x.label for x in self.inputs)}), {self.mode}>"
@@ -203,11 +370,29 @@ def _notice(text: str) -> None:
         warnings.warn(text, stacklevel=4)
 
 
-def _graph_text(roots: Sequence[Expr]) -> str:
-    return f"{len(topological(roots))} nodes\n{debugprint(list(roots), file='str')}"
+def _load(graph: Any, recipe: Any, settings: Any) -> Function:
+    """A function from a pickle: the steps in `recipe` have become nodes."""
+    pickles.set_defaults(graph[1])
+    listed, defaults, *rest = recipe
+    inputs = [
+        In(x, name, d if linked else None, strict=strict, allow_downcast=downcast)
+        for (x, name, strict, downcast, linked), d in zip(listed, defaults)
+    ]
+    return Function(Recipe(inputs, defaults, *rest), *settings)
 
 
-# -- what the user gave --------------------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def _held(containers: Sequence[Any]) -> Iterator[None]:
+    """Hold the locks of containers, in the order given."""
+    taken = []
+    try:
+        for lock in [c.lock for c in containers]:
+            lock.acquire()
+            taken.append(lock)
+        yield
+    finally:
+        for lock in reversed(taken):
+            lock.release()
 
 
 def _setting(on_unused_input: str | None) -> str:
@@ -224,189 +409,18 @@ def _checked_mode(mode: str | None) -> str:
     return chosen
 
 
-def _checked_inputs(inputs: Any) -> list[Input]:
-    if isinstance(inputs, Expr):
-        rows = [("given", inputs.label, inputs.where)]
-        raise TypeError(report("inputs must be a list of variables", rows, f"did you mean [{inputs.label}]?"))
-    checked: list[Input] = []
-    for x in inputs:
-        if not isinstance(x, Input):
-            where = [("given", x.label, x.where)] if isinstance(x, Expr) else []
-            fix = "a shared variable is used without being listed; replace it with givens=" if isinstance(x, Shared) else ""
-            raise TypeError(report(f"an input must be an input variable, not {_kind(x)}", where, fix))
-        if x in checked:
-            raise ValueError(report(f"the input {x.label} is listed twice", [("input", x.label, x.where)]))
-        checked.append(x)
-    return checked
-
-
-def _kind(x: Any) -> str:
-    if not isinstance(x, Expr):
-        return f"{x!r} ({type(x).__name__})"
-    return {"shared": "a shared variable", "constant": "a constant"}.get(x.op.name, f"the expression {x.label}")
-
-
-def _outputs(outputs: Any) -> tuple[Any, list[Expr]]:
-    """Return how results are handed back (None, "single", a list's type or a dict's keys), and the expressions."""
-    if outputs is None:
-        return None, []
-    if isinstance(outputs, Mapping):
-        return list(outputs), [as_expr(v) for v in outputs.values()]
-    if isinstance(outputs, (list, tuple)):
-        return list, [as_expr(v) for v in outputs]
-    return "single", [as_expr(outputs)]
-
-
-def _returned(keys: Any, results: list[Any]) -> Any:
-    if keys is None:
-        return None
-    if keys == "single":
-        return results[0]
-    return results if keys is list else dict(zip(keys, results))
-
-
-def _pairs(given: Any, what: str) -> list[tuple[Any, Any]]:
-    if given is None:
-        return []
-    pairs = list(given.items()) if isinstance(given, Mapping) else [tuple(p) for p in given]
-    if any(len(p) != 2 for p in pairs):
-        raise TypeError(f"{what} must be a dict or a list of pairs")
-    return pairs
-
-
-def _given(old: Any, new: Any) -> Expr:
-    if not isinstance(old, Expr):
-        raise TypeError(f"givens: a key must be an expression, not {old!r}")
-    fresh = as_expr(new, (old.dtype,))
-    if fresh.ndim != old.ndim:
-        rows = [("replaced", f"{old.label}  {old.type}", old.where), ("by", f"{fresh.label}  {fresh.type}", fresh.where)]
-        raise TypeError(report(f"givens: {old.label} has {old.ndim} dimensions, what takes its place {fresh.ndim}", rows))
-    return cast_to(fresh, old.dtype)
-
-
-def _new_value(variable: Any, value: Any) -> Expr:
-    """Check that an expression can become the value of a shared variable."""
-    if not isinstance(variable, Shared):
-        where = [("given", variable.label, variable.where)] if isinstance(variable, Expr) else []
-        raise TypeError(report(f"updates: only shared variables can be updated, not {_kind(variable)}", where))
-    new = as_expr(value, (variable.dtype,))
-    rows = [("variable", f"{variable.label}  {variable.type}", variable.where), ("update", f"{new.label}  {new.type}", new.where)]
-    if new.ndim != variable.ndim:
-        raise TypeError(report(f"updates: {variable.label} has {variable.ndim} dimensions, its update {new.ndim}", rows))
-    if any(None not in (a, b) and a != b for a, b in zip(new.type.shape, variable.type.shape)):
-        texts = f"{shape_text(variable.type.shape)}, its update {shape_text(new.type.shape)}"
-        raise ValueError(report(f"updates: {variable.label} has shape {texts}", rows))
-    if new.dtype != variable.dtype and promote([new.dtype, variable.dtype]) != variable.dtype:
-        text = f"updates: {variable.label} is {variable.dtype}, its update {new.dtype}"
-        raise TypeError(report(text, rows, f"cast the update: .astype({variable.dtype!r})"))
-    return cast_to(new, variable.dtype)
-
-
-def _with_defaults(
-    roots: Sequence[Expr], given: Sequence[tuple[Shared, Expr]], swap: Mapping[Expr, Expr]
-) -> tuple[list[Shared], list[Expr]]:
-    """Add the default updates of every shared variable in use. Of two updates of one container the one collected later wins."""
-    found: dict[int, tuple[Shared, Expr]] = {}
-    explicit = {v for v, _ in given}
-    for variable, value in given:
-        if any(v is variable for v, _ in found.values()):
-            raise ValueError(report(f"updates: {variable.label} is updated twice", [("variable", variable.label, variable.where)]))
-        found[id(variable.container)] = (variable, value)
-    seen: set[Expr] = set()
-    queue = [*roots, *(x for _, x in given)]
-    while queue:
-        fresh = [x for x in leaves(queue) if isinstance(x, Shared) and x not in seen]
-        seen.update(fresh)
-        queue = []
-        for variable in fresh:
-            if variable.default_update is not None and variable not in explicit:
-                value = _new_value(variable, variable.default_update)
-                value = rebuild([value], swap)[0] if swap else value
-                found[id(variable.container)] = (variable, value)
-                queue.append(value)
-    return [v for v, _ in found.values()], [x for _, x in found.values()]
-
-
-def _check_leaves(f: Function, roots: Sequence[Expr], values: Sequence[Expr], unused: str) -> None:
-    used = leaves([*roots, *values])
-    missing = [x for x in used if isinstance(x, Input) and x not in f.inputs]
-    if missing:
-        x = missing[0]
-        user = next(n for n in topological([*roots, *values]) if x in n.inputs or n is x)
-        rows = [("variable", f"{x.label}  {x.type}", x.where), ("used by", user.label, user.where)]
-        text = f"{x.label} is needed by the outputs or updates, but is not among the inputs"
-        raise ValueError(report(text, rows, "add it to inputs, or give it a value with givens="))
-    idle = [x for x in f.inputs if x not in used]
-    if idle and unused != "ignore":
-        rows = [("input", f"{x.label}  {x.type}", x.where) for x in idle]
-        text = report("an input is not needed by any output or update", rows, "leave it out, or pass on_unused_input='ignore'")
-        if unused == "raise":
-            raise ValueError(text)
-        warnings.warn(text, stacklevel=4)
-
-
-# -- what a call gives ------------------------------------------------------------------------------------------------------------------
-
-
-def _match(f: Function, values: list[Any], named: Mapping[str, Any]) -> list[Any]:
-    """Put positional and named values in the order of the inputs."""
-    names = [x.name or "" for x in f.inputs]
-    if len(values) > len(names):
-        raise TypeError(f"{f._label()} takes {len(names)} inputs ({', '.join(x.label for x in f.inputs)}), {len(values)} were given")
-    for key in named:
-        if key not in names:
-            raise TypeError(f"{f._label()} has no input named {key!r}: its inputs are {', '.join(x.label for x in f.inputs)}")
-        if names.index(key) < len(values):
-            raise TypeError(f"{f._label()}: the input {key!r} was given twice")
-    lacking = [x for x in f.inputs[len(values) :] if x.name not in named]
-    if lacking:
-        rows = [("input", f"{x.label}  {x.type}", x.where) for x in lacking]
-        raise TypeError(report(f"{f._label()}: {len(lacking)} of {len(names)} inputs are missing", rows))
-    return [*values, *(named[n] for n in names[len(values) :])]
-
-
-def _array(f: Function, x: Input, value: Any) -> np.ndarray[Any, Any]:
-    """Return a value as the array that the program reads: of the input's dtype, C-contiguous, its shape checked."""
-    if type(value) is not np.ndarray or value.dtype.name != x.dtype:
-        value = _cast(f, x, value)
-    shape = x.type.shape
-    if value.ndim != len(shape):
-        raise TypeError(_mismatch(f, x, f"it takes {len(shape)} dimensions, the value has {value.ndim}: shape {shape_text(value.shape)}"))
-    for wanted, got in zip(shape, value.shape):
-        if wanted is not None and wanted != got:
-            raise ValueError(_mismatch(f, x, f"it takes shape {shape_text(shape)}, the value has {shape_text(value.shape)}"))
-    fits = value.flags.c_contiguous and value.flags.aligned and value.dtype.isnative
-    return value if fits else np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
-
-
-def _mismatch(f: Function, x: Input, what: str, fix: str = "") -> str:
-    return report(f"{f._label()}: wrong value for the input {x.label}: {what}", [("input", f"{x.label}  {x.type}", x.where)], fix)
-
-
-def _cast(f: Function, x: Input, value: Any) -> np.ndarray[Any, Any]:
-    if isinstance(value, Expr):
-        raise TypeError(_mismatch(f, x, "an array is needed, not an expression", "use givens= to replace an input by an expression"))
-    plain = isinstance(value, (bool, int, float, list, tuple)) and not isinstance(value, np.generic)
-    array = np.asarray(value)
-    if array.dtype.name == x.dtype:
-        return array
-    if array.dtype.kind not in "biuf":
-        raise TypeError(_mismatch(f, x, f"an array of numbers is needed, not {array.dtype}"))
-    if not _castable(f, x, array, plain):
-        fix = f"pass value.astype({x.dtype!r}), or allow_input_downcast=True to function()"
-        raise TypeError(_mismatch(f, x, f"its dtype is {x.dtype}, that of the value {array.dtype}", fix))
-    return array.astype(x.dtype)
-
-
-def _castable(f: Function, x: Input, array: np.ndarray[Any, Any], plain: bool) -> bool:
-    """Whether a value of another dtype may be cast: if nothing is lost, if allowed, or to a float if the dtype was not stated."""
-    if f.allow_input_downcast or np.can_cast(array.dtype, x.dtype, "safe"):
-        return True
-    if f.allow_input_downcast is False:
-        return False
-    if is_float(x.dtype):
-        return plain or not x.strict or array.dtype.kind in "biu"
-    return array.dtype.kind in "biu" and bool(np.all(array.astype(x.dtype) == array)) and (plain or not x.strict)
+def _checked_swap(f: Function, swap: Mapping[Any, Any]) -> dict[Any, Any]:
+    used = {*f.get_shared(), *(d for d in f._recipe.defaults if d is not None)}
+    for old, new in swap.items():
+        if old not in used:
+            there = ", ".join(v.label for v in f.get_shared()) or "none"
+            what = f"copy: {getattr(old, 'label', repr(old))} is no shared variable that {f._label()} uses"
+            raise ValueError(report(what, rows_of("given", old), f"it uses {there}"))
+        if not isinstance(new, Shared) or (new.dtype, new.ndim) != (old.dtype, old.ndim):
+            rows = [*rows_of("replaced", old), *rows_of("by", new)]
+            what = f"copy: what takes the place of {old.label} must be a shared variable of its type, not {kind(new)}"
+            raise TypeError(report(what, rows))
+    return dict(swap)
 
 
 # -- expr.eval ----------------------------------------------------------------------------------------------------------------------------
@@ -441,10 +455,10 @@ def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | No
 def _eval_function(expr: Expr, given: Mapping[Any, Any], mode: str | None) -> Function:
     for key in given:
         if not isinstance(key, Expr) or isinstance(key, Constant):
-            raise TypeError(f"eval: a key must be a variable, not {_kind(key)}")
+            raise TypeError(f"eval: a key must be a variable, not {kind(key)}")
     stand_in = {x: x if isinstance(x, Input) else Input(x.type, x.name, strict=False) for x in given}
     swap = {x: y for x, y in stand_in.items() if x is not y}
-    return Function(list(stand_in.values()), expr, None, swap, None, mode, "ignore", None)
+    return function(list(stand_in.values()), expr, None, swap, None, mode, "ignore")
 
 
 Expr.eval = evaluate  # type: ignore[attr-defined]

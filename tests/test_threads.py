@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,3 +142,126 @@ def test_updates_from_eight_threads_are_none_lost() -> None:
     f = exprc.function([x], updates={n: n + x})
     together(lambda k: [f(1.0) for _ in range(50)][0])
     np.testing.assert_array_equal(n.get_value(), np.full(5000, 400))
+
+
+def test_eight_threads_call_one_function_a_thousand_times_each() -> None:
+    """Without updates: shapes that take turns, and numbers that say which call they belong to."""
+    x, k = T.vector("x"), T.scalar("k")
+    f = exprc.function([x, k], [x * k, (x * k).sum(), T.concatenate([x, x]) + k], name="shared")
+    lengths = [0, 1, 2, 3, 17, 64, 100, 333]
+    values = {n: np.arange(n, dtype="float32") for n in lengths}
+
+    def work(thread: int) -> None:
+        for turn in range(1000):
+            x, k = values[lengths[(thread + turn) % 8]], np.float32(thread * 1000 + turn)
+            product, total, twice = f(x, k)
+            assert np.array_equal(product, x * k) and np.array_equal(twice, np.concatenate([x, x]) + k)
+            assert abs(total - (x.astype("float64") * float(k)).sum()) <= 1e-5 * abs(total)
+
+    together(work)
+
+
+def test_eight_threads_update_one_variable_a_thousand_times_each() -> None:
+    """Every call sees a whole value, that of some number of calls before it, and no two calls the same one."""
+    w, x = exprc.shared(np.zeros(50, "float32"), "w"), T.vector("x")
+    f = exprc.function([x], w, updates={w: w + x.sum() / x.shape[0]})
+    seen: list[list[float]] = [[] for _ in range(8)]
+
+    def work(thread: int) -> None:
+        value = np.ones(thread + 1, "float32")
+        for _ in range(1000):
+            before = f(value)
+            assert before.min() == before.max()
+            seen[thread].append(float(before[0]))
+
+    together(work)
+    assert sorted(v for part in seen for v in part) == list(range(8000))
+    np.testing.assert_array_equal(w.get_value(), np.full(50, 8000))
+
+
+def test_two_functions_with_the_same_variables_in_another_order_do_not_wait_for_each_other() -> None:
+    a, b = exprc.shared(np.zeros(10, "float32")), exprc.shared(np.zeros(10, "float32"))
+    f, g = exprc.function([], updates=[(a, a + 1), (b, b + 1)]), exprc.function([], updates=[(b, b + 1), (a, a + 1)])
+    together(lambda k: [(f, g)[k % 2]() for _ in range(300)][0])
+    assert a.get_value().tolist() == b.get_value().tolist() == [2400] * 10
+
+
+_FORKS = """
+import os, sys, threading, time
+import numpy as np, exprc, exprc.tensor as T
+from exprc.config import config
+
+config.threads = 2
+x, w = T.matrix("x"), exprc.shared(np.ones(300, "float32"))
+f = exprc.function([x], [T.softmax(x * w), x.sum(axis=0)], updates={w: w * 1})
+value = np.random.default_rng(0).standard_normal((2000, 300)).astype("float32")
+wanted = f(value)
+assert max(r.threads for r in f._compiled.runners.values()) == 2
+
+def train():
+    while True:  # holds the lock of w most of the time: a child must not inherit that
+        f(value)
+
+threading.Thread(target=train, daemon=True).start()
+
+def child():
+    try:
+        right = all(np.array_equal(a, b) for a, b in zip(f(value), wanted)) and w.get_value().sum() == 300
+        os._exit(0 if right else 3)
+    except BaseException as error:
+        os.write(2, repr(error).encode())
+        os._exit(4)
+
+def ended(process):
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(process, 9)
+    os.waitpid(process, 0)
+    return "hangs"
+
+codes = []
+for _ in range(int(sys.argv[1])):
+    process = os.fork()
+    if process == 0:
+        child()
+    codes.append(ended(process))
+print(sorted(set(map(str, codes))), len(codes))
+"""
+
+
+@pytest.mark.parametrize("forks", [10, pytest.param(50, marks=pytest.mark.long)])
+def test_forks_after_a_parallel_call_do_not_hang(forks: int) -> None:
+    """Beside them, a thread of the parent updates the variable that they read."""
+    command = [sys.executable, "-W", "ignore", "-c", _FORKS, str(forks)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + 5 * forks)
+    assert run.stdout.split() == ["['0']", str(forks)], run.stdout + run.stderr
+
+
+_SPAWN = """
+import multiprocessing, numpy as np, exprc, exprc.tensor as T
+
+def work(f, value, send):
+    send.send(f(value))
+
+if __name__ == "__main__":
+    x, w = T.vector("x"), exprc.shared(2.0)
+    f = exprc.function([x], x * w, updates={w: w + 1})
+    f([1, 2])
+    here = multiprocessing.get_context("spawn")
+    take, send = here.Pipe(False)
+    process = here.Process(target=work, args=(f, [1, 2], send))
+    process.start()
+    print(take.recv().tolist(), f([1, 2]).tolist())
+    process.join()
+"""
+
+
+def test_a_function_goes_to_a_spawned_process_by_pickle(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_SPAWN)
+    run = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=60)
+    assert run.stdout.strip() == "[3.0, 6.0] [3.0, 6.0]", run.stdout + run.stderr

@@ -183,6 +183,10 @@ class _Wary(io.BufferedIOBase):
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
 
 
+_ANOTHER = "nothing of it was loaded; take another copy of it, or write it again"
+_OURS = "only files that save_npz, numpy.savez or numpy.savez_compressed wrote are read"
+
+
 class _Refusal(ValueError):
     """A text that needs no more said; it leaves this file as a plain ValueError."""
 
@@ -199,7 +203,8 @@ def _damage(path: Path) -> Iterator[None]:
     except _Refusal as refusal:
         raise ValueError(str(refusal)) from None
     except DAMAGE as error:
-        reason = _refusal(path, "the file is damaged, or no .npz file", ("reason", str(error) or repr(error)))
+        rows = ("reason", str(error) or repr(error))
+        reason = _refusal(path, "the file is damaged, or no .npz file", rows, fix=_ANOTHER)
         raise ValueError(str(reason)) from error
 
 
@@ -209,9 +214,10 @@ def _members(path: Path, archive: zipfile.ZipFile, length: int, limit: int) -> d
         name = member.filename.removesuffix(END)
         if name == member.filename or name in members:
             why = "is there twice" if name in members else "is not an array"
-            raise _refusal(path, f"member {member.filename!r} {why}")
+            raise _refusal(path, f"member {member.filename!r} {why}", fix=_OURS)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
-            raise _refusal(path, f"member {member.filename!r} is encrypted or compressed in an unknown way")
+            what = f"member {member.filename!r} is encrypted or compressed in an unknown way"
+            raise _refusal(path, what, fix=_OURS)
         members[name] = member
     _check_sizes(path, members, length, limit)
     return members
@@ -222,7 +228,7 @@ def _check_sizes(path: Path, members: dict[str, zipfile.ZipInfo], length: int, l
         inflation = 1 if member.compress_type == zipfile.ZIP_STORED else MOST_INFLATION
         if member.compress_size > length or member.file_size > inflation * member.compress_size:
             size = f"{member.file_size:,} bytes in {member.compress_size:,} of a file of {length:,}"
-            raise _refusal(path, f"{name} claims more than the file can hold", ("claim", size))
+            raise _refusal(path, f"{name} claims more than the file can hold", ("claim", size), fix=_ANOTHER)
     total = sum(member.file_size for member in members.values())
     if total > limit:
         fix = "give load_npz a greater limit if the file is to be trusted"
@@ -234,7 +240,7 @@ def _claim(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tup
         claim = read_claim(stream)
     if claim.length != member.file_size:
         size = f"{claim.length:,} bytes for {claim.dtype} {claim.shape}, there are {member.file_size:,}"
-        raise _refusal(path, f"{member.filename} is not as long as its header says", ("claim", size))
+        raise _refusal(path, f"{member.filename} is not as long as its header says", ("claim", size), fix=_ANOTHER)
     return claim.dtype, claim.shape
 
 

@@ -1,10 +1,15 @@
-"""Containers: the storage behind shared variables, which lives from call to call."""
+"""Containers: the storage behind shared variables, which lives from call to call.
+
+Who may hold that storage, and when a copy is made, is written down in `exprc.function` (Notes).
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -24,11 +29,11 @@ class Container:
     version : int, increased whenever `value` becomes another array or its shape changes: bound pointers are then stale.
     strict : whether only arrays of exactly the variable's dtype may be set.
     allow_downcast : whether an array of a wider dtype may be set and lose precision; None: from float64 and ints to floats only.
-    lock : held while a compiled function that updates the variable runs, and while a value is set.
+    lock : held while a compiled function that updates the variable runs, and while a value is set or copied.
     lent : whether the user may hold `value` itself (and could pass it to a function that writes it).
     """
 
-    __slots__ = ("value", "version", "strict", "allow_downcast", "lock", "lent")
+    __slots__ = ("value", "version", "strict", "allow_downcast", "lock", "lent", "__weakref__")
 
     def __init__(self, value: np.ndarray[Any, Any], strict: bool = False, allow_downcast: bool | None = None):
         self.value = value
@@ -37,33 +42,43 @@ class Container:
         self.strict = strict
         self.allow_downcast = allow_downcast
         self.lent = False
+        _alive.add(self)
 
     def get(self, borrow: bool = False) -> np.ndarray[Any, Any]:
-        """Return the value: a copy, or with `borrow` the storage itself."""
-        self.lent = self.lent or borrow
-        return self.value if borrow else self.value.copy()
+        """Return the value: a copy, never one that a function is in the middle of writing; or with `borrow` the storage itself."""
+        with self.lock:
+            self.lent = self.lent or borrow
+            return self.value if borrow else self.value.copy()
 
     def set(self, value: Any, borrow: bool, leaf: Shared) -> None:
         """Check `value` against the type of `leaf` and store it: a copy, or with `borrow` the array given if it fits as it is."""
-        array = self._fitting(value, leaf)
+        array = self.fitting(value, leaf)
         with self.lock:
             if array.shape == self.value.shape and not borrow:
                 self.value[...] = array  # the storage stays where it is, and so do the pointers to it
                 return
             self.lent = self.lent or borrow
-            self.replace(owned(array, array is not value or borrow))
+            self.replace(owned(array, borrow))
 
     def replace(self, array: np.ndarray[Any, Any]) -> None:
         """Make `array` the storage."""
         self.value = array
         self.version += 1
 
-    def _fitting(self, value: Any, leaf: Shared) -> np.ndarray[Any, Any]:
+    def write(self, array: np.ndarray[Any, Any]) -> None:
+        """Write into the storage; where it has another shape, make `array` the storage."""
+        if array.shape == self.value.shape:
+            self.value[...] = array
+        else:
+            self.replace(array)
+
+    def fitting(self, value: Any, leaf: Shared) -> np.ndarray[Any, Any]:
+        """Return `value` as an array of the type of `leaf`; raise TypeError or ValueError if it has another."""
         if isinstance(value, Expr):
             raise TypeError(
                 _cannot(leaf, "its value must be numbers, not an expression", "use updates= of function() for that")
             )
-        array = np.asarray(value)
+        array = as_array(value)
         _check_shape(array, leaf)
         if array.dtype.name == leaf.dtype:
             return array
@@ -87,16 +102,104 @@ class Container:
             return False
         return is_float(dtype) or (array.dtype.kind in "iub" and bool(np.all(array.astype(dtype) == array)))
 
+    # -- a container as an array of others, and in a pickle
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """A copy of the value; with ``copy=False`` the storage itself."""
+        array = self.get(borrow=copy is False)
+        if dtype is None or array.dtype == dtype:
+            return array
+        if copy is False:
+            raise ValueError(f"a value of dtype {array.dtype} cannot become {np.dtype(dtype)} without a copy")
+        return array.astype(dtype)
+
+    def __dlpack__(self, *, copy: bool | None = None, **options: Any) -> Any:
+        """The storage itself, for `np.from_dlpack` and its like; with ``copy=True`` a copy of it."""
+        return self.get(borrow=not copy).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.value.__dlpack_device__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load, (self.get(), self.strict, self.allow_downcast)
+
+
+_alive: WeakSet[Container] = WeakSet()
+
+
+def _load(value: np.ndarray[Any, Any], strict: bool, allow_downcast: bool | None) -> Container:
+    """A container from a pickle. Arrays in memory that the pickle lent (protocol 5) are copied: another load could have the same."""
+    return Container(owned(value, value.flags.owndata), strict, allow_downcast)
+
+
+def _renew_locks() -> None:
+    """After a fork: a thread that held a lock in the parent is not there to let go of it."""
+    for container in _alive:
+        container.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    """Return an array of whatever holds one: arrays, numbers, nested lists, buffers, ``__array_interface__``, DLPack.
+
+    Memory is shared where the value gives it away. What is no array comes back with a dtype that is none of ours.
+
+    >>> import array
+    >>> numbers = array.array("f", [1, 2])
+    >>> np.shares_memory(as_array(numbers), as_array(memoryview(numbers)))
+    True
+    """
+    if type(value) is np.ndarray:
+        return value
+    if hasattr(value, "__dlpack__") and not any(hasattr(value, n) for n in ("__array__", "__array_interface__", "__array_struct__")):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
+def _as_array_of_shared(self: Shared, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    """``np.asarray(w)``: a copy of the value; with ``copy=False`` the storage itself."""
+    return self.container.__array__(dtype, copy)  # type: ignore[no-any-return]
+
+
+def _dlpack_of_shared(self: Shared, **options: Any) -> Any:
+    """``np.from_dlpack(w)``: the storage itself, as `get_value(borrow=True)` gives it."""
+    return self.container.__dlpack__(**options)
+
+
+for _name, _method in {
+    "__array__": _as_array_of_shared,
+    "__dlpack__": _dlpack_of_shared,
+    "__dlpack_device__": lambda self: self.container.__dlpack_device__(),
+}.items():
+    setattr(Shared, _name, _method)
+
 
 def _check_shape(array: np.ndarray[Any, Any], leaf: Shared) -> None:
     wanted = leaf.type.shape
     if array.ndim != len(wanted):
         raise ValueError(
-            _cannot(leaf, f"it has {len(wanted)} dimensions, the value {array.ndim}: shape {shape_text(array.shape)}")
+            _cannot(
+                leaf,
+                f"it has {len(wanted)} dimensions, the value {array.ndim}: shape {shape_text(array.shape)}",
+                "the number of dimensions never changes; reshape the value",
+            )
         )
     if any(d is not None and d != n for d, n in zip(wanted, array.shape)):
         text = f"its shape is {shape_text(wanted)}, that of the value {shape_text(array.shape)}"
-        raise ValueError(_cannot(leaf, text, "give shape=(None, ...) to shared() for lengths that may change"))
+        turned = array.shape == tuple(wanted)[::-1] and array.ndim == 2
+        fix = "did you mean value.T?" if turned else "give shape=(None, ...) to shared() for lengths that may change"
+        raise ValueError(_cannot(leaf, text, fix))
+
+
+def check_new_shape(leaf: Shared, shape: Sequence[int]) -> None:
+    """Refuse an update whose shape the variable's type does not allow."""
+    if any(d is not None and d != n for d, n in zip(leaf.type.shape, shape)):
+        text = f"updates: {leaf.label} has shape {shape_text(leaf.type.shape)}, its update {shape_text(shape)}"
+        fix = "give shape=(None, ...) to shared() for lengths that may change"
+        raise ValueError(report(text, [("variable", leaf.label, leaf.where)], fix))
 
 
 def _cannot(leaf: Shared, what: str, fix: str = "") -> str:
@@ -148,7 +251,7 @@ def shared(
     (np.float32(6.0), TensorType(float32, (2, 3)))
     """
     array = _first_value(value)
-    storage = owned(array, borrow or array is not value)
+    storage = owned(array, borrow)
     type_ = TensorType(array.dtype.name, tuple(array.shape if shape is None else shape))
     leaf = Shared(Container(storage, strict, allow_downcast), type_, name)
     leaf.container.lent = borrow
@@ -165,9 +268,10 @@ def _first_value(value: Any) -> np.ndarray[Any, Any]:
                 "use .eval() for its value",
             )
         )
-    array = np.asarray(value)
+    array = as_array(value)
     if array.dtype.name not in C_TYPES:
-        raise TypeError(f"shared: cannot hold {array.dtype} values: {value!r}"[:200])
+        text = f"shared: cannot hold {array.dtype} values: {value!r}"[:200]
+        raise TypeError(report(text, fix="a shared variable holds booleans, integers or floats"))
     if array.dtype == np.float64 and not isinstance(value, np.ndarray):
         return array.astype(config.floatX)
     return array

@@ -1,0 +1,63 @@
+"""All updates of a call are made, or none: what keeps variables whole where an index turns out to be out of bounds.
+
+A program writes variables in place while it still reads indices. So before it runs, the indices that the call itself gives are compared
+with the lengths of their axes; only where one may be out of bounds, or where indices are computed by the program, the old values are kept
+until it has ended well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from exprc.expr import Constant, Expr
+from exprc.schedule.plan import Plan
+from exprc.schedule.sizes import Bound
+from exprc.size import Dim
+
+Array = np.ndarray[Any, Any]
+
+
+class Guard:
+    """Keeps the old values of the variables that a program updates, if one of its indices may be out of bounds.
+
+    Parameters
+    ----------
+    plan, bound : the program's; number : the value of a size in the calls that are guarded.
+    """
+
+    def __init__(self, plan: Plan, bound: Bound, number: Callable[[Dim], int]):
+        self.containers = list(plan.containers.values()) if plan.checks else []
+        self.limits: set[tuple[Expr, int]] = set()
+        self.unknown = False
+        for node, limit in zip(plan.checks, plan.limits) if self.containers else ():
+            self._take(_leaf(node), bound, number(limit))
+
+    def _take(self, leaf: Expr | None, bound: Bound, limit: int) -> None:
+        if leaf is None:
+            self.unknown = True
+        elif isinstance(leaf, Constant):
+            self.unknown = self.unknown or not _within(leaf.value, limit)
+        else:
+            self.limits.add((bound.leaves[leaf], limit))
+
+    def keep(self, values: Mapping[Expr, Array]) -> list[tuple[Array, Array]]:
+        """Return (storage, copy of what it holds) of each variable that is written, or nothing if all indices are within bounds."""
+        if not self.containers or not (self.unknown or any(not _within(values[leaf], limit) for leaf, limit in self.limits)):
+            return []
+        return [(c.value, c.value.copy()) for c in self.containers]
+
+
+def _leaf(node: Expr) -> Expr | None:
+    """The leaf whose elements a node hands on, in whatever order; None if they are computed."""
+    while node.op.form == "view" and len(node.inputs) == 1 or node.op.name == "cast" and node.inputs[0].dtype != "uint64":
+        node = node.inputs[0]
+    return node if node.op.form == "leaf" and np.dtype(node.dtype).kind in "iu" else None
+
+
+def _within(indices: Array, limit: int) -> bool:
+    if indices.ndim == 0:
+        return -limit <= int(indices) < limit
+    return indices.size == 0 or (int(indices.min()) >= -limit and int(indices.max()) < limit)

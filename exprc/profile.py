@@ -3,44 +3,115 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from exprc.compiled import Compiled, Runner, ffi, flops
+from exprc.compiled import Compiled, Runner, flops
 from exprc.expr import Expr, Shared
 from exprc.loops import Barrier, Copy
 from exprc.render.c import render
 from exprc.runtime import cpu
+from exprc.runtime.entry import ffi
 from exprc.schedule.fuse import Call
+from exprc.segments import Segments
 from exprc.types import itemsize
 
 
-def profile(compiled: Compiled, arrays: dict[Expr, Any], calls: int = 20) -> str:
+@dataclass(frozen=True)
+class Row:
+    """A step as it was measured: seconds, operations and bytes of one call."""
+
+    name: str
+    seconds: float
+    share: float
+    operations: int
+    moved: int
+    comment: str
+    places: str
+
+    def __str__(self) -> str:
+        rate = f"{self.operations / self.seconds / 1e9:8.1f}" if self.operations and self.seconds else " " * 8
+        moved = self.moved / self.seconds / 1e9 if self.seconds else 0
+        return f"{self.name:<10} {self.seconds * 1e3:8.3f} {self.share:6.1%} {rate} {moved:7.1f}  {self.comment}  {self.places}"
+
+
+class Profile(str):
+    """The table as text, to be printed; `rows` has it as numbers.
+
+    Attributes
+    ----------
+    rows : list of Row, one a step. seconds : of one call. threads : how many worked. arena : bytes.
+    """
+
+    rows: list[Row]
+    seconds: float
+    threads: int
+    arena: int
+
+    @classmethod
+    def of(cls, rows: list[Row], seconds: float, threads: int, arena: int) -> Profile:
+        head = f"{'step':<10} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7}  what and where"
+        total = f"{'all':<10} {seconds * 1e3:8.3f}   with {threads} thread{'s' * (threads > 1)}, arena {arena} bytes"
+        made = cls("\n".join([head, *map(str, rows), total]))
+        made.rows, made.seconds, made.threads, made.arena = rows, seconds, threads, arena
+        return made
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def profile(compiled: Compiled | Segments, arrays: Mapping[Expr, Any], calls: int = 20) -> Profile:
     """Run a program that times its steps, `calls` times, and return a table; shared variables keep their values.
 
-    The steps of this program end with a barrier each, so that its total is a little more than the function's own time.
+    The steps of this program end with a barrier each, so that its total is a little more than the function's own time. What was
+    measured last is also shown by the page of `f.explain()`. Of a function of several programs, the work of the host is not timed.
     """
+    if calls < 1:
+        raise ValueError(f"profile: calls is {calls}: it must be at least 1")
     saved = [(v.container, v.container.value.copy()) for v in compiled.updates]
     try:
-        compiled.call(arrays)
-        runner = compiled.runner(compiled.signature(_values(compiled, arrays)))
-        seconds, total = _measure(compiled, runner, arrays, calls)
+        made = [_program(compiled, arrays, calls)] if isinstance(compiled, Compiled) else _segments(compiled, arrays, calls)
     finally:
         for container, value in saved:
             if container.value.shape == value.shape:
                 container.value[...] = value  # in place: who borrowed the storage keeps it
             else:
                 container.replace(value)
-    return _table(runner, seconds / calls, total / calls)
+    rows = [row for one in made for row in one.rows]
+    return Profile.of(rows, sum(p.seconds for p in made), max(p.threads for p in made), max(p.arena for p in made))
 
 
-def _values(compiled: Compiled, arrays: dict[Expr, Any]) -> dict[Expr, Any]:
+def _program(compiled: Compiled, arrays: Mapping[Expr, Any], calls: int) -> Profile:
+    compiled.call(arrays)
+    runner = compiled.runner(compiled.signature(_values(compiled, arrays)))
+    seconds, total = _measure(compiled, runner, arrays, calls)
+    made = Profile.of(_rows(runner, seconds / calls), total / calls, runner.threads, runner.loaded.plan.arena)
+    runner.loaded.profiled = made
+    return made
+
+
+def _segments(whole: Segments, arrays: Mapping[Expr, Any], calls: int) -> list[Profile]:
+    """Time the programs one after the other, each with the values that those before it made."""
+    values = dict(arrays)
+    made = []
+    for step in whole.steps:
+        inner: dict[Expr, Any] = {x: values[x] for x in step.program.inputs if x in values}
+        inner.update({s: values[n] for n, s in step.given.items()})
+        made.append(_program(step.program, inner, calls))
+        values.update(zip(step.made, step.program.call(inner)))
+        for node in step.host:
+            whole._run_host(node, values)
+    return made
+
+
+def _values(compiled: Compiled, arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
     return {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in compiled.leaves}
 
 
-def _measure(compiled: Compiled, runner: Runner, arrays: dict[Expr, Any], calls: int) -> tuple[Any, float]:
+def _measure(compiled: Compiled, runner: Runner, arrays: Mapping[Expr, Any], calls: int) -> tuple[Any, float]:
     loaded = runner.loaded
     program = cpu.load(render(loaded.lowered, compiled.target.registers, compiled.flush, profile=True), compiled.target)
     times = np.zeros(len(loaded.lowered.steps))
@@ -59,23 +130,15 @@ def _measure(compiled: Compiled, runner: Runner, arrays: dict[Expr, Any], calls:
     return times, total
 
 
-def _table(runner: Runner, seconds: Any, total: float) -> str:
-    loaded, threads = runner.loaded, runner.threads
-    lines = [f"{'step':<10} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7}  what and where"]
-    for k, (step, t) in enumerate(zip(loaded.lowered.steps, seconds)):
+def _rows(runner: Runner, seconds: Any) -> list[Row]:
+    total = float(np.sum(seconds)) or 1.0
+    made = []
+    for step, t in zip(runner.loaded.lowered.steps, map(float, seconds)):
         if not isinstance(step, Barrier):
-            lines.append(_row(runner, step, t, float(np.sum(seconds))) if k < len(seconds) else "")
-    lines.append(f"{'all':<10} {total * 1e3:8.3f}   with {threads} thread{'s' * (threads > 1)}, arena {loaded.plan.arena} bytes")
-    return "\n".join(lines)
-
-
-def _row(runner: Runner, step: Any, t: float, total: float) -> str:
-    name = "copy" if isinstance(step, Copy) else step.name
-    operations, places = _operations(runner, name)
-    rate = f"{operations / t / 1e9:8.1f}" if operations and t else " " * 8
-    moved = _bytes(runner, step)
-    comment = "" if isinstance(step, Copy) else step.comment
-    return f"{name:<10} {t * 1e3:8.3f} {t / total if total else 0:6.1%} {rate} {moved / t / 1e9 if t else 0:7.1f}  {comment}  {places}"
+            name, comment = ("copy", "") if isinstance(step, Copy) else (step.name, step.comment)
+            operations, places = _operations(runner, name)
+            made.append(Row(name, t, t / total, operations, _bytes(runner, step), comment, places))
+    return made
 
 
 def _operations(runner: Runner, name: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Expressions as text: `debugprint` draws the whole graph as a tree, `repr` gives one short line."""
+"""Expressions as text: `debugprint` draws the whole graph as a tree, `pp` writes a formula, `repr` gives one short line."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _leaf_text(node: Expr) -> str:
 def _value_text(node: Constant) -> str:
     """A constant's value on one line; only the ends of a large one."""
     if node.value.ndim == 0:
-        return str(node.value.item())
+        return str(node.value[()])  # 0.1 for a float32 of 0.1, not 0.10000000149
     text = np.array2string(node.value, threshold=6, edgeitems=2, precision=4, separator=", ").replace("\n", "")
     return _short_text(" ".join(text.split()), 40)
 
@@ -163,6 +163,68 @@ def expression_text(node: Expr) -> str:
     add(exp(x), 1.0)
     """
     return _short_text(_text(node, _DEEP), _LONG)
+
+
+#: operation -> how Python writes it, and how strongly it binds
+_INFIX = {
+    "bitwise_or": ("|", 1), "bitwise_xor": ("^", 2), "bitwise_and": ("&", 3), "lt": ("<", 0), "le": ("<=", 0),
+    "gt": (">", 0), "ge": (">=", 0), "eq": ("==", 0), "neq": ("!=", 0), "add": ("+", 4),
+    "sub": ("-", 4), "mul": ("*", 5), "true_div": ("/", 5), "floor_div": ("//", 5), "mod": ("%", 5),
+    "power": ("**", 7),
+}  # fmt: skip
+_PREFIX = {"neg": ("-", 6), "invert": ("~", 6)}
+_FORMULA_DEEP, _FORMULA_LONG = 60, 2000
+
+
+def pp(expr: Expr) -> str:
+    """Return an expression as a formula in Python's notation, with only the parentheses that it needs.
+
+    Parameters
+    ----------
+    expr : an expression. What is more than 60 levels deep, or beyond 2000 characters, is written ``...``.
+
+    Examples
+    --------
+    >>> import exprc.tensor as T
+    >>> x, y = T.vector("x"), T.vector("y")
+    >>> pp((x + y) * 2 - T.exp(-x ** 2).sum(axis=0))
+    '(x + y) * 2.0 - sum(exp(-x ** 2.0), axes=(0,))'
+    """
+    return _short_text(_Formula().text(expr, _FORMULA_DEEP)[0], _FORMULA_LONG)
+
+
+class _Formula:
+    """One formula being written; `room` are the characters that are left, so that a graph with much sharing ends soon."""
+
+    def __init__(self) -> None:
+        self.room = _FORMULA_LONG
+
+    def text(self, node: Expr, deep: int) -> tuple[str, int]:
+        """The text of a node, and how strongly its outermost operator binds."""
+        if deep == 0 or self.room <= 0:
+            return "...", 9
+        self.room -= len(node.op.name) + 2
+        if node.op.form == "leaf" and not node.inputs:
+            text = _text(node, 0)
+            return text, 9 if not text.startswith("-") else 6
+        if node.op.name in _INFIX and len(node.inputs) == 2:
+            return self._infix(node, deep)
+        if node.op.name in _PREFIX:
+            sign, strength = _PREFIX[node.op.name]
+            return sign + self._inside(node.inputs[0], strength, deep), strength
+        inputs = [self.text(i, deep - 1)[0] for i in node.inputs]
+        params = [f"{k}={_short_text(repr(v), 40)}" for k, v in node.params.items()]
+        return f"{node.op.name}({', '.join(inputs + params)})", 9
+
+    def _infix(self, node: Expr, deep: int) -> tuple[str, int]:
+        sign, strength = _INFIX[node.op.name]
+        left, right = (strength + 1, strength) if sign == "**" else (strength + (strength == 0), strength + 1)
+        texts = [self._inside(i, s, deep) for i, s in zip(node.inputs, (left, right))]
+        return f"{texts[0]} {sign} {texts[1]}", strength
+
+    def _inside(self, node: Expr, strength: int, deep: int) -> str:
+        text, mine = self.text(node, deep - 1)
+        return f"({text})" if mine < strength else text
 
 
 def _text(node: Expr, deep: int) -> str:

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 import exprc.tensor as T
-from exprc.show import debugprint
+from exprc.show import debugprint, pp
 
 
 def drawn(obj):
@@ -104,3 +104,45 @@ def test_large_parameters_and_constants_are_cut():
     long = T.reshape(x, (1,) * 40)
     assert max(map(len, drawn(long))) < 240
     assert all(len(line) < 80 for line in drawn(T.constant(np.random.default_rng(0).random((9, 9))) + 1))
+
+
+# -- pp
+
+
+def test_pp_writes_what_python_would_read():
+    x, y, z = T.vector("x"), T.vector("y"), T.vector("z")
+    texts = [
+        "x + y * z", "(x + y) * z", "x - (y - z)", "x - y - z", "x / y / z", "x / (y / z)", "x ** y ** z", "(x ** y) ** z", "-x ** y",
+        "(-x) ** y", "-(x + y)", "x * -y", "(x < y) & (y < z)", "x // y % z", "x < y + z", "-x * y", "x % (y + z)",
+    ]  # fmt: skip
+    assert [pp(eval(text, {"x": x, "y": y, "z": z})) for text in texts] == texts
+
+
+def test_pp_keeps_the_value():
+    """Read by Python again, the text gives the same numbers: no parenthesis is missing."""
+    values = {name: np.float64(value) for name, value in (("x", 1.7), ("y", 2.3), ("z", 0.6))}
+    leaves = {name: T.scalar(name, dtype="float64") for name in values}
+    rng = np.random.default_rng(0)
+    signs = ["+", "-", "*", "/", "**", "%"]
+    for _ in range(60):
+        text = str(rng.choice(list(values)))
+        for _ in range(6):
+            other = str(rng.choice([*values, f"(-{text})", f"({text})"]))[:400]
+            text = f"{other} {rng.choice(signs)} ({text})" if rng.random() < 0.5 else f"({text}) {rng.choice(signs)} {other}"
+        with np.errstate(all="ignore"):
+            written = pp(eval(text, dict(leaves)))
+            if "..." not in written:
+                np.testing.assert_equal(np.float64(eval(written, dict(values))), np.float64(eval(text, dict(values))))
+
+
+def test_pp_of_calls_names_and_numbers():
+    x = T.matrix("x")
+    assert pp(T.exp(x).sum(axis=1)) == "sum(exp(x), axes=(1,))" and pp(x * 0.1) == "x * 0.1" and pp(2 - x) == "2.0 - x"
+    assert pp(x ** T.constant(-1.0)) == "x ** (-1.0)" and pp(T.constant(-1.0) ** x) == "(-1.0) ** x"
+
+
+def test_pp_ends_soon_whatever_the_graph():
+    y = T.scalar("x")
+    for _ in range(5000):
+        y = y + y
+    assert "..." in pp(y) and len(pp(y)) <= 2000

@@ -347,6 +347,9 @@ def main(given: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"mnist.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        say("\ninterrupted before the first epoch")
+        return 130
     file = args.resume or args.out / f"{args.model}-state.npz"
     try:
         training.run(file)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable
-from http.client import HTTPException
+from contextlib import suppress
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
@@ -64,10 +67,11 @@ def fetch(
     >>> fetch("http://example.org/a", "a", check=print)
     Traceback (most recent call last):
     ValueError: fetch: only https addresses are fetched, not http://example.org/a
+      what comes over http can be changed on its way
     """
     _check_address(url)
     if offline():
-        raise OSError(report(f"fetch: {url} not fetched, EXPRC_OFFLINE is set"))
+        raise OSError(report(f"fetch: {url} not fetched, EXPRC_OFFLINE is set", fix="unset it to allow downloads"))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
@@ -96,11 +100,52 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
 
 def _check_address(url: str) -> None:
     if urlsplit(url).scheme != SCHEME:
-        raise ValueError(report(f"fetch: only {SCHEME} addresses are fetched, not {url}"))
+        fix = "what comes over http can be changed on its way"
+        raise ValueError(report(f"fetch: only {SCHEME} addresses are fetched, not {url}", fix=fix))
+
+
+class _Watched(urllib.request.HTTPSHandler):
+    """Opens connections that are cut at the deadline, in the middle of the headers too, which have no other limit in time."""
+
+    def __init__(self, deadline: float):
+        super().__init__()
+        self.late = False
+        self.connections: list[HTTPSConnection] = []
+        self.timer = threading.Timer(max(0.0, deadline - time.monotonic()), self.cut)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def https_open(self, request: Any) -> Any:
+        return self.do_open(self._connection, request)  # type: ignore[arg-type]
+
+    def _connection(self, host: str, **options: Any) -> HTTPSConnection:
+        self.connections.append(HTTPSConnection(host, **options))
+        return self.connections[-1]
+
+    def cut(self) -> None:
+        self.late = True
+        for connection in self.connections:
+            held = connection.sock
+            if held is not None:  # else it is not open yet, or its answer has begun, and that is watched piece by piece
+                with suppress(OSError):
+                    socket.socket.shutdown(held, socket.SHUT_RDWR)  # below TLS, which the other thread is using
 
 
 def _receive(url: str, file: IO[bytes], limit: int, timeout: float, deadline: float) -> None:
-    opener = urllib.request.build_opener(SecureRedirects)
+    watched = _Watched(deadline)
+    try:
+        _take(url, file, limit, timeout, deadline, watched)
+    except OSError:
+        if not watched.late:
+            raise
+    finally:
+        watched.timer.cancel()
+    if watched.late:
+        raise TimeoutError(report(f"fetch: {url} is too slow: {file.tell():,} bytes so far"))
+
+
+def _take(url: str, file: IO[bytes], limit: int, timeout: float, deadline: float, watched: _Watched) -> None:
+    opener = urllib.request.build_opener(SecureRedirects, watched)
     try:
         with opener.open(url, timeout=timeout) as response:
             promised = response.headers.get("Content-Length", "")

@@ -56,7 +56,8 @@ def split(data: Images, train: int, validation: int, test: int) -> DataSet:
     counts = (train, validation, test)
     if min(counts) < 0 or sum(counts) > len(data.labels):
         asked = " + ".join(map(str, counts))
-        raise ValueError(report(f"split: {asked} images asked for, there are {len(data.labels)}"))
+        fix = "ask for fewer, or draw more with digits(n)"
+        raise ValueError(report(f"split: {asked} images asked for, there are {len(data.labels)}", fix=fix))
     borders = list(accumulate(counts, initial=0))
     return DataSet(*(Images(data.images[a:b], data.labels[a:b]) for a, b in pairwise(borders)))
 

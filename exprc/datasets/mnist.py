@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,7 +125,9 @@ def _roots(folder: str | os.PathLike[str] | None) -> list[Path]:
     if folder is not None:
         return [Path(folder)]
     named = os.environ.get("EXPRC_DATA")
-    return [Path(named), _cache()] if named else [_cache()]
+    with suppress(RuntimeError):  # a user without a home has no cache
+        return [Path(named), _cache()] if named else [_cache()]
+    return [Path(named)] if named else []
 
 
 def _places(folder: str | os.PathLike[str] | None) -> Iterable[Path]:
@@ -135,6 +138,10 @@ def _fetched(folder: str | os.PathLike[str] | None, notice: Callable[[str], obje
     """Fetch what the cache lacks; a mirror that failed once is not asked again."""
     if folder is not None or offline():
         raise _missing(folder, ["a folder was given" if folder is not None else "EXPRC_OFFLINE is set"])
+    try:
+        _cache()
+    except RuntimeError as error:
+        raise _missing(folder, [str(error)]) from None
     mirrors, failures = list(MIRRORS), list[str]()
     for part in PARTS:
         while part.find(_cache()) is None:

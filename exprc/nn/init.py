@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from exprc.errors import report
 from exprc.nn.random import get_rng
 from exprc.nn.utils import floatX
 
@@ -145,7 +146,8 @@ class _Scaled(Initializer):
         if self.c01b and len(shape) != 4:
             raise RuntimeError(f"{name}: with c01b=True the shape needs 4 dimensions, got {shape}")
         if len(shape) < 2:
-            raise RuntimeError(f"{name}: the shape needs at least 2 dimensions to have inputs and outputs, got {shape}")
+            text = f"{name}: the shape needs at least 2 dimensions to have inputs and outputs, got {shape}"
+            raise RuntimeError(report(text, fix="for biases and other vectors take Constant, Uniform or Normal"))
         samples: np.ndarray = self.initializer(std=self.std(shape)).sample(shape)
         return samples
 
@@ -277,7 +279,8 @@ class Orthogonal(Initializer):
 
     def sample(self, shape: Sequence[int]) -> np.ndarray:
         if len(shape) < 2:
-            raise RuntimeError(f"Orthogonal: the shape needs at least 2 dimensions, got {tuple(shape)}")
+            text = f"Orthogonal: the shape needs at least 2 dimensions, got {tuple(shape)}"
+            raise RuntimeError(report(text, fix="for biases and other vectors take Constant, Uniform or Normal"))
         flat = (shape[0], math.prod(shape[1:]))
         u, _, v = np.linalg.svd(get_rng().normal(0.0, 1.0, flat), full_matrices=False)
         basis = u if u.shape == flat else v

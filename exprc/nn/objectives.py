@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import exprc.tensor as T
+from exprc.errors import nearest, report
 from exprc.nn.utils import as_expression
 
 __all__ = [
@@ -135,9 +136,12 @@ def aggregate(loss: Any, weights: Any = None, mode: str = "mean") -> Any:
     3.0
     """
     if mode not in ("mean", "sum", "normalized_sum"):
-        raise ValueError(f"mode must be 'mean', 'sum' or 'normalized_sum', got {mode!r}")
+        fix = nearest(str(mode), ("mean", "sum", "normalized_sum"))
+        raise ValueError(report(f"mode must be 'mean', 'sum' or 'normalized_sum', got {mode!r}", fix=fix))
     if mode == "normalized_sum" and weights is None:
-        raise ValueError("mode='normalized_sum' requires weights: the sum is divided by theirs")
+        text = "mode='normalized_sum' requires weights: the sum is divided by theirs"
+        rows = [("loss", f"{loss.label}  {loss.type}", loss.where)] if isinstance(loss, T.Expr) else []
+        raise ValueError(report(text, rows, "give weights, or take mode='mean'"))
     weighted = loss if weights is None else loss * weights
     if mode == "mean":
         return weighted.mean()
@@ -200,10 +204,10 @@ def categorical_accuracy(predictions: Any, targets: Any, top_k: int = 1) -> Any:
     if targets.ndim == predictions.ndim:
         targets = T.argmax(targets, axis=-1)
     elif targets.ndim != predictions.ndim - 1:
-        raise TypeError(
-            f"targets have {targets.ndim} axes, predictions {predictions.ndim}: "
-            "targets need as many axes, or one less (class numbers)"
-        )
+        pairs = (("targets", targets), ("predictions", predictions))
+        rows = [(role, f"{x.label}  {x.type}", x.where) for role, x in pairs]
+        text = f"targets have {targets.ndim} axes, predictions {predictions.ndim}"
+        raise TypeError(report(text, rows, "targets need as many axes, or one less (class numbers)"))
     if top_k == 1:
         return T.eq(T.argmax(predictions, axis=-1), targets)
     return T.lt(_rank(predictions, targets), top_k)

@@ -73,7 +73,8 @@ def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> list[Any]
     if not isinstance(loss_or_grads, (list, tuple)):
         return list(exprc.grad(loss_or_grads, list(params)))
     if len(loss_or_grads) != len(params):
-        raise ValueError(f"got {len(loss_or_grads)} gradients for {len(params)} parameters")
+        fix = "give one gradient for each parameter, in their order, or the loss itself"
+        raise ValueError(report(f"got {len(loss_or_grads)} gradients for {len(params)} parameters", fix=fix))
     return list(loss_or_grads)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import exprc
 import exprc.tensor as T
 from exprc.errors import report
-from exprc.expr import Expr, Shared, leaves
+from exprc.expr import Expr, Shared, leaves, place_of, user_line
 
 __all__ = [
     "as_expression",
@@ -245,17 +245,17 @@ def create_param(spec: Any, shape: Sequence[int], name: str | None = None) -> Ex
     """
     shape = tuple(shape)
     if any(size <= 0 for size in shape):
-        raise ValueError(f"create_param: every size must be positive, got shape={shape} for the parameter {name!r}")
+        text = f"create_param: every size must be positive, got shape={shape} for the parameter {name!r}"
+        raise ValueError(report(text, _place(name), "give at least one unit, filter or channel"))
     source = "value"
     if callable(spec) and not isinstance(spec, Expr):
         source, spec = "value that the callable returned", spec(shape)
     if isinstance(spec, (numbers.Number, np.generic)):
         spec = np.asarray(spec)
     if not isinstance(spec, (np.ndarray, Expr)):
-        raise TypeError(
-            f"create_param: the {source} for the parameter {name!r} is of type {type(spec).__name__}\n"
-            "  give a number, an array, an expression, or a callable that returns one of these"
-        )
+        text = f"create_param: the {source} for the parameter {name!r} is of type {type(spec).__name__}"
+        fix = "give a number, an array, an expression, or a callable that returns one of these"
+        raise TypeError(report(text, _place(name), fix))
     _check_shape(spec, shape, source, name)
     param = spec if isinstance(spec, Expr) else exprc.shared(_narrowed(spec))
     param.name = param.name or name
@@ -274,9 +274,15 @@ def _check_shape(spec: Any, shape: tuple[int, ...], source: str, name: str | Non
         raise RuntimeError(
             report(
                 f"create_param: the {source} for the parameter {name!r} has shape {given}, it should be {shape}",
-                fix="give a value of that shape, or an initialiser, which is told the shape",
+                _place(name),
+                "give a value of that shape, or an initialiser, which is told the shape",
             )
         )
+
+
+def _place(name: str | None) -> list[tuple[str, str, str]]:
+    """The row of a parameter that cannot be made, with the user's line."""
+    return [("parameter", name or "(without a name)", place_of(user_line()))]
 
 
 def compatible(left: Sequence[int | None], right: Sequence[int | None]) -> bool:

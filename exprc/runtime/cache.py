@@ -47,6 +47,8 @@ _LIMIT = 2 * 2**30
 _ORPHAN_AGE = 3600.0
 _OPEN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _NAME = re.compile(r"[a-z0-9_-]{1,128}")
+_KEY = re.compile(r"[0-9a-f]{64}")
+_BUILD = "exprc-"  # how the folders begin in which programs are built
 
 
 # Writing
@@ -58,7 +60,8 @@ def atomic_write(
     """Write a file so that at every instant it holds either its old content or all of the new.
 
     The content goes to a temporary file in the same folder, is flushed to the disk and renamed over `path`. The file
-    can be read and written by its owner only. A symbolic link at `path` is replaced, not followed.
+    can be read and written by its owner only. A symbolic link at `path` is replaced, not followed. What writers that
+    were killed have left beside it goes after an hour, with the next durable write.
 
     Parameters
     ----------
@@ -99,6 +102,17 @@ def atomic_write(
         raise
     if durable:
         _sync_folder(path.parent)
+        _sweep_leftovers(path)
+
+
+def _sweep_leftovers(path: Path) -> None:
+    """Remove temporary files for `path` so old that nobody can be writing them still."""
+    oldest = time.time() - _ORPHAN_AGE
+    start = f".{path.name[:64]}."
+    with suppress(OSError), os.scandir(path.parent) as files:
+        for file in files:
+            if file.name.startswith(start) and file.name.endswith(".tmp") and _used(Path(file.path)) < oldest:
+                _remove(Path(file.path))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -129,7 +143,14 @@ _stand_ins: dict[Path, Path] = {}  # folder that was asked for -> folder of this
 
 def _asked() -> Path:
     """The folder that the user or the platform names; this is the one place that reads ``EXPRC_CACHE``."""
-    return Path(os.environ.get("EXPRC_CACHE") or platformdirs.user_cache_dir("exprc", appauthor=False)).expanduser()
+    return Path(os.path.expanduser(os.environ.get("EXPRC_CACHE") or _usual()))  # Path.expanduser raises without a home
+
+
+def _usual() -> str:
+    try:
+        return platformdirs.user_cache_dir("exprc", appauthor=False)
+    except RuntimeError:  # a user without a home; the name is not absolute, and so is not used
+        return "~/.cache/exprc"
 
 
 def _limit() -> int:
@@ -155,7 +176,13 @@ def _fault(folder: Path) -> str | None:
             folder.mkdir(mode=0o700, exist_ok=True)
         return _leaf_fault(os.lstat(folder)) or _ancestor_fault(folder)
     except OSError as error:
-        return f"cannot be made: {error}"
+        return f"cannot be made: {_told(error)}"
+
+
+def _told(error: OSError) -> str:
+    """What the system says, and of which file."""
+    what = error.strerror or str(error)
+    return f"{what}: {error.filename}" if isinstance(error.filename, str) else what
 
 
 def _leaf_fault(found: os.stat_result) -> str | None:
@@ -227,7 +254,7 @@ def attempt(work: Callable[[Path], _Result]) -> _Result:
     except OSError as error:
         if folder in _stand_ins.values():
             raise
-        return work(_stand_in(_asked(), f"cannot be used: {error.strerror or error}"))
+        return work(_stand_in(_asked(), f"cannot be used: {_told(error)}"))
 
 
 def _inside(root: Path, *names: str) -> Path:
@@ -242,7 +269,7 @@ def _inside(root: Path, *names: str) -> Path:
 @contextmanager
 def scratch(root: Path) -> Iterator[Path]:
     """A new folder inside the cache folder `root`, which goes away with what is still in it after the block."""
-    folder = Path(tempfile.mkdtemp(dir=_inside(root, "build")))
+    folder = Path(tempfile.mkdtemp(prefix=_BUILD, dir=_inside(root, "build")))
     try:
         yield folder
     finally:
@@ -253,6 +280,8 @@ def _settle(folder: Path, final: Path) -> None:
     """Rename a whole folder into place; what stood there (a damaged entry, a file) is moved away first."""
     if os.path.lexists(final):
         with scratch(folder.parent.parent) as grave, suppress(FileNotFoundError):
+            if final.is_dir() and not final.is_symlink():
+                os.chmod(final, 0o700)  # a folder that its owner may not write cannot be moved
             os.rename(final, grave / "old")
     try:
         os.rename(folder, final)
@@ -483,17 +512,25 @@ def tidy(root: Path, keep: Path | None = None) -> None:
 
 
 def _entries(root: Path) -> list[Path]:
-    return [path for pattern in ("programs/*", "failed/*", "blobs/*/*") for path in root.glob(pattern)]
+    """What the cache made, by its form: a folder that the user named may hold files of theirs."""
+    programs = [path for pattern in ("programs/*", "failed/*") for path in root.glob(pattern) if _KEY.fullmatch(path.name)]
+    return [*programs, *(path for path in root.glob("blobs/*/*") if _NAME.fullmatch(path.name) and has_digest(path))]
+
+
+def has_digest(path: Path) -> bool:
+    """Whether a file begins with the SHA-256 of its rest, as blobs do."""
+    stored = _read(path) or b""
+    return stored[:32] == hashlib.sha256(stored[32:]).digest()
 
 
 def _sweep(root: Path) -> None:
     oldest = time.time() - _ORPHAN_AGE
-    for pattern in ("build/*", "blobs/*/.*.tmp"):
+    for pattern in (f"build/{_BUILD}*", "blobs/*/.*.tmp"):
         for path in root.glob(pattern):
             if _used(path) < oldest:
                 _remove(path)
     for path in root.glob("locks/*"):
-        if _used(path) < oldest:
+        if _KEY.fullmatch(path.name) and _used(path) < oldest:
             _remove_lock(path)
 
 

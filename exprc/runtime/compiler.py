@@ -25,10 +25,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cffi  # type: ignore[import-untyped]
-
 from exprc.errors import CompileError, report
-from exprc.runtime import cache
+from exprc.runtime import cache, progress
+from exprc.runtime.entry import ffi
 
 FLAGS = (
     "-O2",
@@ -241,10 +240,12 @@ def compile_shared(texts: Sequence[str], target: Target, folder: Path | None = N
     for name, text in units.items():
         (folder / name).write_text(text, encoding="utf-8")
     told = (*compiler.command, *flags(target))
-    for commands in _commands(told, list(units)):
-        for job in _compile(commands, folder, _timeout()):
-            if job.status != 0:
-                raise _failure(job, units)
+    lines = sum(text.count("\n") for text in texts)
+    with progress.told(f"compiling {lines} lines of C"):
+        for commands in _commands(told, list(units)):
+            for job in _compile(commands, folder, _timeout()):
+                if job.status != 0:
+                    raise _failure(job, units)
     fault = load_fault(folder / cache.PROGRAM)
     if fault is not None:
         _check_folder(fault, folder)
@@ -269,11 +270,10 @@ def load_fault(program: Path) -> str | None:
     """Why a shared object cannot be used, or None where it loads."""
     if not program.is_file():
         return "it reported success but wrote no program"
-    ffi = cffi.FFI()
     try:
         ffi.dlclose(ffi.dlopen(str(program), ffi.RTLD_NOW))
     except OSError as error:
-        return f"what it wrote cannot be loaded: {error}"
+        return f"what it wrote cannot be loaded: {str(error).rpartition(f'{program}: ')[2]}"
     return None
 
 
@@ -285,7 +285,11 @@ _HINTS = {
     "File size limit exceeded": "the process may not write files this big: raise ulimit -f",
     "Killed": "the machine may be out of memory: close other programs, or compile a smaller function",
     "omp.h": "the compiler lacks its OpenMP header: install libgomp (gcc) or libomp-dev (clang)",
+    "EXPRC_CC_TIMEOUT": "give it more time, or compile a smaller function",
+    "cannot be loaded": "is it a compiler for another machine? EXPRC_CC names another one",
+    "wrote no program": "is it a compiler at all? EXPRC_CC names another one",
 }
+_BY_HAND = "run the command by hand to look closer; EXPRC_CC names another compiler"
 
 
 def _check_folder(said: str, folder: Path) -> None:
@@ -300,11 +304,11 @@ def _check_folder(said: str, folder: Path) -> None:
 def _failure(job: _Job, units: dict[str, str]) -> CompileError:
     """The error for a run that went wrong, with the text saved so that the command can be run again by hand."""
     _check_folder(job.said, job.folder)
-    hint = next((hint for sign, hint in _HINTS.items() if sign in job.said), "")
+    hint = next((hint for sign, hint in _HINTS.items() if sign in f"{job.fault}\n{job.said}"), _BY_HAND)
     try:
         saved = cache.keep_failure(cache.digest(units.values()), units)
     except OSError as error:
-        saved, hint = None, hint or f"the text could not be saved: {error}"
+        saved, hint = None, f"the text could not be saved: {error}"
     unit = next((word for word in job.argv if word in units), "unit0.c")
     rows = [
         ("command", f"cd {shlex.quote(str(saved or job.folder))} && {shlex.join(job.argv)}", ""),
@@ -454,9 +458,25 @@ def openmp_works(target: Target) -> bool:
     compiler = find_compiler()
     told = (*compiler.command, *FLAGS, *target.features, "-fopenmp")
     works = _probe(told, cache.digest([*told, compiler.version, _PROBE]))
-    if not works:
+    if not works and _builds((*compiler.command, *FLAGS, *target.features)):  # else there is more wrong, and it will be said
         _notice_serial(shlex.join(compiler.command))
     return works
+
+
+@functools.cache
+def _builds(told: tuple[str, ...]) -> bool:
+    """Whether the compiler can build anything at all."""
+
+    def build(root: Path) -> bool:
+        with cache.scratch(root) as folder:
+            (folder / "plain.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
+            (job,) = _run([[*told, "plain.c", "-o", "plain"]], folder, min(_PROBE_SECONDS, _timeout()))
+            return job.status == 0 and (folder / "plain").is_file()
+
+    try:
+        return cache.attempt(build)
+    except OSError:
+        return False
 
 
 @functools.cache

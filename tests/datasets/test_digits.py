@@ -139,7 +139,8 @@ def test_split_cuts_without_overlap(many):
 def test_split_refuses_more_than_there_are(counts):
     with pytest.raises(ValueError) as error:
         split(digits(50), *counts)
-    assert str(error.value) == f"split: {counts[0]} + {counts[1]} + {counts[2]} images asked for, there are 50"
+    asked = f"split: {counts[0]} + {counts[1]} + {counts[2]} images asked for, there are 50"
+    assert str(error.value) == f"{asked}\n  ask for fewer, or draw more with digits(n)"
 
 
 def test_as_floats_scales_and_adds_the_channel():

@@ -13,6 +13,7 @@ from exprc.datasets import fetch as module
 from exprc.datasets.fetch import fetch
 
 CONTENT = bytes(range(256)) * 20
+FIX = "what comes over http can be changed on its way"
 
 
 class Misbehaving(BaseHTTPRequestHandler):
@@ -138,7 +139,7 @@ def test_a_file_that_breaks_off_is_refused(server, path):
 
 def test_a_redirect_to_another_scheme_is_refused(server, path):
     text = failure(ValueError, path, server + "downgraded")
-    assert text == "fetch: only http addresses are fetched, not ftp://example.org/whole"
+    assert text == "fetch: only http addresses are fetched, not ftp://example.org/whole\n  " + FIX
 
 
 def test_a_redirect_to_a_file_of_this_machine_is_refused(server, path):
@@ -148,12 +149,12 @@ def test_a_redirect_to_a_file_of_this_machine_is_refused(server, path):
 def test_a_redirect_from_https_to_http_is_refused():
     with pytest.raises(ValueError) as error:
         module.SecureRedirects().redirect_request(None, io.BytesIO(), 302, "Found", {}, "http://example.org/a")
-    assert str(error.value) == "fetch: only https addresses are fetched, not http://example.org/a"
+    assert str(error.value) == "fetch: only https addresses are fetched, not http://example.org/a\n  " + FIX
 
 
 @pytest.mark.parametrize("url", ["http://example.org/a", "file:///etc/hostname", "ftp://example.org/a", "a", ""])
 def test_only_https_is_fetched(path, url):
-    assert failure(ValueError, path, url) == f"fetch: only https addresses are fetched, not {url}"
+    assert failure(ValueError, path, url) == f"fetch: only https addresses are fetched, not {url}\n  {FIX}"
 
 
 def test_an_absent_file_is_an_os_error(server, path):
@@ -187,4 +188,5 @@ def test_offline_means_offline(server, path, monkeypatch, value, refused):
     if not refused:
         assert fetch(server + "whole", path, accept).exists()
     else:
-        assert failure(OSError, path, server + "whole") == f"fetch: {server}whole not fetched, EXPRC_OFFLINE is set"
+        text = f"fetch: {server}whole not fetched, EXPRC_OFFLINE is set\n  unset it to allow downloads"
+        assert failure(OSError, path, server + "whole") == text

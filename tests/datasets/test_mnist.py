@@ -205,6 +205,20 @@ def test_no_mirror_left_says_why(online):
     )
 
 
+def test_without_a_home_there_is_no_cache_and_that_is_said(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(mnist, "_cache", homeless)
+    monkeypatch.delenv("EXPRC_OFFLINE")
+    assert find_mnist() is None
+    with pytest.raises(FileNotFoundError) as error:
+        load_mnist()
+    assert "  not fetched  could not determine the home directory\n" in str(error.value)
+    monkeypatch.setenv("EXPRC_DATA", str(put(tmp_path / "named")))
+    assert find_mnist() == tmp_path / "named"
+
+
 def test_the_mirrors_are_https():
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in mnist.MIRRORS)
 

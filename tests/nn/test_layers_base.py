@@ -127,8 +127,9 @@ def test_errors_show_the_layers_that_lead_there():
     )
     assert [line.split() [0] for line in lines[1:4]] == ["image", "conv1", "pool1"]
     assert "(None, 1, 8, 8)" in lines[1] and "(None, 4, 4, 4)" in lines[2] and "(None, 4, 2, 2)" in lines[3]
-    assert all("test_layers_base.py:" in line for line in lines[1:4])
-    assert lines[4] == "  use a smaller filter, more padding, or less pooling before"
+    assert lines[4].startswith("  conv2 (Conv2DLayer)") and "does not fit" in lines[4]
+    assert all("test_layers_base.py:" in line for line in lines[1:5])
+    assert lines[5] == "  use a smaller filter, more padding, or less pooling before"
 
 
 def test_errors_show_the_inputs_of_a_merge():

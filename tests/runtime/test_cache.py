@@ -363,11 +363,11 @@ def test_the_private_folder_ends_with_its_process_not_with_a_forked_child(tmp_pa
 def test_the_entries_used_longest_ago_go_when_the_cache_is_too_big(folder, monkeypatch):
     monkeypatch.setenv("EXPRC_CACHE_BYTES", "3000")
     for i, age in enumerate((300, 200, 100)):
-        entry = cache.build(f"{i}", write(bytes(800)))
+        entry = cache.build(f"{i}" * 64, write(bytes(800)))
         os.utime(entry.folder, (time.time() - age,) * 2)
-    assert cache.lookup("0")  # oldest made, but used just now
-    cache.build("3", write(bytes(800)))
-    assert [bool(cache.lookup(f"{i}")) for i in range(4)] == [True, False, True, True]
+    assert cache.lookup("0" * 64)  # oldest made, but used just now
+    cache.build("3" * 64, write(bytes(800)))
+    assert [bool(cache.lookup(f"{i}" * 64)) for i in range(4)] == [True, False, True, True]
 
 
 def test_an_entry_bigger_than_the_cache_still_serves(folder, monkeypatch):
@@ -384,8 +384,8 @@ def test_a_size_that_is_no_number_is_told(folder, monkeypatch):
 def test_leftovers_older_than_an_hour_are_swept_and_younger_ones_are_not(folder):
     cache.build(KEY, write())
     cache.put_blob("plans", "a", b"1")
-    old = [folder / "build" / "old", folder / "blobs" / "plans" / ".a.1.tmp", folder / "locks" / "old"]
-    new = [folder / "build" / "new", folder / "blobs" / "plans" / ".a.2.tmp", folder / "locks" / "new"]
+    old = [folder / "build" / "exprc-old", folder / "blobs" / "plans" / ".a.1.tmp", folder / "locks" / ("0" * 64)]
+    new = [folder / "build" / "exprc-new", folder / "blobs" / "plans" / ".a.2.tmp", folder / "locks" / ("1" * 64)]
     for path in [*old, *new]:
         path.mkdir() if path.parent.name == "build" else path.touch()
     for path in old:

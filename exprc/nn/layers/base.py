@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from exprc.errors import report
-from exprc.expr import Expr, user_line
+from exprc.expr import Expr, place_of, user_line
 from exprc.nn import utils
 
 __all__ = ["Layer", "MergeLayer"]
@@ -32,7 +31,7 @@ class _Node:
         self.name = name
         self.params = {}
         self.get_output_kwargs = []
-        self.where = _user_place()
+        self.where = place_of(user_line())
 
     @property
     def output_shape(self) -> Shape:
@@ -166,7 +165,7 @@ class Layer(_Node):
         **kwargs
             What was given to `get_output`, such as ``deterministic=True``; a layer ignores what it does not know.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define get_output_for(input, **kwargs)")
+        raise _lacks(self, "get_output_for(input, **kwargs)")
 
 
 class MergeLayer(_Node):
@@ -215,11 +214,17 @@ class MergeLayer(_Node):
 
     def get_output_shape_for(self, input_shapes: list[Shape]) -> Shape:
         """Return the shape of the output for inputs of `input_shapes`; every subclass defines it."""
-        raise NotImplementedError(f"{type(self).__name__} does not define get_output_shape_for(input_shapes)")
+        raise _lacks(self, "get_output_shape_for(input_shapes)")
 
     def get_output_for(self, inputs: list[Any], **kwargs: Any) -> Any:
         """Return the output as an expression of the list of inputs; every subclass defines it."""
-        raise NotImplementedError(f"{type(self).__name__} does not define get_output_for(inputs, **kwargs)")
+        raise _lacks(self, "get_output_for(inputs, **kwargs)")
+
+
+def _lacks(layer: Any, method: str) -> NotImplementedError:
+    text = f"{type(layer).__name__} does not define {method}"
+    fix = "every class of layers needs it, to say what the layer makes of its input"
+    return NotImplementedError(report(text, [("layer", label(layer), layer.where)], fix))
 
 
 def split_incoming(incoming: Any) -> tuple[Any, Shape]:
@@ -227,21 +232,23 @@ def split_incoming(incoming: Any) -> tuple[Any, Shape]:
     if isinstance(incoming, tuple):
         return None, incoming
     if not hasattr(incoming, "output_shape"):
-        raise TypeError(
-            f"incoming is a layer or a tuple (a shape), got {incoming!r} of type {type(incoming).__name__}\n"
-            "  anything with an attribute output_shape can be a layer; data enter by an InputLayer"
-        )
+        name = incoming.label if isinstance(incoming, Expr) else repr(incoming)
+        rows = [("given", f"{name}  {incoming.type}", incoming.where)] if isinstance(incoming, Expr) else []
+        text = f"incoming is a layer or a tuple (a shape), got {name} of type {type(incoming).__name__}"
+        fix = "anything with an attribute output_shape can be a layer; data enter by an InputLayer"
+        raise TypeError(report(text, rows, fix))
     return incoming, incoming.output_shape
 
 
 def check_sizes(layer: Any, shape: Shape, which: str) -> None:
     """Raise ValueError if a known size of a shape is not positive."""
     if any(size is not None and size <= 0 for size in shape):
-        raise geometry_error(layer, f"every size must be positive or None, got {which} {shape}")
+        fix = "give None for a size that may vary"
+        raise geometry_error(layer, f"every size must be positive or None, got {which} {shape}", fix)
 
 
 def geometry_error(layer: Any, what: str, fix: str = "") -> ValueError:
-    """Make the error for a layer that does not fit its input: it shows the last layers that lead there.
+    """Make the error for a layer that does not fit its input: it shows the last layers that lead there, and the layer itself.
 
     Parameters
     ----------
@@ -251,6 +258,7 @@ def geometry_error(layer: Any, what: str, fix: str = "") -> ValueError:
     """
     chain = list(islice(_upwards(layer), LONGEST_CHAIN))[::-1]
     rows = [(label(before), str(shape), getattr(before, "where", "")) for before, shape in chain]
+    rows.append((label(layer), "does not fit", getattr(layer, "where", "")))
     return ValueError(report(f"{label(layer)}: {what}", rows, fix))
 
 
@@ -274,9 +282,3 @@ def _upwards(layer: Any) -> Iterator[tuple[Any, Shape]]:
         layer = layer.input_layer
     if hasattr(layer, "input_layers"):
         yield from reversed(list(zip(layer.input_layers, layer.input_shapes, strict=True)))
-
-
-def _user_place() -> str:
-    """Return the user's line that makes a layer, as ``file:line``."""
-    line = user_line()
-    return f"{Path(line[0]).name}:{line[1]}" if line else ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import exprc.tensor as T
+from exprc.errors import nearest
 from exprc.nn import init, nonlinearities
 from exprc.nn.layers.base import Layer, Shape, geometry_error
 from exprc.nn.utils import as_tuple
@@ -134,22 +135,27 @@ class BaseConvLayer(Layer):
             raise geometry_error(
                 self,
                 f"a {self.n}D convolution takes {self.n + 2} axes (batch, channels, {self.n} spatial), got {shape}",
+                "put a ReshapeLayer before it, or give the InputLayer all of these sizes",
             )
         if shape[1] is None:
-            raise geometry_error(self, f"the number of channels must be known, got {shape}")
+            fix = "give it in the shape of the InputLayer"
+            raise geometry_error(self, f"the number of channels must be known, got {shape}", fix)
         if groups <= 0 or self.num_filters % groups or shape[1] % groups:
             raise geometry_error(
-                self, f"num_groups={groups} must divide the {shape[1]} channels and the {self.num_filters} filters"
+                self,
+                f"num_groups={groups} must divide the {shape[1]} channels and the {self.num_filters} filters",
+                "num_groups=1, an ordinary convolution, always does",
             )
 
     def _read_pad(self, pad: Any) -> Any:
         """Return the padding as 'full', 'same' or a tuple of int."""
         if pad == "same" and any(size % 2 == 0 for size in self.filter_size):
-            raise NotImplementedError(
-                f"pad='same' needs odd filter sizes, got {self.filter_size}: an even filter has no middle"
-            )
+            text = f"pad='same' needs odd filter sizes, got {self.filter_size}: an even filter has no middle"
+            error = geometry_error(self, text, "use an odd size, or give pad as numbers")
+            raise NotImplementedError(str(error))
         if isinstance(pad, str) and pad not in ("full", "same", "valid"):
-            raise ValueError(f"pad is an int, a tuple of int, 'full', 'same' or 'valid', got {pad!r}")
+            text = f"pad is an int, a tuple of int, 'full', 'same' or 'valid', got {pad!r}"
+            raise geometry_error(self, text, nearest(pad, ("full", "same", "valid")))
         return pad if pad in ("full", "same") else as_tuple(0 if pad == "valid" else pad, self.n, int)
 
     def _check_positions(self) -> None:

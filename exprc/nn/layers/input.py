@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import exprc.tensor as T
-from exprc.nn.layers.base import Layer, Shape, check_sizes
+from exprc.errors import report
+from exprc.nn.layers.base import Layer, Shape, check_sizes, label
 from exprc.nn.utils import compatible
 
 __all__ = ["InputLayer"]
@@ -58,12 +59,13 @@ class InputLayer(Layer):
     def _checked(self, input_var: Any) -> Any:
         """Return the variable that the user gave if it can have the shape of the layer."""
         if input_var.ndim != len(self.shape):
-            raise ValueError(
-                f"InputLayer: the shape {self.shape} has {len(self.shape)} dimensions, "
-                f"but the variable {input_var.name!r} has {input_var.ndim}"
-            )
+            text = f"the shape {self.shape} has {len(self.shape)} dimensions, but the variable {input_var.name!r} has {input_var.ndim}"
+            raise self._misfit(text, input_var)
         if not compatible(input_var.type.shape, self.shape):
-            raise ValueError(
-                f"InputLayer: the variable {input_var.name!r} has shape {input_var.type.shape}, not {self.shape}"
-            )
+            raise self._misfit(f"the variable {input_var.name!r} has shape {input_var.type.shape}, not {self.shape}", input_var)
         return input_var
+
+    def _misfit(self, what: str, variable: Any) -> ValueError:
+        rows = [("layer", label(self), self.where), ("variable", f"{variable.label}  {variable.type}", variable.where)]
+        fix = "give the variable the layer's shape, or leave input_var out: the layer then makes one that fits"
+        return ValueError(report(f"{label(self)}: {what}", rows, fix))

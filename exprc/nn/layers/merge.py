@@ -143,7 +143,8 @@ class ConcatLayer(MergeLayer):
         self.axis = axis
         ndim = len(self.input_shapes[0])
         if not -ndim <= axis < ndim:
-            raise geometry_error(self, f"axis {axis} is out of range for {ndim}-dimensional inputs")
+            fix = f"give an axis from 0 to {ndim - 1}"
+            raise geometry_error(self, f"axis {axis} is out of range for {ndim}-dimensional inputs", fix)
         # Inputs of different sizes along the axis itself are what this layer is for.
         self.cropping = None if cropping is None else _without(cropping, axis % ndim)
         _check_same(self, autocrop_array_shapes(self.input_shapes, self.cropping), axis % ndim)
@@ -261,7 +262,8 @@ class ElemwiseSumLayer(ElemwiseMergeLayer):
         count = len(self.input_shapes)
         self.coeffs = list(coeffs) if isinstance(coeffs, (list, tuple)) else [coeffs] * count
         if len(self.coeffs) != count:
-            raise ValueError(f"ElemwiseSumLayer: {len(self.coeffs)} coefficients for {count} inputs")
+            fix = "give one coefficient for each input, or a single number for all"
+            raise geometry_error(self, f"{len(self.coeffs)} coefficients for {count} inputs", fix)
 
     def get_output_for(self, inputs: list[Any], **kwargs: Any) -> Any:
         # A coefficient of 1 needs no multiplication in the graph.

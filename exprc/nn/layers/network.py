@@ -317,7 +317,9 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
     """
     params = get_all_params(layer, **tags)
     if len(params) != len(values):
-        raise ValueError(f"mismatch: got {len(values)} values to set {len(params)} parameters")
+        rows = [("parameter", f"{p.label}  {p.type}", p.where) for p in params]
+        fix = "get_all_param_values() of the same network gives as many, in this order"
+        raise ValueError(report(f"mismatch: got {len(values)} values to set {len(params)} parameters", rows, fix))
     for param, value in zip(params, values, strict=True):
         own, given = param.get_value(borrow=True).shape, np.shape(value)
         if own != given:
@@ -325,6 +327,7 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
                 report(
                     f"mismatch: the parameter {param.name!r} has shape {own}, but the value to set has shape {given}",
                     [("parameter", str(param.name), param.where)],
+                    "these are the values of another network, or in another order",
                 )
             )
     for param, value in zip(params, values, strict=True):

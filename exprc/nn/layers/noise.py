@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 import exprc.tensor as T
-from exprc.nn.layers.base import Layer
+from exprc.nn.layers.base import Layer, geometry_error
 from exprc.nn.random import get_rng
 
 __all__ = ["DropoutLayer", "dropout"]
@@ -57,7 +57,8 @@ class DropoutLayer(Layer):
     ) -> None:
         super().__init__(incoming, **kwargs)
         if isinstance(p, Real) and not 0 <= float(p) < 1:
-            raise ValueError(f"DropoutLayer: p is the probability of zero, 0 <= p < 1, got {p}")
+            fix = "p=0.5 drops half of the units; p=1 would leave nothing"
+            raise geometry_error(self, f"p is the probability of zero, 0 <= p < 1, got {p}", fix)
         self.p = p
         self.rescale = rescale
         self.shared_axes = tuple(shared_axes)

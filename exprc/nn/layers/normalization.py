@@ -92,7 +92,8 @@ class BatchNormLayer(Layer):
             return (0, *range(2, ndim))
         entries = (axes,) if isinstance(axes, int) else tuple(axes)
         if any(not -ndim <= axis < ndim for axis in entries):
-            raise geometry_error(self, f"axes={axes} are out of range for a {ndim}-dimensional input")
+            fix = "axes='auto' normalises over all axes but that of the channels"
+            raise geometry_error(self, f"axes={axes} are out of range for a {ndim}-dimensional input", fix)
         return tuple(axis % ndim for axis in entries)
 
     def _statistics_shape(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import exprc.tensor as T
+from exprc.errors import nearest
 from exprc.nn.layers.base import Layer, Shape, geometry_error
 from exprc.nn.utils import as_tuple
 
@@ -100,15 +101,21 @@ class Pool2DLayer(Layer):
         """Raise unless axes, mode and padding fit together."""
         if len(self.input_shape) != 4:
             raise geometry_error(
-                self, f"2D pooling takes 4 axes (batch, channels, rows, columns), got {self.input_shape}"
+                self,
+                f"2D pooling takes 4 axes (batch, channels, rows, columns), got {self.input_shape}",
+                "put a ReshapeLayer before it, or give the InputLayer all of these sizes",
             )
         if self.mode not in MODES:
-            raise ValueError(f"Pool2DLayer: mode is one of {', '.join(MODES)}, got {self.mode!r}")
+            text = f"mode is one of {', '.join(MODES)}, got {self.mode!r}"
+            raise geometry_error(self, text, nearest(str(self.mode), MODES) or "the usual ones are max and average_inc_pad")
         if any(self.pad) and not self.ignore_border:
-            raise ValueError(f"Pool2DLayer: pad={self.pad} needs ignore_border=True")
+            fix = "pad, or keep the windows that reach beyond the border, but not both"
+            raise geometry_error(self, f"pad={self.pad} needs ignore_border=True", fix)
         if any(pad >= size for pad, size in zip(self.pad, self.pool_size, strict=True)):
-            raise ValueError(
-                f"Pool2DLayer: the padding {self.pad} must be smaller than the window {self.pool_size}"
+            raise geometry_error(
+                self,
+                f"the padding {self.pad} must be smaller than the window {self.pool_size}",
+                "some windows would hold nothing but padding: pad less, or pool wider",
             )
 
     def _check_windows(self) -> None:
@@ -193,7 +200,9 @@ class GlobalPoolLayer(Layer):
         super().__init__(incoming, **kwargs)
         self.pool_function = pool_function
         if len(self.input_shape) < 3:
-            raise geometry_error(self, f"global pooling takes (batch, channels, positions ...), got {self.input_shape}")
+            fix = "pool before the network flattens its images"
+            text = f"global pooling takes (batch, channels, positions ...), got {self.input_shape}"
+            raise geometry_error(self, text, fix)
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         return input_shape[:2]

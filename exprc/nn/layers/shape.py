@@ -37,7 +37,8 @@ class FlattenLayer(Layer):
         super().__init__(incoming, **kwargs)
         self.outdim = outdim
         if not 1 <= outdim <= len(self.input_shape):
-            raise geometry_error(self, f"outdim={outdim} must be from 1 to {len(self.input_shape)}, the input's axes")
+            text = f"outdim={outdim} must be from 1 to {len(self.input_shape)}, the input's axes"
+            raise geometry_error(self, text, "outdim=2 keeps the batch and merges the rest")
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         kept, joined = input_shape[: self.outdim - 1], input_shape[self.outdim - 1 :]
@@ -88,7 +89,8 @@ class ReshapeLayer(Layer):
         for entry in self.shape:
             self._check_entry(entry)
         if sum(_is_rest(entry) for entry in self.shape) > 1:
-            raise ValueError(f"ReshapeLayer: only one axis can be left over (-1), got shape={shape}")
+            fix = "give all sizes but one: a number, or [k] for that of axis k of the input"
+            raise geometry_error(self, f"only one axis can be left over (-1), got shape={shape}", fix)
         self._check_elements()
 
     def _check_entry(self, entry: Any) -> None:
@@ -113,7 +115,9 @@ class ReshapeLayer(Layer):
         fits = have % want == 0 if any(map(_is_rest, self.shape)) else have == want
         if not fits:
             raise geometry_error(
-                self, f"{self.input_shape} cannot be reshaped to {self.shape}: {have} elements do not make {want}"
+                self,
+                f"{self.input_shape} cannot be reshaped to {self.shape}: {have} elements do not make {want}",
+                "one size may be -1: it takes what the others leave over",
             )
 
     def _to_share_out(self, input_shape: Shape) -> tuple[int | None, int | None]:

@@ -1,0 +1,153 @@
+"""Mistakes in making functions, in calling them and in shared variables. Read by docs/errors.py."""
+
+TITLE = "Functions and shared variables"
+CASES = [
+    ("An input forgotten", ValueError, """
+        x, w = T.vector("x"), T.vector("w")
+        y = (x * w).sum()
+        f = exprc.function([x], y)
+        """, ("w is needed by the outputs or updates, but is not among the inputs", "w", "@1", "w", "@1",
+         "add it to inputs, or give it a value with givens=")),
+    ("An input too many", ValueError, """
+        x, y = T.vector("x"), T.vector("y")
+        f = exprc.function([x, y], x + 1)
+        """, ("an input is not needed by any output or update", "y", "@1",
+         "leave it out, or pass on_unused_input='ignore'")),
+    ("An input listed twice", ValueError, """
+        x = T.vector("x")
+        f = exprc.function([x, x], x + 1)
+        """, ("the input x is listed twice", "x", "@1")),
+    ("An expression as input", TypeError, """
+        x = T.vector("x")
+        f = exprc.function([2 * x], x + 1)
+        """, ("an input must be an input variable, not the expression mul(...)", "mul(...)", "@2")),
+    ("A shared variable as input", TypeError, """
+        w = exprc.shared(1.0, name="w")
+        f = exprc.function([w], w + 1)
+        """, ("an input must be an input variable, not a shared variable", "w", "@1",
+         "a shared variable is used without being listed; replace it with givens=")),
+    ("float64 creeps into a float32 update", TypeError, """
+        W = exprc.shared(np.zeros(3, "float32"), name="W")
+        noise = T.constant(np.ones(3), name="noise")
+        scaled = 0.1 * noise
+        f = exprc.function([], updates={W: W - scaled})
+        """, ("updates: W is float32, its update float64", "W", "@1", "sub(...)", "@4", "noise", "@2",
+         "cast what brought float64 to float32, or the update: .astype('float32')")),
+    ("One variable updated twice", ValueError, """
+        w = exprc.shared(0.0, name="w")
+        f = exprc.function([], updates=[(w, w + 1), (w, w * 2)])
+        """, ("updates: w is updated twice", "w", "@1", "add(...)", "@2", "mul(...)", "@2")),
+    ("An update of another shape", ValueError, """
+        b = exprc.shared(np.zeros(10, "float32"), name="b")
+        x = T.vector("x", shape=(5,))
+        f = exprc.function([x], updates={b: x})
+        """, ("updates: b has shape (10,), its update (5,)", "b", "@1", "x", "@2")),
+    ("An update of another number of axes", TypeError, """
+        b = exprc.shared(np.zeros(10, "float32"), name="b")
+        x = T.matrix("x")
+        f = exprc.function([x], updates={b: x})
+        """, ("updates: b has 1 dimensions, its update 2", "b", "@1", "x", "@2")),
+    ("An update of what is no shared variable", TypeError, """
+        x = T.vector("x")
+        f = exprc.function([x], updates={x: x + 1})
+        """, ("updates: only shared variables can be updated, not the expression x", "x", "@1")),
+    ("A setting of on_unused_input that is none", ValueError, """
+        x = T.vector("x")
+        f = exprc.function([x], x, on_unused_input="complain")
+        """, ("on_unused_input is 'complain': it must be 'raise', 'warn' or 'ignore",)),
+    ("An argument forgotten", TypeError, """
+        x, y = T.scalar("x"), T.scalar("y")
+        f = exprc.function([x, y], x + y, name="add", mode="reference")
+        f(1)
+        """, ("function add: 1 of 2 inputs are missing", "y", "@1")),
+    ("An argument too many", TypeError, """
+        x = T.scalar("x")
+        f = exprc.function([x], x + 1, name="next", mode="reference")
+        f(1, 2)
+        """, ("function next takes 1 inputs (x), 2 were given",)),
+    ("An argument of another name", TypeError, """
+        x = T.scalar("x")
+        f = exprc.function([x], x + 1, name="next", mode="reference")
+        f(y=1)
+        """, ("function next has no input named 'y': its inputs are x",)),
+    ("An argument given twice", TypeError, """
+        x, y = T.scalar("x"), T.scalar("y")
+        f = exprc.function([x, y], x + y, name="add", mode="reference")
+        f(1, x=2)
+        """, ("function add: the input 'x' was given twice",)),
+    ("An argument of another number of axes", TypeError, """
+        images = T.matrix("images")
+        f = exprc.function([images], images.sum(), name="ink", mode="reference")
+        f(np.zeros((2, 28, 28), "float32"))
+        """, ("function ink: wrong value for the input images: it takes 2 dimensions, the value has 3: shape (2, 28, 28)",
+         "images", "@1", "value[0] is one element of it")),
+    ("An argument of another shape", ValueError, """
+        images = T.matrix("images", shape=(None, 784))
+        f = exprc.function([images], images.sum(), name="ink", mode="reference")
+        f(np.zeros((32, 28), "float32"))
+        """, ("function ink: wrong value for the input images: it takes shape (?, 784), the value has (32, 28)",
+         "images", "@1")),
+    ("An argument of another dtype", TypeError, """
+        labels = T.ivector("labels")
+        f = exprc.function([labels], labels.max(), name="classes", mode="reference")
+        f(np.array([0.5, 1.0]))
+        """, ("function classes: wrong value for the input labels: its dtype is int32, that of the value float64",
+         "labels", "@1", "pass value.astype('int32'), or allow_input_downcast=True to function()")),
+    ("A text as argument", TypeError, """
+        x = T.scalar("x")
+        f = exprc.function([x], x + 1, mode="reference")
+        f("three")
+        """, ("function: wrong value for the input x: an array of numbers is needed, not <U5: 'three", "x", "@1")),
+    ("An expression as argument", TypeError, """
+        x = T.scalar("x")
+        f = exprc.function([x], x + 1, mode="reference")
+        f(x)
+        """, ("function: wrong value for the input x: an array is needed, not an expression", "x", "@1",
+         "use givens= to replace an input by an expression")),
+    ("Arguments whose shapes do not go together", ValueError, """
+        x, y = T.vector("x"), T.vector("y")
+        f = exprc.function([x, y], x + y, name="add")
+        f([1, 2, 3], [1, 2])
+        """, ("add: shapes do not broadcast: (3,) · (2,): 3 ≠ 2", "x", "@1", "y", "@1",
+         "axes are matched from the last one; x[:, None] or dimshuffle puts an axis of length 1 where one is lacking")),
+    ("An index out of bounds in a call", IndexError, """
+        table = T.matrix("table")
+        words = T.ivector("words")
+        rows = table[words]
+        f = exprc.function([table, words], rows)
+        f(np.zeros((10, 4), "float32"), np.array([3, 12], "int32"))
+        """, ("index 12 is out of bounds for an axis of length 10", "words", "@2",
+         "indices go from 0 to 9, or from -10 to -1 from the end")),
+    ("A shared variable of texts", TypeError, """
+        w = exprc.shared(["a", "b"], name="w")
+        """, ("shared: cannot hold <U1 values: ['a', 'b']",
+         "a shared variable holds booleans, integers or floats")),
+    ("A shared variable of an expression", TypeError, """
+        x = T.vector("x")
+        w = exprc.shared(x + 1, name="w")
+        """, ("shared: the value must be numbers, not an expression", "add(...)", "@2",
+         "use .eval() for its value")),
+    ("A value of another shape for a shared variable", ValueError, """
+        W = exprc.shared(np.zeros((784, 10), "float32"), name="W")
+        W.set_value(np.zeros((10, 784), "float32"))
+        """, ("cannot set the value of W: its shape is (784, 10), that of the value (10, 784)", "W", "@1",
+         "did you mean value.T?")),
+    ("A value of another number of axes for a shared variable", ValueError, """
+        b = exprc.shared(np.zeros(10, "float32"), name="b")
+        b.set_value(np.zeros((1, 10), "float32"))
+        """, ("cannot set the value of b: it has 1 dimensions, the value 2: shape (1, 10)", "b", "@1",
+         "the number of dimensions never changes; reshape the value")),
+    ("A value of another dtype for a shared variable", TypeError, """
+        steps = exprc.shared(0, name="steps")
+        steps.set_value(np.array(0.5))
+        """, ("cannot set the value of steps: its dtype is int64, that of the value float64", "steps", "@1",
+         "cast the value: value.astype('int64')")),
+    ("A replacement of another number of axes", TypeError, """
+        x, row = T.matrix("x"), T.vector("row")
+        f = exprc.function([row], x.sum(), givens={x: row})
+        """, ("givens: x has 2 dimensions, what takes its place 1", "x", "@1", "row", "@1")),
+    ("eval without a value", ValueError, """
+        x, y = T.scalar("x"), T.scalar("y")
+        print((x + y).eval({x: 1}))
+        """, ("y is needed by the outputs or updates, but is not among the inputs", "y", "@1", "y", "@1",
+         "add it to inputs, or give it a value with givens=")),]

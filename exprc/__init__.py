@@ -11,17 +11,24 @@ from __future__ import annotations
 
 from exprc import tensor
 from exprc.config import config
+from exprc.derivatives import Lop, Rop, hessian, jacobian
+from exprc.draw import draw
 from exprc.errors import CompileError
 from exprc.expr import clone
 from exprc.forms import composite
 from exprc.function import Function, function
-from exprc.grad import grad, verify_grad
+from exprc.grad import grad, grad_undefined
+from exprc.parameters import In, Out
 from exprc.runtime.containers import shared
-from exprc.runtime.cpu import set_threads
-from exprc.show import debugprint
+from exprc.runtime.threads import set_threads
+from exprc.show import debugprint, pp
 from exprc.tensor.random import seed
+from exprc.vectorise import vectorise
+from exprc.verify_grad import verify_grad
+
+__version__ = "0.1.0"
 
 __all__ = [
-    "CompileError", "Function", "clone", "composite", "config", "debugprint", "function", "grad", "seed", "set_threads", "shared", "tensor",
-    "verify_grad",
+    "CompileError", "Function", "In", "Lop", "Out", "Rop", "clone", "composite", "config", "debugprint", "draw", "function", "grad",
+    "grad_undefined", "hessian", "jacobian", "pp", "seed", "set_threads", "shared", "tensor", "vectorise", "verify_grad",
 ]  # fmt: skip

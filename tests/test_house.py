@@ -23,16 +23,16 @@ FUNCTION_LINES, FILE_LINES = 80, 400
 #: Imports go from a later layer to an earlier one, or stay in their layer without a circle (docs/architecture.md, rooms).
 LAYERS = (
     "errors types config size",
-    "expr forms loops scalar_text",
-    "ops philox",
-    "operators show reference loops_text verify interpret",
+    "expr forms loops scalar_text special_numpy",
+    "ops philox distributions",
+    "dispatch operators pickles show reference loops_text verify interpret",
     "rewrite",
-    "grad schedule",
+    "grad derivatives vectorise verify_grad schedule",
     "lower gpu",
     "render",
     "runtime",
-    "compiled profile function",
-    "tensor nn io datasets distributed",
+    "compiled segments build guard profile parameters arguments seeing draw function",
+    "tensor nn io datasets distributed doctor __main__",
     "compat",
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms.split()}

@@ -33,7 +33,7 @@ CASES = [
          "source", "run the command by hand to look closer; EXPRC_CC names another compiler"), "the compiler crashes",
          "compiler('kill -SEGV $$')"),
     ("A compiler that hangs", CompileError, NEXT,
-         ("the C compiler failed: it did not finish in 2.0 s (EXPRC_CC_TIMEOUT sets the limit)",
+         ("the C compiler failed: it did not finish in 2 s (EXPRC_CC_TIMEOUT sets the limit)",
          "command  cd", "unit0.c -shared -o program.so -lm", "source",
          "give it more time, or compile a smaller function"), "the compiler never ends, with `EXPRC_CC_TIMEOUT=2`", """
         compiler('sleep 300')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import tempfile
 
 import hypothesis
@@ -22,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("EXPRC_FLAGS", None)
     config.stash[_cache] = os.environ["EXPRC_CACHE"] = tempfile.mkdtemp(prefix="exprc-tests-")
     hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; programs that tests interrupt would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

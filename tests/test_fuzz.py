@@ -50,6 +50,7 @@ def test_many_random_graphs(seeds: range, general: bool) -> None:
 
 
 @pytest.mark.skipif(not search_compilers(), reason="clang is not installed: there is no second compiler to compare with gcc")
+@pytest.mark.filterwarnings("ignore:.*cannot build programs with OpenMP")
 def test_another_compiler_gives_the_same() -> None:
     with compiler(search_compilers()):
         check(range(BATCH), False)

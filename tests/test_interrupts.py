@@ -113,7 +113,8 @@ def test_while_training(tmp_path):
     assert re.fullmatch(rf"interrupted in epoch \d+; --resume {re.escape(str(tmp_path))}/fc64-state.npz goes on", last), out
     epochs = int(last.split()[3].rstrip(";")) - 1
     state = load_npz(tmp_path / "fc64-state.npz")
-    assert sum(~(row != row).any() for row in state["rows"]) == epochs >= 2
+    saved = sum(~(row != row).any() for row in state["rows"])
+    assert epochs - 1 <= saved <= epochs and saved >= 2  # a signal may come while an epoch's state is being written: then the old one stays
     assert [path.name for path in tmp_path.iterdir()] == ["fc64-state.npz"]
     again = train(tmp_path, "--resume", tmp_path / "fc64-state.npz", few=True)
     out, err, _ = interrupted(again, f"{epochs + 1:5} ")

@@ -55,7 +55,8 @@ def run_batch(seeds: Sequence[int], general: bool, other: str = "", shrunk: bool
 
 def search_compilers() -> str:
     """A second compiler, if there is one beside the default."""
-    return shutil.which("clang") or ""
+    names = ["clang", *(f"clang-{version}" for version in range(22, 13, -1))]
+    return next((found for name in names if (found := shutil.which(name))), "")
 
 
 @contextmanager

@@ -122,6 +122,7 @@ def test_a_disk_that_can_only_be_read_is_read(place):
 
 
 @pytest.mark.skipif(not ROOTED, reason="only root can become another user")
+@pytest.mark.skipif(not os.stat(tempfile.gettempdir()).st_mode & 0o002, reason="TMPDIR is a folder that another user cannot write")
 class TestAnotherUser:
     NOBODY = 54321  # a user without a name and a home
 

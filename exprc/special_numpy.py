@@ -330,14 +330,12 @@ def _gammainc_da(a: float, x: float, order: int) -> Any:
         steps = {1: ((-1, 0.5),), 2: ((1, 1.0), (-1, 0.0)), 3: ((-1, -0.5), (2, 0.5), (-1, 1.5))}[order]
         return sum(sign * _weight(abs(p - _L(back)), q) for sign, back in steps)
     width = 12 * math.sqrt(x) + 40
-    m, total = p + max(0.0, math.floor(x - a - width)), _L(0)
-    weight, slopes = _weight(m, q), [_psi_positive(m + 1), _power_sum(m + 1, 1), -2 * _power_sum(m + 1, 2)]
-    while m < x + width or m == a:
-        total += weight * _bell(np.log(q) - slopes[0], slopes[1], slopes[2], order)
-        m += 1
-        weight *= q / m
-        slopes = [slopes[0] + 1 / m, slopes[1] - 1 / m**2, slopes[2] + 2 / m**3]
-    return total
+    m = p + max(0.0, math.floor(x - a - width))
+    steps = m + np.arange(1, max(1, math.ceil(x + width - m)), dtype=_L)  # up to 240,000 of them, hence all at once
+    weights = _weight(m, q) * np.append(_L(1), np.cumprod(q / steps))
+    sums = [np.append(_L(0), np.cumsum(1 / steps**k)) for k in (1, 2, 3)]
+    slope, second, third = _psi_positive(m + 1) + sums[0], _power_sum(m + 1, 1) - sums[1], -2 * _power_sum(m + 1, 2) + 2 * sums[2]
+    return np.sum(weights * _bell(np.log(q) - slope, second, third, order))
 
 
 def _bell(slope: Any, second: Any, third: Any, order: int) -> Any:

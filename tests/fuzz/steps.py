@@ -86,7 +86,7 @@ def logical(g: Grower) -> Expr:
 @step()
 def cast(g: Grower) -> Expr:
     if g.rng.random() < 0.3:
-        x = g.pick("f", lambda v: bool(np.all(np.abs(v) < 1e6)))
+        x = g.pick("f", lambda v: bool(np.all(np.abs(v.astype("float64")) < 1e6)))
         return (x * 3).astype("int32")
     x = g.pick("ib", lambda v: bool(np.all(np.abs(v.astype("float64")) < 100)))
     return x.astype(g.float) * 0.125

@@ -287,14 +287,15 @@ SPECIAL double gammainc_da_f64(double a, double x, int64_t order) {
     double width = 12 * __builtin_sqrt(x) + 40, m = a + __builtin_fmax(0, __builtin_floor(x - a - width));
     double weight = gamma_weight(m, x), logarithm = log_f64(x), sum = 0;
     double p = psi_f64(m + 1), q = polygamma_f64(m + 1, 1), r = polygamma_f64(m + 1, 2);
-    for (; m < x + width || m == a; m += 1) {
+    do {  /* once at least; where m is so large that m + 1 is m, once */
         double slope = logarithm - p, z = 1 / (m + 1);
         sum += weight * (order == 1 ? slope : order == 2 ? slope * slope - q : slope * (slope * slope - 3 * q) - r);
         weight *= x * z;
         p += z;
         q -= z * z;
         r += 2 * z * z * z;
-    }
+        m += 1;
+    } while (m < x + width);
     return sum;
 }
 SPECIAL float gammainc_da_f32(float a, float x, int64_t order) { return (float)gammainc_da_f64((double)a, (double)x, order); }

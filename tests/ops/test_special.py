@@ -123,3 +123,13 @@ def test_references(name: str) -> None:
     errors = error_in_ulps(t, "float64", got, REFERENCE_FLOORS.get(word))
     limit = REFERENCE_BOUNDS.get(word, 2)
     assert errors.max() <= limit, f"{errors.max()} ulp at {[p[errors.argmax()] for p in t.points]}"
+
+
+def test_the_derivative_of_the_incomplete_gamma_function_ends() -> None:
+    """Beyond 2**53 the next number is the number itself, which a loop over the terms must not wait for."""
+    a, x = T.dvector("a"), T.dvector("x")
+    huge = [1e16, 1e300, 1e17, 3.0]
+    slope = exprc.grad(T.sum(T.gammainc(a, x)), a)
+    compiled, interpreted = (exprc.function([a, x], slope, mode=mode)(huge, [1.0, 5.0, 1e7, 1e7]) for mode in ("compiled", "reference"))
+    assert np.all(np.abs(compiled) < 1e-12)
+    np.testing.assert_allclose(compiled, interpreted, atol=1e-12)

@@ -12,7 +12,6 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
-from exprc.forms import shape_text
 from exprc.guard import Guard
 from exprc.loops_text import text_of
 from exprc.lower import lower
@@ -21,6 +20,7 @@ from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
 from exprc.render.c import render
 from exprc.runtime import cpu
+from exprc.runtime.containers import check_new_shape
 from exprc.runtime.entry import ffi
 from exprc.schedule.choose import choose, closed, kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, Fuser
@@ -94,12 +94,8 @@ class Runner:
 
     def check_replacements(self) -> None:
         """An update of another shape is possible only where the variable's type leaves the length open."""
-        for v, k in self.replaced:
-            shape = self.outputs[k][0]
-            if any(d is not None and d != n for d, n in zip(v.type.shape, shape)):
-                text = f"updates: {v.label} has shape {shape_text(v.type.shape)}, its update {shape_text(shape)}"
-                fix = "give shape=(None, ...) to shared() for lengths that may change"
-                raise ValueError(report(text, [("variable", v.label, v.where)], fix))
+        for variable, k in self.replaced:
+            check_new_shape(variable, self.outputs[k][0])
 
     def release(self, frame: Frame) -> None:
         if len(self.frames) < FRAMES:

@@ -31,7 +31,7 @@ import numpy as np
 
 from exprc.errors import arguments_of, name_function, nearest, report, whole_number
 from exprc.expr import Constant, Expr, Input, as_expr, set_leaf_records, topological
-from exprc.size import UNKNOWN, Dim, Size, Unknown
+from exprc.size import UNKNOWN, Dim, Unknown
 from exprc.types import TensorType, TupleType, dtype_name, float_of, promote, tensor_type
 
 
@@ -284,6 +284,7 @@ class Formula(Op):
     meet : a key of `MEETING`, or a function from operand dtypes to (dtypes to cast to, result dtype).
     cheap : whether computing it again costs less than storing it (no function call in it).
     ulps : how many units in the last place a program and the reference may differ by where the text calls a function; 0 if `cheap`.
+    least : the units are those of this magnitude where the result is smaller (1: the bound is one of max(1, |result|)).
     domain : for each operand an interval in which the operation is smooth; empty: all are, between 0.3 and 0.9.
     text : where the expression depends on dtypes: (those of the operands, that of the result) -> what stands for `c`.
     """
@@ -293,6 +294,7 @@ class Formula(Op):
     meet: Any = "same"
     cheap: bool = True
     ulps: float = 8
+    least: float = 0
     domain: tuple[tuple[float, float], ...] = ()
     text: Callable[[Sequence[str], str], str] | None = None
     operands: tuple[str, ...] = ()
@@ -714,10 +716,3 @@ def results(node: Expr) -> Any:
     if not isinstance(node.type, TupleType):
         return node
     return tuple(ITEM.node((node,), {"i": i}) for i in range(len(node.type.items)))
-
-
-def is_size(dim: Dim) -> bool:
-    """Tell whether a dim is a number or a symbol, not unknown."""
-    return isinstance(dim, (int, Size))
-
-

@@ -1,4 +1,4 @@
-"""function(): from expressions to something that can be called. The one place that knows the order of the stages."""
+"""function(): from expressions to something that can be called. The stages between are in `exprc.build` and `exprc.compiled`."""
 
 from __future__ import annotations
 

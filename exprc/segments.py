@@ -77,6 +77,9 @@ class Segments:
     ):
         self.roots, self.outputs, self.updates, self.inputs = roots, outputs, updates, inputs
         self.levels, self.last_level = levels, last
+        self.items: dict[Expr, list[Expr]] = {}  # of the host operations with several results, those that are used
+        for node in filter(_of_host, topological(roots)):
+            self.items.setdefault(node.inputs[0], []).append(node)
         crossing = self._crossing()
         stand_ins: dict[Expr, Expr] = {n: _stand_in(n) for n in crossing}
         self.steps = [self._step(level, crossing, stand_ins, make) for level in range(last + 1)]
@@ -158,11 +161,8 @@ class Segments:
         if not isinstance(node.type, TupleType):
             values[node] = np.require(made, node.dtype, "C")
             return
-        for item in self._items(node):
+        for item in self.items.get(node, ()):
             values[item] = np.require(made[item.params["i"]], item.dtype, "C")
-
-    def _items(self, node: Expr) -> list[Expr]:
-        return [n for n in topological(self.roots) if _of_host(n) and n.inputs[0] is node]
 
 
 def _of_host(x: Expr) -> bool:

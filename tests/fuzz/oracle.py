@@ -27,10 +27,6 @@ Wide = np.longdouble
 MOVE, WITNESSES, MANY, SLACK = 4, 3, 40, 8
 
 
-#: Operations whose stated bound is absolute (see `kernels/c/special.h`).
-ABSOLUTE = ("gammainc_da",)
-
-
 @dataclass
 class Truth:
     """The value of a node, how far from it a result may lie, and where that says anything."""
@@ -140,7 +136,7 @@ class _MovedWalk(_Walk):
     def apply(self, node: Expr, inputs: list[Any]) -> Any:
         if isinstance(node.op, Formula):
             value = super().apply(node, [self.operand(x, i) for x, i in zip(node.inputs, inputs)])
-            return self.move(np.asarray(value), np.ones_like(value)) if node.op.name in ABSOLUTE else value
+            return self.move(np.asarray(value), np.maximum(np.abs(value), node.op.least)) if node.op.least else value
         value = super().apply(node, inputs)
         if isinstance(node.op, (Reduce, Kernel)) and not isinstance(value, tuple) and _kind(value) == "f":
             return self.total(node, inputs, np.asarray(value))

@@ -300,8 +300,7 @@ class Formula(Op):
     operands: tuple[str, ...] = ()
 
     def complete(self) -> None:
-        names = [n for n in re.findall(r"{(\w+)}", self.c) if not _RESERVED.fullmatch(n)]
-        operands = tuple(dict.fromkeys(names))
+        operands = tuple(dict.fromkeys(n for n in re.findall(r"{(\w+)}", self.c) if not _RESERVED.fullmatch(n)))
         object.__setattr__(self, "operands", operands if self.data is None else operands[: self.data])
         object.__setattr__(self, "data", len(self.operands))
 
@@ -631,6 +630,10 @@ class Implementation:
     hooks : macro -> Hook. parts : the number of partial results along a leading axis, summed by the scheduler afterwards; 0 for none.
     flags : macro -> (hook, argument): 1 if the hook's operand is simply stored and goes to the next element along that argument.
     flops(args, outs, params) : multiplications and additions, for `f.profile()`.
+    device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda. The latter may be several texts, separated by blanks and pasted
+        in order: the first says what the hooks of the next are, in its own.
+    launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the values of its sizes and the
+        bytes of an element; evaluated on the host.
     """
 
     name: str
@@ -642,6 +645,8 @@ class Implementation:
     parts: Callable[..., int] | None = None
     flops: Callable[..., Dim] | None = None
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    device: str = "cpu"
+    launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 
 
 class Kernel(Op):

@@ -195,6 +195,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Template:
+    """A text of kernels/ with the values of its macros; `launch` is the rule of a CUDA text (see `Implementation`)."""
+
     name: str
     text: str
     dtype: str
@@ -204,6 +206,7 @@ class Template:
     macros: Mapping[str, Dim]
     hooks: tuple[Function, ...]
     comment: str = ""
+    launch: Any = None
 
 
 @dataclass(frozen=True)

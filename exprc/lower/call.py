@@ -28,7 +28,7 @@ def lower_call(plan: Plan, call: Call, name: str) -> Template:
     macros: dict[str, Dim] = {**impl.sizes(args, outs, call.node.params, lanes), **flags}
     return Template(
         name, impl.text, call.node.inputs[0].dtype, lanes, tuple(lowering.buffers), tuple(lowering.written), macros,
-        tuple(h for h in hooks if h is not None), _call_comment(call, args, outs),
+        tuple(h for h in hooks if h is not None), _call_comment(call, args, outs), impl.launch,
     )  # fmt: skip
 
 

@@ -29,7 +29,9 @@ def kernel_outs(node: Expr, dims: Dims) -> list[Arg]:
     return [Arg(s, t.dtype) for s, t in zip(shapes, types)]
 
 
-def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op) -> tuple[Bound, dict[Expr, Implementation]]:
+def choose(
+    bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str = "cpu"
+) -> tuple[Bound, dict[Expr, Implementation]]:
     """Return the graph with partial kernels made explicit, and the implementation of every kernel node.
 
     Parameters
@@ -37,6 +39,7 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
     lanes_of : the target's vector lanes for an element size.
     total : the record of the sum, which joins partial results; copy : the record of the identity, for operands that must be stored anew;
         turn : the record that puts axes in another order.
+    device : "cpu" or "cuda": whose implementations are looked at.
     """
     new: dict[Expr, Expr] = {}
     items: dict[Any, Expr] = {}
@@ -49,7 +52,7 @@ def choose(bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op
         if node.op.form == "item":
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
-            impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)))
+            impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)), device)
             fresh = new[node] = _with_operands(new[node], impl, dims, copy, turn, copies)
             chosen[fresh] = impl
             if impl.parts is not None:
@@ -111,11 +114,11 @@ def _moved(op: Op, x: Expr, params: dict[str, Any], shape: tuple[Any, ...], dims
     return node
 
 
-def _first(node: Expr, dims: Dims, lanes: int) -> Implementation:
+def _first(node: Expr, dims: Dims, lanes: int, device: str) -> Implementation:
     assert isinstance(node.op, Kernel)
     args, outs = kernel_args(node, dims), kernel_outs(node, dims)
     for impl in node.op.implementations:
-        if impl.when(args, outs, node.params, lanes):
+        if impl.device == device and impl.when(args, outs, node.params, lanes):
             return impl
     text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}"
     raise NotImplementedError(report(text, [("node", node.label, node.where)], "mode='reference' computes it with NumPy"))

@@ -2,7 +2,7 @@
 
 ::
 
-    <cache>/  programs/<key>/   program.so, its text, meta.json with the SHA-256 of program.so
+    <cache>/  programs/<key>/   program.so (program.cubin for a GPU), its text, meta.json with the SHA-256 of the program
               blobs/<kind>/<key>   small results of other stages, each behind its SHA-256
               failed/<key>/     the text of a program that the compiler refused
               locks/<key>       one lock a program
@@ -41,7 +41,7 @@ if sys.platform != "win32":
 
 _Result = TypeVar("_Result")
 
-PROGRAM = "program.so"
+PROGRAM, CUBIN = "program.so", "program.cubin"
 _FORMAT = 1
 _LIMIT = 2 * 2**30
 _ORPHAN_AGE = 3600.0
@@ -346,15 +346,16 @@ def _still_named(descriptor: int, path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """A program in the cache: its folder, the shared object in it, and whether it was there before the call."""
+    """A program in the cache: its folder, whether it was there before the call, and the file in it."""
 
     key: str
     folder: Path
     cached: bool
+    name: str = PROGRAM
 
     @property
     def program(self) -> Path:
-        return self.folder / PROGRAM
+        return self.folder / self.name
 
 
 def digest(parts: Iterable[str]) -> str:
@@ -370,8 +371,8 @@ def digest(parts: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def lookup(key: str) -> Entry | None:
-    """The whole and undamaged entry of `key`, or None. A broken entry is a miss.
+def lookup(key: str, name: str = PROGRAM) -> Entry | None:
+    """The whole and undamaged entry of `key` with a program called `name`, or None. A broken entry is a miss.
 
     >>> lookup("0" * 64) is None
     True
@@ -379,19 +380,20 @@ def lookup(key: str) -> Entry | None:
     _check_name(key)
     for root in _readable():
         folder = root / "programs" / key
-        if _whole(folder):
+        if _whole(folder, name):
             _touch(folder)
-            return Entry(key, folder, cached=True)
+            return Entry(key, folder, True, name)
     return None
 
 
-def build(key: str, builder: Callable[[Path], object]) -> Entry:
+def build(key: str, builder: Callable[[Path], object], name: str = PROGRAM) -> Entry:
     """The entry of `key`, built where it is missing; of many processes and threads that ask at once, one builds.
 
     Parameters
     ----------
     key : lower-case hexadecimal digest of everything that the program depends on.
-    builder : is called with a new folder in which it must leave ``program.so``; what else it leaves there is kept too.
+    builder : is called with a new folder in which it must leave the program; what else it leaves there is kept too.
+    name : what the file with the program is called.
 
     Raises
     ------
@@ -400,20 +402,20 @@ def build(key: str, builder: Callable[[Path], object]) -> Entry:
         through, except an `OSError`, which means that the folder is unfit: then it is called again with another.
     """
     _check_name(key)
-    return attempt(lambda root: _build_in(root, key, builder))
+    return attempt(lambda root: _build_in(root, key, builder, name))
 
 
-def _build_in(root: Path, key: str, builder: Callable[[Path], object]) -> Entry:
+def _build_in(root: Path, key: str, builder: Callable[[Path], object], name: str) -> Entry:
     final = _inside(root, "programs") / key
     with _lock(root, key):
-        if _whole(final):  # another process was faster
-            return Entry(key, final, cached=True)
+        if _whole(final, name):  # another process was faster
+            return Entry(key, final, True, name)
         with scratch(root) as folder:
             builder(folder)
-            _write_meta(folder)
+            _write_meta(folder, name)
             _settle(folder, final)
     tidy(root, keep=final)
-    return Entry(key, final, cached=False)
+    return Entry(key, final, False, name)
 
 
 def drop(entry: Entry) -> None:
@@ -436,14 +438,14 @@ def keep_failure(key: str, files: dict[str, str]) -> Path:
     return attempt(save)
 
 
-def _write_meta(folder: Path) -> None:
-    program = (folder / PROGRAM).read_bytes()
+def _write_meta(folder: Path, name: str) -> None:
+    program = (folder / name).read_bytes()
     meta = {"format": _FORMAT, "sha256": hashlib.sha256(program).hexdigest()}
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
-def _whole(folder: Path) -> bool:
-    meta, program = _read(folder / "meta.json"), _read(folder / PROGRAM)
+def _whole(folder: Path, name: str) -> bool:
+    meta, program = _read(folder / "meta.json"), _read(folder / name)
     if meta is None or program is None or folder.is_symlink():
         return False
     try:

@@ -6,28 +6,22 @@ names the command, what the compiler said and where the text was saved.
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import platform
-import selectors
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from exprc.errors import CompileError, report
 from exprc.runtime import cache, progress
 from exprc.runtime.entry import ffi
+from exprc.runtime.process import Tool, check_folder, compile_with, failure, message, run, time_limit
 
 FLAGS = (
     "-O2",
@@ -38,8 +32,6 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fPIC",
 )
-_KEPT = 64 * 1024
-_SHOWN_LINES = 20
 _PROBE_SECONDS = 20.0
 
 
@@ -88,6 +80,21 @@ AVX512 = Target("avx512", 64, 32, _AVX2_FLAGS + _AVX512_FLAGS, "gcc", True)
 AVX2 = Target("avx2", 32, 16, _AVX2_FLAGS, "gcc", True)
 NEON = Target("neon", 16, 32, (), "gcc", True)
 SCALAR = Target("scalar", 8, 16, (), "gcc", True)
+
+
+TOOL = Tool(
+    "the C compiler",
+    "EXPRC_CC or CC",
+    {
+        "File size limit exceeded": "the process may not write files this big: raise ulimit -f",
+        "Killed": "the machine may be out of memory: close other programs, or compile a smaller function",
+        "omp.h": "the compiler lacks its OpenMP header: install libgomp (gcc) or libomp-dev (clang)",
+        "EXPRC_CC_TIMEOUT": "give it more time, or compile a smaller function",
+        "cannot be loaded": "is it a compiler for another machine? EXPRC_CC names another one",
+        "wrote no program": "is it a compiler at all? EXPRC_CC names another one",
+    },
+    "run the command by hand to look closer; EXPRC_CC names another compiler",
+)
 
 
 # Finding
@@ -165,10 +172,10 @@ def _identify(command: tuple[str, ...], fingerprint: str) -> Compiler:
 
 
 def _ask_version(command: tuple[str, ...]) -> str:
-    (job,) = _compile([[*command, "--version"]], Path(tempfile.gettempdir()), min(_PROBE_SECONDS, _timeout()))
+    (job,) = compile_with(TOOL, [[*command, "--version"]], Path(tempfile.gettempdir()), min(_PROBE_SECONDS, time_limit()))
     if job.status != 0:
         what = f"the C compiler did not tell its version: {job.fault}"
-        raise CompileError(_message(what, [("command", shlex.join(job.argv), "")], "", job.said))
+        raise CompileError(message(what, [("command", shlex.join(job.argv), "")], "", job.said))
     return job.said.strip()
 
 
@@ -176,19 +183,6 @@ def _kind(version: str) -> str:
     if "clang" in version.lower():
         return "clang"
     return "gcc" if "Free Software Foundation" in version or "gcc" in version.lower() else "other"
-
-
-def _timeout() -> float:
-    """Seconds that one run of the compiler may take; this is the one place that reads ``EXPRC_CC_TIMEOUT``."""
-    text = os.environ.get("EXPRC_CC_TIMEOUT") or "300"
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        what = f"EXPRC_CC_TIMEOUT is {text!r}, which is not a number of seconds above 0"
-        raise ValueError(report(what, fix="for example 300"))
-    return seconds
 
 
 # Telling
@@ -243,14 +237,14 @@ def compile_shared(texts: Sequence[str], target: Target, folder: Path | None = N
     lines = sum(text.count("\n") for text in texts)
     with progress.told(f"compiling {lines} lines of C"):
         for commands in _commands(told, list(units)):
-            for job in _compile(commands, folder, _timeout()):
+            for job in compile_with(TOOL, commands, folder, time_limit()):
                 if job.status != 0:
-                    raise _failure(job, units)
+                    raise failure(TOOL, job, units)
     fault = load_fault(folder / cache.PROGRAM)
     if fault is not None:
-        _check_folder(fault, folder)
+        check_folder(fault, folder)
         job.fault = fault
-        raise _failure(job, units)
+        raise failure(TOOL, job, units)
     return folder / cache.PROGRAM
 
 
@@ -275,161 +269,6 @@ def load_fault(program: Path) -> str | None:
     except OSError as error:
         return f"what it wrote cannot be loaded: {str(error).rpartition(f'{program}: ')[2]}"
     return None
-
-
-# Failing
-
-
-_FOLDER_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_HINTS = {
-    "File size limit exceeded": "the process may not write files this big: raise ulimit -f",
-    "Killed": "the machine may be out of memory: close other programs, or compile a smaller function",
-    "omp.h": "the compiler lacks its OpenMP header: install libgomp (gcc) or libomp-dev (clang)",
-    "EXPRC_CC_TIMEOUT": "give it more time, or compile a smaller function",
-    "cannot be loaded": "is it a compiler for another machine? EXPRC_CC names another one",
-    "wrote no program": "is it a compiler at all? EXPRC_CC names another one",
-}
-_BY_HAND = "run the command by hand to look closer; EXPRC_CC names another compiler"
-
-
-def _check_folder(said: str, folder: Path) -> None:
-    """Raise the OSError that the compiler met but could only print: another folder may do."""
-    for number in _FOLDER_FAULTS:
-        if os.strerror(number) in said:
-            raise OSError(number, os.strerror(number), str(folder))
-    if "failed to map segment" in said:
-        raise OSError(errno.EPERM, "forbids running what it holds (mounted noexec)", str(folder))
-
-
-def _failure(job: _Job, units: dict[str, str]) -> CompileError:
-    """The error for a run that went wrong, with the text saved so that the command can be run again by hand."""
-    _check_folder(job.said, job.folder)
-    hint = next((hint for sign, hint in _HINTS.items() if sign in f"{job.fault}\n{job.said}"), _BY_HAND)
-    try:
-        saved = cache.keep_failure(cache.digest(units.values()), units)
-    except OSError as error:
-        saved, hint = None, f"the text could not be saved: {error}"
-    unit = next((word for word in job.argv if word in units), "unit0.c")
-    rows = [
-        ("command", f"cd {shlex.quote(str(saved or job.folder))} && {shlex.join(job.argv)}", ""),
-        ("source", str(saved / unit) if saved else "(not saved)", ""),
-    ]
-    return CompileError(_message(f"the C compiler failed: {job.fault}", rows, hint, job.said))
-
-
-def _message(what: str, rows: list[tuple[str, str, str]], hint: str, said: str) -> str:
-    lines = [line[:400] for line in said.splitlines()[-_SHOWN_LINES:]]
-    header = f"it said (last {len(lines)} lines):" if lines else "it said nothing"
-    return report(what, rows, "\n  ".join([*filter(None, [hint]), header, *(f"  {line}" for line in lines)]))
-
-
-# Running
-
-
-class _Job:
-    """One run of a program in a session of its own, its output kept in bounds: the first and the last 64 KB."""
-
-    def __init__(self, argv: Sequence[str], folder: Path, seconds: float):
-        self.argv, self.folder, self.seconds = list(argv), folder, seconds
-        self.deadline = time.monotonic() + seconds
-        self.head, self.tail, self.left_out = b"", b"", 0
-        self.status: int | None = None
-        self.fault = ""
-        environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
-        self.process = subprocess.Popen(
-            self.argv, cwd=folder, env=environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.pipe = self.process.stdout
-
-    def take(self) -> bool:
-        """Take what the program has printed; False at its end."""
-        chunk = os.read(self.pipe.fileno(), _KEPT)
-        room = _KEPT - len(self.head)
-        self.head += chunk[:room]
-        rest = self.tail + chunk[room:]
-        self.tail = rest[-_KEPT:]
-        self.left_out += len(rest) - len(self.tail)
-        return bool(chunk)
-
-    @property
-    def said(self) -> str:
-        gap = f"\n... {self.left_out} bytes left out ...\n".encode() if self.left_out else b""
-        return (self.head + gap + self.tail).decode(errors="replace")
-
-    def finish(self) -> None:
-        """Wait for the end of a program that has closed its output."""
-        try:
-            self.status = self.process.wait(max(0.01, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.stop()
-            return
-        self.fault = _ending(self.status)
-        self.pipe.close()
-
-    def stop(self) -> None:
-        """Kill the program and all that it started; a compiler driver leaves its children running otherwise."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.pipe.close()
-        self.status, self.fault = (
-            -signal.SIGKILL,
-            f"it did not finish in {self.seconds:g} s (EXPRC_CC_TIMEOUT sets the limit)",
-        )
-
-
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    return (
-        f"killed by {signal.Signals(-status).name}" if -status in set(signal.Signals) else f"killed by signal {-status}"
-    )
-
-
-def _run(commands: Sequence[Sequence[str]], folder: Path, seconds: float) -> list[_Job]:
-    """Run commands, as many at once as there are CPUs, each for at most `seconds`; the first that fails ends them all.
-
-    Returns the jobs that ended, the failed ones first. Whatever ends this call, no process outlives it.
-    """
-    waiting = deque(commands)
-    running: set[_Job] = set()
-    ended: list[_Job] = []
-    with selectors.DefaultSelector() as output:
-        try:
-            while (waiting or running) and not (ended and ended[-1].status != 0):
-                while waiting and len(running) < (os.cpu_count() or 1):
-                    job = _Job(waiting.popleft(), folder, seconds)
-                    running.add(job)
-                    output.register(job.pipe, selectors.EVENT_READ, job)
-                for job in _collect(output, running):
-                    output.unregister(job.pipe)
-                    job.finish() if time.monotonic() < job.deadline else job.stop()
-                    running.remove(job)
-                    ended.append(job)
-        finally:
-            for job in running:
-                job.stop()
-    return sorted(ended, key=lambda job: job.status == 0)
-
-
-def _compile(commands: Sequence[Sequence[str]], folder: Path, seconds: float) -> list[_Job]:
-    """Run compiler commands; that one cannot even be started is a CompileError."""
-    try:
-        return _run(commands, folder, seconds)
-    except OSError as error:
-        text = f"the C compiler cannot be started: {error.strerror or error}"
-        raise CompileError(
-            report(text, [("command", shlex.join(commands[0]), "")], "correct EXPRC_CC or CC, or unset it")
-        ) from None
-
-
-def _collect(output: selectors.BaseSelector, running: set[_Job]) -> list[_Job]:
-    """Wait for output or for the next deadline; the jobs that closed their output or are out of time."""
-    patience = min(job.deadline for job in running) - time.monotonic()
-    closed = [event.data for event, _ in output.select(max(0.0, patience)) if not event.data.take()]
-    return closed + [job for job in running if job not in closed and time.monotonic() >= job.deadline]
 
 
 # OpenMP
@@ -470,7 +309,7 @@ def _builds(told: tuple[str, ...]) -> bool:
     def build(root: Path) -> bool:
         with cache.scratch(root) as folder:
             (folder / "plain.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
-            (job,) = _run([[*told, "plain.c", "-o", "plain"]], folder, min(_PROBE_SECONDS, _timeout()))
+            (job,) = run([[*told, "plain.c", "-o", "plain"]], folder, min(_PROBE_SECONDS, time_limit()))
             return job.status == 0 and (folder / "plain").is_file()
 
     try:
@@ -495,14 +334,14 @@ def _probe(told: tuple[str, ...], name: str) -> bool:
 def _try_openmp(root: Path, told: tuple[str, ...]) -> bool:
     with cache.scratch(root) as folder:
         (folder / "probe.c").write_text(_PROBE, encoding="utf-8")
-        (job,) = _run([[*told, "probe.c", "-o", "probe"]], folder, min(_PROBE_SECONDS, _timeout()))
-        _check_folder(job.said, folder)
+        (job,) = run([[*told, "probe.c", "-o", "probe"]], folder, min(_PROBE_SECONDS, time_limit()))
+        check_folder(job.said, folder)
         return job.status == 0 and (folder / "probe").is_file() and _runs(folder / "probe")
 
 
 def _runs(program: Path) -> bool:
     try:
-        (job,) = _run([[str(program)]], program.parent, _PROBE_SECONDS)
+        (job,) = run([[str(program)]], program.parent, _PROBE_SECONDS)
     except PermissionError:  # the folder forbids running what it holds; another may not
         raise
     except OSError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from exprc.errors import report
 from exprc.runtime import cache
 
-_FILES = re.compile(r"program\.so|meta\.json|unit\d+\.[co]")
+_FILES = re.compile(r"program\.(so|cubin)|meta\.json|unit\d+\.(c|o|cu|cpp)")
 KINDS = ("programs", "failed", "blobs")
 
 

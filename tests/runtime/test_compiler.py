@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from exprc.errors import CompileError
-from exprc.runtime import cache, compiler
+from exprc.runtime import cache, compiler, process
 from exprc.runtime.compiler import AVX2, AVX512, SCALAR, NoCompiler, compile_shared, find_compiler, flags
 
 TEXT = """
@@ -347,7 +347,7 @@ def test_ten_megabytes_of_output_are_read_and_mostly_forgotten(folder, fake):
 
 def test_both_ends_of_a_long_output_are_kept(folder, fake):
     fake("echo first; yes | head -c 1000000; echo last; exit 1")
-    (job,) = compiler._run([[os.environ["EXPRC_CC"]]], folder, 10)
+    (job,) = process.run([[os.environ["EXPRC_CC"]]], folder, 10)
     assert job.said.startswith("first\n") and job.said.endswith("last\n")
     assert "bytes left out" in job.said and len(job.said) < 140_000
 

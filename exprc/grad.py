@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exprc import operators as operators  # the rules of the records use the operators of expressions
+from exprc.collector import collector_paused
 from exprc.errors import nearest, report
 from exprc.expr import Expr, as_expr, made_for
 from exprc.forms import ITEM, Formula, cast_to, shape_text
@@ -194,6 +195,12 @@ class Sweep:
     ):
         self.caller = caller
         self.roots = list(dict.fromkeys((*(node for node, _ in seeds), *known)))
+        with collector_paused():
+            self._sweep(wrt, constants, seeds, known)
+
+    def _sweep(
+        self, wrt: Sequence[Expr], constants: Sequence[Expr], seeds: Sequence[tuple[Expr, Expr]], known: Mapping[Expr, Expr]
+    ) -> None:
         held = list(dict.fromkeys((*wrt, *constants, *self.roots)))
         self.below = dict(zip(held, _stabilised(held)))
         self.constants = set(constants)

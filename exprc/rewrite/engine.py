@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from exprc.collector import collector_paused
 from exprc.expr import Constant, Expr, Input, _set, made_for, topological
 
 #: How often rules may be applied again to what one of them made, and how deep inside of it.
@@ -57,7 +58,8 @@ def rewrite(roots: Sequence[Expr], rules: Sequence[Rule], held: Iterable[Expr] =
     rules : tried in this order; the first that fits is taken.
     held : nodes that are leaves where others use them; as a root such a node is rewritten like any other.
     """
-    return Rewriting(rules, held).run(roots)
+    with collector_paused():
+        return Rewriting(rules, held).run(roots)
 
 
 class Rewriting:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from exprc.collector import collector_paused
 from exprc.errors import report
 from exprc.expr import Expr, made_for, topological, with_inputs
 from exprc.rewrite.engine import node_like
@@ -66,7 +67,8 @@ class _Opening:
     def run(self, roots: Sequence[Expr]) -> list[Expr]:
         if not any(node.op.form == "composite" for node in topological(roots)):
             return list(roots)
-        return [self._held_root(r) if self.made.get(r) is r else self._opened(r) for r in roots]
+        with collector_paused():
+            return [self._held_root(r) if self.made.get(r) is r else self._opened(r) for r in roots]
 
     def _held_root(self, root: Expr) -> Expr:
         """A held node as a root is opened itself; where others use it, it stays."""

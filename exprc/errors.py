@@ -1,6 +1,6 @@
 """The one form of every message: what is wrong, what disagrees, where it was made, what would fix it.
 
-Errors are Python's own types (`ValueError`, `TypeError`, `IndexError` ...) plus `CompileError`.
+Errors are Python's own types (`ValueError`, `TypeError`, `IndexError` ...) plus `CompileError` and `DeviceError`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ class CompileError(RuntimeError):
     The text names the command, the last lines that the compiler printed and the file that
     holds the source, so that the command can be run again by hand.
     """
+
+
+class DeviceError(RuntimeError):
+    """A device is missing, lacks what a program needs, or failed; the text says which, and what to do."""
 
 
 def report(what: str, rows: Iterable[tuple[str, str, str]] = (), fix: str = "") -> str:

@@ -50,6 +50,7 @@ class Target:
     features : the compiler flags that switch these vectors on.
     compiler : ``gcc``, ``clang`` or ``other``.
     openmp : whether the text may rely on OpenMP threads.
+    device : the kind of device that runs the text: ``cpu`` or ``cuda``.
 
     Examples
     --------
@@ -63,6 +64,7 @@ class Target:
     features: tuple[str, ...]
     compiler: str
     openmp: bool
+    device: str = "cpu"
 
     def lanes(self, dtype_size: int) -> int:
         """How many numbers of `dtype_size` bytes one vector register holds; at least 1."""

@@ -120,8 +120,10 @@ def _first(node: Expr, dims: Dims, lanes: int, device: str) -> Implementation:
     for impl in node.op.implementations:
         if impl.device == device and impl.when(args, outs, node.params, lanes):
             return impl
-    text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}"
-    raise NotImplementedError(report(text, [("node", node.label, node.where)], "mode='reference' computes it with NumPy"))
+    on = "" if device == "cpu" else f" on {device}"
+    text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}{on}"
+    fix = "mode='reference' computes it with NumPy" if device == "cpu" else "device='cpu' computes it"
+    raise NotImplementedError(report(text, [("node", node.label, node.where)], fix))
 
 
 def _in_parts(

@@ -87,7 +87,7 @@ SCALAR uint64_t bounded_u64(uint64_t key, uint64_t counter, uint64_t n) {
 
 /* ------------------------------------------------------------------------------------------ with branches: loops stay scalar */
 
-#define DRAW static __attribute__((unused, noinline))
+#define DRAW SCALAR_CALL
 #define DRAW_TRIES 64
 
 /* in (0, 1), neither of them */

@@ -38,9 +38,18 @@
  *   copysign signbit isnan isinf isfinite =  (f32, f64)
  *   to_int8 ... to_uint64                 =  (f32, f64: truncated; NaN gives 0, what is out of range the nearest end)
  */
+#ifdef EXPRC_DEVICE   /* CUDA: kernels/cuda/prelude.cuh comes before */
+#define SCALAR EXPRC_DEVICE
+#define SCALAR_LOOP EXPRC_DEVICE
+#define SCALAR_CALL EXPRC_CALL
+#define SCALAR_TABLE EXPRC_TABLE
+#else
 #include <stdint.h>
-
 #define SCALAR static inline __attribute__((always_inline, unused))
+#define SCALAR_LOOP static __attribute__((unused))             /* what loops: inlined where the compiler likes */
+#define SCALAR_CALL static __attribute__((unused, noinline))   /* what is long */
+#define SCALAR_TABLE static const __attribute__((unused))
+#endif
 
 #define INF_F32 __builtin_inff()
 #define NAN_F32 __builtin_nanf("")
@@ -448,12 +457,12 @@ SCALAR float cbrt_f32(float x) {
 SCALAR double cbrt_f64(double x) { return __builtin_cbrt(x); }   /* libm */
 
 /* By squaring; wraps like multiplication. A negative exponent is 1 / x^n cut to an integer. */
-static __attribute__((unused)) uint64_t power_u64(uint64_t x, uint64_t n) {
+SCALAR_LOOP uint64_t power_u64(uint64_t x, uint64_t n) {
     uint64_t result = 1;
     for (; n; n >>= 1, x *= x) result *= n & 1 ? x : 1;
     return result;
 }
-static __attribute__((unused)) int64_t power_i64(int64_t x, int64_t n) {
+SCALAR_LOOP int64_t power_i64(int64_t x, int64_t n) {
     if (n >= 0) return (int64_t)power_u64((uint64_t)x, (uint64_t)n);
     return x == 1 ? 1 : x == -1 ? (n & 1 ? -1 : 1) : 0;
 }
@@ -665,7 +674,7 @@ SCALAR double cos_core_f64(double r) {
 typedef struct { uint32_t quarter; float angle; } quarter_turn_f32;
 
 /* 2/pi: 32 zero bits, then its first 256 bits */
-static const uint32_t two_over_pi[9] __attribute__((unused)) = {
+SCALAR_TABLE uint32_t two_over_pi[9] = {
     0, 0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab, 0xdebbc561};
 
 SCALAR quarter_turn_f32 quarter_turn_of_f32(float x) {
@@ -810,26 +819,30 @@ SCALAR double arctanh_f64(double x) { return __builtin_atanh(x); }
 
 /* ------------------------------------------------------------- rare: libm, scalar-only */
 
+#ifdef EXPRC_DEVICE
+SCALAR double gammaln_f64(double x) { return lgamma(x); }
+#else
 /* lgamma_r, not lgamma: the latter writes the global signgam, which threads would race for */
 extern double lgamma_r(double, int *);
 SCALAR double gammaln_f64(double x) { int sign; return lgamma_r(x, &sign); }
+#endif
 SCALAR float gammaln_f32(float x) { return (float)gammaln_f64((double)x); }
 SCALAR float hypot_f32(float x, float y) { return __builtin_hypotf(x, y); }
 SCALAR double hypot_f64(double x, double y) { return __builtin_hypot(x, y); }
 
 /* ------------------------------------------------------------- names without a suffix */
 
-#define REAL(name, x) _Generic((x), float: name##_f32, default: name##_f64)(x)
-#define REAL2(name, x, y) _Generic((x) + (y), float: name##_f32, default: name##_f64)(x, y)
-#define ANY(name, x) _Generic(+(x), float: name##_f32, double: name##_f64, int: name##_i32, unsigned: name##_u32, \
-    long: name##_i64, unsigned long: name##_u64, long long: name##_i64, unsigned long long: name##_u64)(x)
-#define ANY2(name, x, y) _Generic((x) + (y), float: name##_f32, double: name##_f64, \
-    int: name##_i32, unsigned: name##_u32, long: name##_i64, unsigned long: name##_u64, \
-    long long: name##_i64, unsigned long long: name##_u64)(x, y)
-#define BITS2(name, x, y) _Generic((x) + (y), int: name##_i32, unsigned: name##_u32, long: name##_i64, \
-    unsigned long: name##_u64, long long: name##_i64, unsigned long long: name##_u64)(x, y)
-#define WHOLE(name, x) _Generic((x), float: name##_f32, double: name##_f64, \
-    unsigned long: whole_u64, unsigned long long: whole_u64, default: whole_i64)(x)
+#ifndef EXPRC_DEVICE   /* in C++ the prelude chooses */
+#define TYPED(x, f32, f64, i32, u32, i64, u64) _Generic(+(x), float: f32, double: f64, int: i32, unsigned: u32, \
+    long: i64, unsigned long: u64, long long: i64, unsigned long long: u64)
+#define FLOAT(x, f32, others) _Generic((x), float: f32, default: others)
+#endif
+#define REAL(name, x) FLOAT(x, name##_f32, name##_f64)(x)
+#define REAL2(name, x, y) FLOAT((x) + (y), name##_f32, name##_f64)(x, y)
+#define ANY(name, x) TYPED(x, name##_f32, name##_f64, name##_i32, name##_u32, name##_i64, name##_u64)(x)
+#define ANY2(name, x, y) TYPED((x) + (y), name##_f32, name##_f64, name##_i32, name##_u32, name##_i64, name##_u64)(x, y)
+#define BITS2(name, x, y) TYPED((x) + (y), 0, 0, name##_i32, name##_u32, name##_i64, name##_u64)(x, y)
+#define WHOLE(name, x) TYPED(x, name##_f32, name##_f64, whole_i64, whole_i64, whole_i64, whole_u64)(x)
 
 #define exp(x) REAL(exp, x)
 #define exp2(x) REAL(exp2, x)
@@ -864,8 +877,8 @@ SCALAR double hypot_f64(double x, double y) { return __builtin_hypot(x, y); }
 #define rint(x) REAL(round, x)
 #define signbit(x) REAL(signbit, x)
 #define isnan(x) ((x) != (x))
-#define isinf(x) (_Generic((x), float: abs_f32, default: abs_f64)(x) == INF_F64)
-#define isfinite(x) (_Generic((x), float: abs_f32, default: abs_f64)(x) < INF_F64)
+#define isinf(x) (REAL(abs, x) == INF_F64)
+#define isfinite(x) (REAL(abs, x) < INF_F64)
 #define floor(x) WHOLE(floor, x)
 #define ceil(x) WHOLE(ceil, x)
 #define trunc(x) WHOLE(trunc, x)
@@ -888,7 +901,5 @@ SCALAR double hypot_f64(double x, double y) { return __builtin_hypot(x, y); }
 #define minimum(x, y) ANY2(minimum, x, y)
 #define mod(x, y) ANY2(mod, x, y)
 #define floor_divide(x, y) ANY2(floor_divide, x, y)
-#define fmod(x, y) _Generic((x) + (y), float: fmod_f32, double: fmod_f64, int: fmod_i32, unsigned: mod_u32, \
-    long: fmod_i64, unsigned long: mod_u64, long long: fmod_i64, unsigned long long: mod_u64)(x, y)
-#define power(x, y) _Generic((x) + (y), float: power_f32, double: power_f64, \
-    unsigned long: power_u64, unsigned long long: power_u64, default: power_i64)(x, y)
+#define fmod(x, y) TYPED((x) + (y), fmod_f32, fmod_f64, fmod_i32, mod_u32, fmod_i64, mod_u64)(x, y)
+#define power(x, y) TYPED((x) + (y), power_f32, power_f64, power_i64, power_i64, power_i64, power_u64)(x, y)

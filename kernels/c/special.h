@@ -19,7 +19,7 @@
  *   gammainc_da absolute, 1e-13                        sum of the derivatives of the series' terms
  */
 
-#define SPECIAL static __attribute__((unused, noinline))
+#define SPECIAL SCALAR_CALL
 #define THROUGH_F64(name) SCALAR float name##_f32(float x) { return (float)name##_f64((double)x); }
 #define PI_F64 3.1415926535897931
 #define ROOT_PI_F64 1.7724538509055161
@@ -38,7 +38,7 @@ SPECIAL double gamma_f64(double x) { return __builtin_tgamma(x); }   /* libm */
 THROUGH_F64(gamma)
 
 /* psi(x) / (x - root) on [1, 2], in 2x - 3 */
-static const double psi_near[] = {
+SCALAR_TABLE double psi_near[] = {
     0.98357026044156699, -0.2270640863346444, 0.033368899023930109, -0.0053200772715965474, 0.00087886569378205053,
     -0.00014773492650606043, 2.5060543468359144e-5, -4.2721034029993322e-6, 7.302769272465923e-7,
     -1.2502886813559596e-7, 2.1425009322359474e-8, -3.673295918565179e-9, 6.2997172361089309e-10,
@@ -73,7 +73,7 @@ THROUGH_F64(psi)
 SPECIAL double factorial(int n) { return __builtin_tgamma(n + 1.0); }
 
 /* B_2k / (2k)!, k = 1 ... 10 */
-static const double bernoulli_over_factorial[] = {
+SCALAR_TABLE double bernoulli_over_factorial[] = {
     1.0 / 12, -1.0 / 720, 1.0 / 30240, -1.0 / 1209600, 1.0 / 47900160, -691.0 / 1307674368000.0, 1.0 / 74724249600.0,
     -3617.0 / 10670622842880000.0, 43867.0 / 5109094217170944000.0, -174611.0 / 802857662698291200000.0
 };
@@ -131,7 +131,7 @@ SPECIAL double erfcinv_tail(double z) {
     return x;
 }
 /* erfinv(x) / x for x^2 <= 1/4, in 8 x^2 - 1 */
-static const double erfinv_near[] = {
+SCALAR_TABLE double erfinv_near[] = {
     0.91872561173501449, 0.033758575600065418, 0.0013206742781165998, 6.4040769967875965e-5, 3.4412121504496272e-6,
     1.9639319431763805e-7, 1.1660992270753084e-8, 7.120387036722737e-10, 4.4393783156625656e-11,
     2.8127938621948307e-12, 1.8051946908097277e-13, 1.1707093852711806e-14, 7.6584930224401334e-16,
@@ -161,7 +161,7 @@ THROUGH_F64(j0)
 THROUGH_F64(j1)
 
 /* exp(-x) sqrt(x) I(x) for x >= 8, in 16 / x - 1 */
-static const double i0_far[] = {
+SCALAR_TABLE double i0_far[] = {
     0.40224520550705442, 0.0033691164782556941, 6.889758346916824e-5, 2.8913705208347565e-6, 2.0489185894690637e-7,
     2.2666689904981781e-8, 3.3962320257083863e-9, 4.9406023882249696e-10, 1.1889147107846438e-11,
     -3.1499165279632414e-11, -1.3215811840447713e-11, -1.7941785315068061e-12, 7.1801244513836662e-13,
@@ -169,7 +169,7 @@ static const double i0_far[] = {
     3.8116806693529708e-15, 1.7725601330566223e-15, -3.4254856196922543e-16, -2.8276239804969704e-16,
     3.4612228679909002e-17, 4.4656214190710166e-17, -4.8305044795094674e-18
 };
-static const double i1_far[] = {
+SCALAR_TABLE double i1_far[] = {
     0.38928811750914006, -0.0097610974913614684, -0.00011058893876262372, -3.8825648088776904e-6,
     -2.5122362378702089e-7, -2.6314688468895195e-8, -3.835380385964237e-9, -5.5897434621965838e-10,
     -1.8974958123505412e-11, 3.2526035830154882e-11, 1.4125807436613781e-11, 2.0356285441470895e-12,
@@ -304,7 +304,7 @@ SPECIAL float gammainc_da_f32(float a, float x, int64_t order) { return (float)g
 
 #define gamma(x) REAL(gamma, x)
 #define psi(x) REAL(psi, x)
-#define polygamma(x, n) _Generic((x), float: polygamma_f32, default: polygamma_f64)(x, n)
+#define polygamma(x, n) FLOAT(x, polygamma_f32, polygamma_f64)(x, n)
 #define erfcx(x) REAL(erfcx, x)
 #define erfinv(x) REAL(erfinv, x)
 #define erfcinv(x) REAL(erfcinv, x)
@@ -314,4 +314,4 @@ SPECIAL float gammainc_da_f32(float a, float x, int64_t order) { return (float)g
 #define i1(x) REAL(i1, x)
 #define gammainc(a, x) REAL2(gammainc, a, x)
 #define gammaincc(a, x) REAL2(gammaincc, a, x)
-#define gammainc_da(a, x, order) _Generic((a) + (x), float: gammainc_da_f32, default: gammainc_da_f64)(a, x, order)
+#define gammainc_da(a, x, order) FLOAT((a) + (x), gammainc_da_f32, gammainc_da_f64)(a, x, order)

@@ -1,0 +1,59 @@
+"""Devices by name: each opened once, when it is first asked for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from importlib import import_module
+
+from exprc.errors import report
+from exprc.runtime.launch import Device
+
+#: pattern of a name -> (module with ``open_device(name)``, what it is).
+KINDS = {
+    r"cuda\d*": ("exprc.runtime.cuda", "an NVIDIA GPU"),
+    r"cuda-emulator": ("exprc.runtime.emulator", "CUDA kernels run by the CPU"),
+}
+
+_opened: dict[str, Device] = {}
+_lock = threading.RLock()
+
+
+def is_device(name: str) -> bool:
+    """Tell whether a name is that of a device other than the CPU; it may still be missing from this machine.
+
+    >>> is_device("cuda1"), is_device("cuda-emulator"), is_device("cpu"), is_device("cude")
+    (True, True, False, False)
+    """
+    return any(re.fullmatch(pattern, name) for pattern in KINDS)
+
+
+def open_device(name: str) -> Device:
+    """Return a device: ``cuda`` (the first GPU), ``cuda1`` ... or ``cuda-emulator``.
+
+    Raises
+    ------
+    ValueError
+        for a name that is none of these.
+    exprc.errors.DeviceError
+        where this machine lacks it, or what it needs.
+
+    Examples
+    --------
+    >>> open_device("gpu")
+    Traceback (most recent call last):
+    ValueError: 'gpu' is no device
+      devices are cpu, cuda, cuda1 ... and cuda-emulator
+    """
+    with _lock:
+        if name not in _opened:
+            _opened[name] = _open(name)
+        return _opened[name]
+
+
+def _open(name: str) -> Device:
+    for pattern, (module, _) in KINDS.items():
+        if re.fullmatch(pattern, name):
+            made: Device = import_module(module).open_device(name)
+            return made
+    raise ValueError(report(f"{name!r} is no device", fix="devices are cpu, cuda, cuda1 ... and cuda-emulator"))

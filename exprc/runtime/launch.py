@@ -1,0 +1,99 @@
+"""Launches: what a device runs. The one seam between programs and devices: a GPU, or the emulator of one.
+
+A program is a text with kernels and a list of launches. A device loads the text, keeps memory, and runs the launches in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from exprc.runtime.compiler import Target
+
+Array = np.ndarray[Any, Any]
+
+#: What CUDA texts are made for: no vector lanes (so layouts are plain), 255 registers a thread.
+CUDA = Target("cuda", 0, 255, (), "nvcc", False, "cuda")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with the blocks that run it.
+
+    kernel : the name of its entry in the text. grid, block : the numbers of blocks and of threads in each, along x, y, z.
+    shared : bytes of shared memory. arguments : one number of 8 bytes each, an address on the device or an integer.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    shared: int
+    arguments: tuple[int, ...]
+
+
+class Memory(Protocol):
+    """A piece of a device's memory; it is freed when nothing holds it any more."""
+
+    @property
+    def address(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+class Module(Protocol):
+    """A text compiled and loaded.
+
+    Attributes
+    ----------
+    cached : whether the cache had it. compile_seconds : what compiling took in this process.
+    """
+
+    @property
+    def cached(self) -> bool: ...
+
+    @property
+    def compile_seconds(self) -> float: ...
+
+
+class Prepared(Protocol):
+    """Launches that can be run again and again: a CUDA graph on a GPU."""
+
+    def run(self) -> None:
+        """Run them in order. A GPU may still be at it on return; an error of a kernel surfaces at the next `synchronize` or `read`."""
+
+
+class Device(Protocol):
+    """Where programs run; all work of one device is done in the order in which it was asked for."""
+
+    @property
+    def name(self) -> str:
+        """``cuda``, ``cuda1`` ... or ``cuda-emulator``."""
+
+    @property
+    def target(self) -> Target:
+        """What texts are made for."""
+
+    def load(self, text: str) -> Module:
+        """Compile a self-contained text, or take it from the cache, and load it."""
+
+    def allocate(self, nbytes: int) -> Memory:
+        """Return memory of exactly this size, with no particular contents."""
+
+    def write(self, address: int, array: Array) -> None:
+        """Copy a C-contiguous array to the device; it may be changed afterwards."""
+
+    def read(self, address: int, array: Array) -> None:
+        """Fill a C-contiguous array from the device, after all work asked for before."""
+
+    def copy(self, source: int, target: int, nbytes: int) -> None:
+        """Copy from one place on the device to another."""
+
+    def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
+        """Make launches ready to run; the memory that they name must live as long as they are run."""
+
+    def synchronize(self) -> None:
+        """Wait until all work is done; raise what went wrong in it."""

@@ -1,0 +1,121 @@
+/* prelude.cuh: what every CUDA text of exprc begins with
+ *
+ * The same text is read by nvcc, by NVRTC and, through kernels/cuda/emulator.h, by a C++ compiler: nothing is included, and what the
+ * emulator has defined already is left as it is.
+ *
+ *   EXPRC_KERNEL          an entry; all of its arguments are pointers or int64_t, 8 bytes each
+ *   EXPRC_BOUNDS(n)       after EXPRC_KERNEL void: the block has n threads at most
+ *   EXPRC_DEVICE          a function of one thread, inlined: hooks, scalar mathematics
+ *   EXPRC_CALL            a long one, called
+ *   EXPRC_TABLE           a constant table that such functions read
+ *   EXPRC_SHARED(name)    declares the one base, bytes aligned to 16, from which a kernel carves all of its shared memory
+ *   EXPRC_NAME(a, b)      the name a_b, for entries and functions of a text that are named after KERNEL
+ *
+ *   int8_t ... uint64_t   64 bits are long long everywhere (a host's own int64_t may be long, another type)
+ *   checked(...)          an index read from data; see below
+ */
+#ifdef __CUDACC__
+#pragma nv_diag_suppress 177    /* functions that a text does not call */
+#pragma nv_diag_suppress 1675   /* pragmas of gcc in kernels/c */
+#endif
+#ifndef EXPRC_KERNEL
+#define EXPRC_KERNEL extern "C" __global__
+#define EXPRC_BOUNDS(threads) __launch_bounds__(threads)
+#define EXPRC_DEVICE static __device__ __forceinline__
+#define EXPRC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#endif
+#ifndef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(threads)
+#endif
+#ifndef EXPRC_CALL
+#define EXPRC_CALL static __device__ __noinline__
+#endif
+#ifndef EXPRC_TABLE
+#define EXPRC_TABLE static __device__ const
+#endif
+#define EXPRC_NAME_(a, b) a##_##b
+#define EXPRC_NAME(a, b) EXPRC_NAME_(a, b)
+
+#define int8_t signed char
+#define int16_t short
+#define int32_t int
+#define int64_t long long
+#define uint8_t unsigned char
+#define uint16_t unsigned short
+#define uint32_t unsigned int
+#define uint64_t unsigned long long
+#define half exprc_half
+#define _Bool bool
+#define restrict __restrict__
+#undef INT64_MAX
+#undef UINT64_MAX
+#define INT64_MAX 0x7fffffffffffffffLL
+#define UINT64_MAX 0xffffffffffffffffULL
+
+/* What kernels/c takes from the C compiler. */
+#define __builtin_memcpy memcpy
+#define __builtin_inff() __int_as_float(0x7f800000)
+#define __builtin_nanf(text) __int_as_float(0x7fc00000)
+#define __builtin_inf() __longlong_as_double(0x7ff0000000000000LL)
+#define __builtin_nan(text) __longlong_as_double(0x7ff8000000000000LL)
+#define __builtin_sqrtf sqrtf
+#define __builtin_sqrt sqrt
+#define __builtin_floorf floorf
+#define __builtin_floor floor
+#define __builtin_ceilf ceilf
+#define __builtin_ceil ceil
+#define __builtin_truncf truncf
+#define __builtin_trunc trunc
+#define __builtin_rintf rintf
+#define __builtin_rint rint
+#define __builtin_fabsf fabsf
+#define __builtin_fabs fabs
+#define __builtin_copysignf copysignf
+#define __builtin_copysign copysign
+#define __builtin_fmodf fmodf
+#define __builtin_fmod fmod
+#define __builtin_fmax(x, y) fmax((double)(x), (double)(y))
+#define __builtin_pow pow
+#define __builtin_cbrt cbrt
+#define __builtin_log10 log10
+#define __builtin_sin sin
+#define __builtin_cos cos
+#define __builtin_tan tan
+#define __builtin_asin asin
+#define __builtin_acos acos
+#define __builtin_atan atan
+#define __builtin_atan2 atan2
+#define __builtin_sinh sinh
+#define __builtin_cosh cosh
+#define __builtin_asinh asinh
+#define __builtin_acosh acosh
+#define __builtin_atanh atanh
+#define __builtin_hypotf hypotf
+#define __builtin_hypot hypot
+#define __builtin_tgamma tgamma
+#define __builtin_j0 j0
+#define __builtin_j1 j1
+
+/* What _Generic is in C: one of several functions by the type of an expression, which is not evaluated. */
+template <class X> struct exprc_kind { static constexpr int n = 2; };
+template <> struct exprc_kind<float> { static constexpr int n = 0; };
+template <> struct exprc_kind<double> { static constexpr int n = 1; };
+template <> struct exprc_kind<unsigned> { static constexpr int n = 3; };
+template <> struct exprc_kind<long> { static constexpr int n = 4; };
+template <> struct exprc_kind<long long> { static constexpr int n = 4; };
+template <> struct exprc_kind<unsigned long> { static constexpr int n = 5; };
+template <> struct exprc_kind<unsigned long long> { static constexpr int n = 5; };
+template <int k, class F, class... Others> EXPRC_DEVICE constexpr auto exprc_nth(F first, Others... others) {
+    if constexpr (k == 0) return first;
+    else return exprc_nth<k - 1>(others...);
+}
+#define TYPED(x, ...) exprc_nth<exprc_kind<decltype(+(x))>::n>(__VA_ARGS__)
+#define FLOAT(x, ...) exprc_nth<exprc_kind<decltype(+(x))>::n != 0>(__VA_ARGS__)
+
+/* An index read from data: negative ones count from the end; of those out of range one is noted, and 0 stands in for it. */
+EXPRC_DEVICE int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t *status) {
+    const int64_t i = index < 0 ? index + limit : index;
+    if (i >= 0 && i < limit) return i;
+    if (atomicCAS((unsigned long long *)status, 0ull, (unsigned long long)(code + 1)) == 0ull) { status[1] = index; status[2] = limit; }
+    return 0;
+}

@@ -10,9 +10,7 @@ import functools
 import os
 import platform
 import shlex
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +19,17 @@ from pathlib import Path
 from exprc.errors import CompileError, report
 from exprc.runtime import cache, progress
 from exprc.runtime.entry import ffi
-from exprc.runtime.process import Tool, check_folder, compile_with, failure, message, run, time_limit
+from exprc.runtime.process import (
+    PROBE_SECONDS,
+    Tool,
+    check_folder,
+    compile_with,
+    failure,
+    resolve,
+    run,
+    time_limit,
+    version_of,
+)
 
 FLAGS = (
     "-O2",
@@ -32,7 +40,6 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fPIC",
 )
-_PROBE_SECONDS = 20.0
 
 
 class NoCompiler(CompileError):
@@ -87,14 +94,14 @@ SCALAR = Target("scalar", 8, 16, (), "gcc", True)
 TOOL = Tool(
     "the C compiler",
     "EXPRC_CC or CC",
-    {
-        "File size limit exceeded": "the process may not write files this big: raise ulimit -f",
-        "Killed": "the machine may be out of memory: close other programs, or compile a smaller function",
-        "omp.h": "the compiler lacks its OpenMP header: install libgomp (gcc) or libomp-dev (clang)",
-        "EXPRC_CC_TIMEOUT": "give it more time, or compile a smaller function",
-        "cannot be loaded": "is it a compiler for another machine? EXPRC_CC names another one",
-        "wrote no program": "is it a compiler at all? EXPRC_CC names another one",
-    },
+    (
+        ("File size limit exceeded", "the process may not write files this big: raise ulimit -f"),
+        ("Killed", "the machine may be out of memory: close other programs, or compile a smaller function"),
+        ("omp.h", "the compiler lacks its OpenMP header: install libgomp (gcc) or libomp-dev (clang)"),
+        ("EXPRC_CC_TIMEOUT", "give it more time, or compile a smaller function"),
+        ("cannot be loaded", "is it a compiler for another machine? EXPRC_CC names another one"),
+        ("wrote no program", "is it a compiler at all? EXPRC_CC names another one"),
+    ),
     "run the command by hand to look closer; EXPRC_CC names another compiler",
 )
 
@@ -122,20 +129,21 @@ def find_compiler() -> Compiler:
         Where ``EXPRC_CC`` names one that does not exist, or the compiler does not answer.
     """
     command = _command()
-    return _identify(command, _fingerprint(command))
+    version = version_of(TOOL, command)
+    return Compiler(command, version, _kind(version))
 
 
 def _command() -> tuple[str, ...]:
     """The argument list that starts the compiler; this is the one place that reads ``EXPRC_CC`` and ``CC``."""
     asked = os.environ.get("EXPRC_CC", "").strip()
     if asked:
-        command = _resolve(asked)
+        command = resolve(asked)
         if command is None:
             what = f"EXPRC_CC names the compiler {asked!r}, which does not exist"
             raise CompileError(report(what, fix="correct EXPRC_CC, or unset it to use cc, gcc or clang"))
         return command
     for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
-        command = _resolve(name)
+        command = resolve(name)
         if command:
             return command
     raise NoCompiler(report(_NONE, fix=_INSTALL))
@@ -146,39 +154,6 @@ _INSTALL = (
     "install one: apt install gcc (Debian, Ubuntu), dnf install gcc (Fedora), xcode-select --install (macOS),\n"
     "  or conda install gcc"
 )
-
-
-def _resolve(text: str) -> tuple[str, ...] | None:
-    words = shlex.split(text)
-    found = shutil.which(words[0]) if words else None
-    return (os.path.abspath(found), *words[1:]) if found else None
-
-
-def _fingerprint(command: tuple[str, ...]) -> str:
-    """Path, time and size of every program in the command, so that a compiler that was exchanged is asked again."""
-    programs = filter(None, map(shutil.which, command))
-    return "\n".join(f"{path} {os.stat(path).st_mtime_ns} {os.stat(path).st_size}" for path in programs)
-
-
-@functools.cache
-def _identify(command: tuple[str, ...], fingerprint: str) -> Compiler:
-    """Ask the compiler for its version, once for all processes: starting it costs more than loading a program."""
-    key = cache.digest([*command, fingerprint])
-    stored = cache.get_blob("compiler", key)
-    if stored is not None:
-        version = stored.decode()
-    else:
-        version = _ask_version(command)
-        cache.put_blob("compiler", key, version.encode())
-    return Compiler(command, version, _kind(version))
-
-
-def _ask_version(command: tuple[str, ...]) -> str:
-    (job,) = compile_with(TOOL, [[*command, "--version"]], Path(tempfile.gettempdir()), min(_PROBE_SECONDS, time_limit()))
-    if job.status != 0:
-        what = f"the C compiler did not tell its version: {job.fault}"
-        raise CompileError(message(what, [("command", shlex.join(job.argv), "")], "", job.said))
-    return job.said.strip()
 
 
 def _kind(version: str) -> str:
@@ -311,7 +286,7 @@ def _builds(told: tuple[str, ...]) -> bool:
     def build(root: Path) -> bool:
         with cache.scratch(root) as folder:
             (folder / "plain.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
-            (job,) = run([[*told, "plain.c", "-o", "plain"]], folder, min(_PROBE_SECONDS, time_limit()))
+            (job,) = run([[*told, "plain.c", "-o", "plain"]], folder, min(PROBE_SECONDS, time_limit()))
             return job.status == 0 and (folder / "plain").is_file()
 
     try:
@@ -336,14 +311,14 @@ def _probe(told: tuple[str, ...], name: str) -> bool:
 def _try_openmp(root: Path, told: tuple[str, ...]) -> bool:
     with cache.scratch(root) as folder:
         (folder / "probe.c").write_text(_PROBE, encoding="utf-8")
-        (job,) = run([[*told, "probe.c", "-o", "probe"]], folder, min(_PROBE_SECONDS, time_limit()))
+        (job,) = run([[*told, "probe.c", "-o", "probe"]], folder, min(PROBE_SECONDS, time_limit()))
         check_folder(job.said, folder)
         return job.status == 0 and (folder / "probe").is_file() and _runs(folder / "probe")
 
 
 def _runs(program: Path) -> bool:
     try:
-        (job,) = run([[str(program)]], program.parent, _PROBE_SECONDS)
+        (job,) = run([[str(program)]], program.parent, PROBE_SECONDS)
     except PermissionError:  # the folder forbids running what it holds; another may not
         raise
     except OSError:

@@ -1,4 +1,4 @@
-"""What Python calls in a compiled program, in C; `exprc.runtime.entry` is generated from it.
+"""What Python calls in compiled programs and in the libraries of CUDA, in C; the modules ``*entry.py`` are generated from it.
 
 cffi would parse these declarations at every start, which takes longer than loading a program. Its out-of-line ABI mode
 (cffi's documentation, "Preparing and Distributing modules") stores them parsed. After a change run
@@ -14,19 +14,68 @@ DECLARATIONS = """
     void exprc_set_forked(void);
 """
 
-ENTRY = Path(__file__).with_name("entry.py")
+#: CUDA Driver API Reference. Devices and results are int, handles void *, addresses on a device uint64_t.
+LIBCUDA = """
+    int cuInit(unsigned flags);
+    int cuDriverGetVersion(int *version);
+    int cuGetErrorName(int error, const char **text);
+    int cuGetErrorString(int error, const char **text);
+
+    int cuDeviceGetCount(int *count);
+    int cuDeviceGet(int *device, int ordinal);
+    int cuDeviceGetName(char *name, int length, int device);
+    int cuDeviceTotalMem_v2(size_t *bytes, int device);
+    int cuDeviceGetAttribute(int *value, int attribute, int device);
+
+    int cuCtxGetCurrent(void **context);
+    int cuCtxPushCurrent_v2(void *context);
+    int cuCtxPopCurrent_v2(void **context);
+    int cuMemGetInfo_v2(size_t *free, size_t *total);
+
+    int cuMemcpyHtoDAsync_v2(uint64_t target, const void *source, size_t bytes, void *stream);
+    int cuMemcpyDtoHAsync_v2(void *target, uint64_t source, size_t bytes, void *stream);
+    int cuMemcpyDtoDAsync_v2(uint64_t target, uint64_t source, size_t bytes, void *stream);
+    int cuStreamSynchronize(void *stream);
+    int cuEventRecord(void *event, void *stream);
+    int cuEventSynchronize(void *event);
+
+    int cuStreamBeginCapture_v2(void *stream, int mode);
+    int cuStreamEndCapture(void *stream, void **graph);
+    int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags);
+    int cuGraphLaunch(void *executable, void *stream);
+    int cuGraphDestroy(void *graph);
+    int cuGraphExecDestroy(void *executable);
+"""
+
+#: NVRTC (the documentation of that library): from CUDA text to machine code, without a GPU.
+NVRTC = """
+    int nvrtcVersion(int *major, int *minor);
+    const char *nvrtcGetErrorString(int result);
+    int nvrtcCreateProgram(void **program, const char *text, const char *name, int headers, const char **contents, const char **names);
+    int nvrtcDestroyProgram(void **program);
+    int nvrtcCompileProgram(void *program, int count, const char **options);
+    int nvrtcGetProgramLogSize(void *program, size_t *size);
+    int nvrtcGetProgramLog(void *program, char *log);
+    int nvrtcGetCUBINSize(void *program, size_t *size);
+    int nvrtcGetCUBIN(void *program, char *cubin);
+"""
+
+FOLDER = Path(__file__).parent
+MODULES = {"entry": DECLARATIONS, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC}
 
 
-def write(path: Path = ENTRY) -> None:
-    """Write the module that holds the parsed declarations."""
+def write(name: str, path: Path | None = None) -> None:
+    """Write a module of `MODULES`, which holds its declarations parsed; by default where it belongs."""
     import cffi  # type: ignore[import-untyped]
 
+    path = path or FOLDER / f"{name}.py"
     ffi = cffi.FFI()
-    ffi.cdef(DECLARATIONS)
-    ffi.set_source("exprc.runtime.entry", None)
+    ffi.cdef(MODULES[name])
+    ffi.set_source(f"exprc.runtime.{name}", None)
     ffi.emit_python_code(str(path))
     path.write_text("# ruff: noqa\n# mypy: ignore-errors\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write()
+    for module in MODULES:
+        write(module)

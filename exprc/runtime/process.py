@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +23,21 @@ from exprc.runtime import cache
 
 _KEPT = 64 * 1024
 _SHOWN_LINES = 20
+#: What a question to a compiler, or a program made to try something, may take.
+PROBE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Tool:
     """A compiler as messages speak of it.
 
-    name : as the subject of a sentence. variables : those that choose it. hints : a piece of what went wrong → what would mend it.
+    name : as the subject of a sentence. variables : those that choose it. hints : pieces of what went wrong, and what would mend it.
     by_hand : what to do where no hint fits.
     """
 
     name: str
     variables: str
-    hints: Mapping[str, str]
+    hints: tuple[tuple[str, str], ...]
     by_hand: str
 
 
@@ -47,6 +52,45 @@ def time_limit() -> float:
         what = f"EXPRC_CC_TIMEOUT is {text!r}, which is not a number of seconds above 0"
         raise ValueError(report(what, fix="for example 300"))
     return seconds
+
+
+# Finding
+
+
+def resolve(text: str) -> tuple[str, ...] | None:
+    """The argument list of a command given as text, its program by its whole path; None where there is no such program."""
+    words = shlex.split(text)
+    found = shutil.which(words[0]) if words else None
+    return (os.path.abspath(found), *words[1:]) if found else None
+
+
+def fingerprint(paths: Iterable[str]) -> str:
+    """Path, time and size of files, so that a compiler that was exchanged is asked again."""
+    return "\n".join(f"{path} {os.stat(path).st_mtime_ns} {os.stat(path).st_size}" for path in paths)
+
+
+def version_of(tool: Tool, command: tuple[str, ...]) -> str:
+    """What a compiler says of itself, asked once for all processes: starting it costs more than loading a program."""
+    return _version(tool, command, fingerprint(filter(None, map(shutil.which, command))))
+
+
+@functools.cache
+def _version(tool: Tool, command: tuple[str, ...], found: str) -> str:
+    key = cache.digest([*command, found])
+    stored = cache.get_blob("compiler", key)
+    if stored is not None:
+        return stored.decode()
+    version = _ask_version(tool, command)
+    cache.put_blob("compiler", key, version.encode())
+    return version
+
+
+def _ask_version(tool: Tool, command: tuple[str, ...]) -> str:
+    (job,) = compile_with(tool, [[*command, "--version"]], Path(tempfile.gettempdir()), min(PROBE_SECONDS, time_limit()))
+    if job.status != 0:
+        what = f"{tool.name} did not tell its version: {job.fault}"
+        raise CompileError(message(what, [("command", shlex.join(job.argv), "")], "", job.said))
+    return job.said.strip()
 
 
 # Running
@@ -177,7 +221,7 @@ def failure(tool: Tool, job: Job, units: Mapping[str, str]) -> CompileError:
 
 def refusal(tool: Tool, fault: str, said: str, units: Mapping[str, str], argv: Sequence[str] = ()) -> CompileError:
     """The error for texts that a compiler refused; `argv` is the command, empty where the compiler is a library."""
-    hint = next((hint for sign, hint in tool.hints.items() if sign in f"{fault}\n{said}"), tool.by_hand)
+    hint = next((hint for sign, hint in tool.hints if sign in f"{fault}\n{said}"), tool.by_hand)
     saved: Path | None = None
     try:
         saved = cache.keep_failure(cache.digest(units.values()), dict(units))

@@ -12,8 +12,8 @@ from typing import Any
 
 import exprc
 from exprc import doctor
+from exprc.errors import bytes_text
 from exprc.runtime import inventory
-from exprc.seeing.arena import bytes_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,11 +17,10 @@ from typing import Any
 
 import exprc
 from exprc.config import config
-from exprc.errors import CompileError
+from exprc.errors import CompileError, bytes_text
 from exprc.runtime import cache, compiler, cpu, inventory, threads
 from exprc.runtime.compiler import NoCompiler, Target
 from exprc.runtime.entry import ffi
-from exprc.seeing.arena import bytes_text
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 #: Less free space than this may not hold the programs of a day.

@@ -49,6 +49,19 @@ def report(what: str, rows: Iterable[tuple[str, str, str]] = (), fix: str = "") 
     return "\n".join(lines)
 
 
+def bytes_text(count: float) -> str:
+    """A number of bytes as messages show it.
+
+    >>> bytes_text(512), bytes_text(11742144)
+    ('512 B', '11.2 MiB')
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return "did you mean 'x'?" for the closest of `choices`, or "" where none is close.
 

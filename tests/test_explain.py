@@ -13,10 +13,11 @@ import pytest
 
 import exprc
 import exprc.tensor as T
+from exprc.errors import bytes_text
 from exprc.loops import Barrier, Copy
 from exprc.render.base import kernel_source
 from exprc.seeing import code
-from exprc.seeing.arena import arena_picture, bytes_text, spans
+from exprc.seeing.arena import arena_picture, spans
 from exprc.seeing.drawing import CSP
 from exprc.seeing.page import page
 from exprc.seeing.steps import programs

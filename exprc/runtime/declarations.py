@@ -36,6 +36,8 @@ LIBCUDA = """
     int cuMemcpyDtoHAsync_v2(void *target, uint64_t source, size_t bytes, void *stream);
     int cuMemcpyDtoDAsync_v2(uint64_t target, uint64_t source, size_t bytes, void *stream);
     int cuStreamSynchronize(void *stream);
+    int cuEventCreate(void **event, unsigned flags);
+    int cuEventDestroy_v2(void *event);
     int cuEventRecord(void *event, void *stream);
     int cuEventSynchronize(void *event);
 

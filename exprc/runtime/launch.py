@@ -80,8 +80,8 @@ class Device(Protocol):
     def load(self, text: str) -> Module:
         """Compile a self-contained text, or take it from the cache, and load it."""
 
-    def allocate(self, nbytes: int) -> Memory:
-        """Return memory of exactly this size, with no particular contents."""
+    def allocate(self, nbytes: int, label: str = "") -> Memory:
+        """Return memory of exactly this size, with no particular contents; `label` says what for, where memory runs out."""
 
     def write(self, address: int, array: Array) -> None:
         """Copy a C-contiguous array to the device; it may be changed afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exprc.errors import bytes_text
 from exprc.loops import Barrier, Copy
 from exprc.schedule.plan import Plan
 from exprc.seeing.drawing import place_rows
@@ -11,18 +12,6 @@ from exprc.types import itemsize
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 900.0, 320.0, 72.0, 8.0, 26.0
 _TINTS = 6
-
-
-def bytes_text(count: float) -> str:
-    """
-    >>> bytes_text(512), bytes_text(11742144)
-    ('512 B', '11.2 MiB')
-    """
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def spans(view: ProgramView) -> tuple[list[str], dict[object, tuple[int, int]]]:

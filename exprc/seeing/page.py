@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exprc.compiled import Stage
+from exprc.errors import bytes_text
 from exprc.expr import Expr, topological
 from exprc.render.base import kernel_source
 from exprc.seeing import code
-from exprc.seeing.arena import arena_picture, bytes_text
+from exprc.seeing.arena import arena_picture
 from exprc.seeing.drawing import NODES, Drawing, document, line_text, root_labels
 from exprc.seeing.page_style import STYLE
 from exprc.seeing.stages import stages_of, what_is_missing

@@ -1,0 +1,453 @@
+"""A GPU: pycuda for its primary context, memory, streams and modules, CUDA graphs through cffi; see `exprc.runtime.launch.Device`.
+
+pycuda is imported, and a context retained, when the first device is opened. pycuda keeps a stack of contexts for each thread and
+aborts a process that ends with one on it, so the context is pushed for the length of a call, in whatever thread that comes.
+At the end of the process one hook gives everything back in the order that pycuda and the driver need: work done, graphs,
+memory, streams, context.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from exprc.errors import DeviceError, bytes_text, report
+from exprc.runtime import cubin, libcuda
+from exprc.runtime.launch import CUDA, Launch
+from exprc.runtime.libcuda_entry import ffi
+from exprc.runtime.staging import Staging
+
+Array = np.ndarray[Any, Any]
+
+_NON_BLOCKING = 1  # a stream that does not wait for the default stream, which other libraries use
+_RELAXED = 2  # a capture that leaves this and other threads free to do anything else meanwhile
+_PLAIN_SHARED = 48 * 1024  # bytes that a block may have without being asked
+_SHOWN = 5
+
+_opened: dict[int, Cuda] = {}
+_forked = False
+
+
+def open_device(name: str) -> Cuda:
+    """Return the GPU called ``cuda`` (the first), ``cuda1`` (the second) ...
+
+    Raises
+    ------
+    DeviceError
+        where there is no driver, no such GPU, or no pycuda.
+    """
+    number = re.fullmatch(r"cuda(\d*)", name)
+    if number is None:
+        raise ValueError(report(f"{name!r} is no GPU", fix="GPUs are called cuda, cuda1, cuda2 ..."))
+    index, found = int(number[1] or 0), libcuda.gpus()
+    if index >= len(found):
+        have = ", ".join(f"cuda{gpu.index or ''} ({gpu.name})" for gpu in found)
+        raise DeviceError(report(f"there is no GPU {name}: this machine has {have}", fix="name one of these"))
+    if index not in _opened:
+        _opened[index] = Cuda(found[index])
+    return _opened[index]
+
+
+def import_pycuda() -> Any:
+    """Return pycuda.driver.
+
+    Raises
+    ------
+    DeviceError
+        where it is not installed, or does not fit the driver.
+    """
+    try:
+        return import_module("pycuda.driver")
+    except ModuleNotFoundError:
+        raise DeviceError(report('device="cuda" needs pycuda, which is not installed', fix="pip install 'exprc[cuda]'")) from None
+    except ImportError as error:
+        fix = "it may be built for a newer driver: update the driver, or pip install --force-reinstall --no-binary :all: pycuda"
+        raise DeviceError(report(f"pycuda cannot be loaded: {error}", fix=fix)) from None
+
+
+class Memory:
+    """A piece of a GPU's memory, freed when nothing holds it any more."""
+
+    __slots__ = ("__weakref__", "_device", "_piece", "address", "label", "nbytes")
+
+    def __init__(self, device: Cuda, piece: Any, nbytes: int, label: str):
+        self._device, self._piece = device, piece
+        self.address, self.nbytes, self.label = int(piece) if piece is not None else 0, nbytes, label
+
+    def free(self) -> None:
+        """Give the memory back now; at the end of the process pycuda could not."""
+        piece, self._piece = self._piece, None
+        if piece is not None:
+            self._device.give_back(piece)
+
+    def __del__(self) -> None:
+        self.free()
+
+
+class Module:
+    """A text compiled and loaded: its kernels by name."""
+
+    def __init__(self, device: Cuda, text: str):
+        made = cubin.load_cubin(text, device.gpu.architecture)
+        self.cached, self.compile_seconds = made.cached, made.compile_seconds
+        self._device = device
+        with device.pycuda_current("a GPU program cannot be loaded"):
+            self._module = device.pycuda.module_from_buffer(made.code)
+        self._functions: dict[str, Any] = {}
+        self._shared: dict[str, int] = {}
+
+    def function(self, launch: Launch) -> Any:
+        """The kernel of a launch, prepared for as much shared memory as that asks for. The context is current."""
+        name = launch.kernel
+        if name not in self._functions:
+            self._functions[name] = self._module.get_function(name)
+        function = self._functions[name]
+        if launch.shared > self._shared.get(name, _PLAIN_SHARED):
+            function.set_attribute(self._device.pycuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, launch.shared)
+            self._shared[name] = launch.shared
+        return function
+
+
+class Graph:
+    """Launches captured in a CUDA graph: one call of the driver starts them all."""
+
+    def __init__(self, device: Cuda, executable: Any, module: Module, kernels: tuple[str, ...]):
+        self._device, self._executable = device, executable
+        self._module = module  # whose code the graph runs
+        self.kernels = kernels
+
+    def run(self) -> None:
+        """Start the launches; the call does not wait for them."""
+        self._device.start(self._executable, self.kernels)
+
+    def free(self) -> None:
+        """Give the graph back; one that still runs goes away when it is done."""
+        executable, self._executable = self._executable, None
+        if executable is not None:
+            self._device.destroy(executable)
+
+    def __del__(self) -> None:
+        self.free()
+
+
+class Nothing:
+    """No launches at all, ready to run."""
+
+    kernels: tuple[str, ...] = ()
+
+    def run(self) -> None:
+        """Do nothing."""
+
+
+class Cuda:
+    """A GPU that is in use; see `exprc.runtime.launch.Device` for what it does.
+
+    Attributes
+    ----------
+    gpu : what the driver says of it. pycuda : the module pycuda.driver.
+    """
+
+    target = CUDA
+
+    def __init__(self, gpu: libcuda.Gpu):
+        self.gpu, self.name = gpu, f"cuda{gpu.index or ''}"
+        self.pycuda = import_pycuda()
+        self._driver = libcuda.library()
+        self._lock = threading.RLock()
+        self._lost = ""
+        self._recent: tuple[str, ...] = ()
+        self._capturing = False
+        self._late: list[Any] = []  # memory let go of during a capture
+        self._memories: WeakSet[Memory] = WeakSet()
+        self._graphs: WeakSet[Graph] = WeakSet()
+        self._popped = ffi.new("void **")
+        with self._told("the GPU cannot be opened"):
+            self.pycuda.init()
+            self._context = self.pycuda.Device(gpu.index).retain_primary_context()
+            self._handle = ffi.cast("void *", self._context.handle)
+        with self.pycuda_current("the GPU cannot be opened"):
+            self._work, self._captured = self.pycuda.Stream(_NON_BLOCKING), self.pycuda.Stream(_NON_BLOCKING)
+            self._stream, self._capture = (ffi.cast("void *", s.handle) for s in (self._work, self._captured))
+            self._staging = Staging(self._driver, self.pycuda, self._stream, self._check)
+
+    def __repr__(self) -> str:
+        return f"Cuda({self.name}: {self.gpu.name})"
+
+    # -- the context, and errors
+
+    def _usable(self) -> None:
+        if _forked:
+            fix = "start processes with multiprocessing.set_start_method('spawn'), or fork before the first use of the GPU"
+            raise DeviceError(report(f"{self.name} cannot be used in a forked process", fix=fix))
+        if self._lost:
+            raise DeviceError(self._lost)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turn an error of pycuda's in the block into ours."""
+        try:
+            yield
+        except self.pycuda.Error as error:
+            raise self._failed(_status(self._driver, error), what, str(error)) from None
+
+    @contextmanager
+    def pycuda_current(self, what: str) -> Iterator[None]:
+        """Hold the device with its context on pycuda's stack, which what pycuda makes needs; errors begin with `what`."""
+        self._usable()
+        with self._lock, self._told(what):
+            self._context.push()
+            try:
+                yield
+            finally:
+                self.pycuda.Context.pop()
+
+    def __enter__(self) -> None:
+        """Hold the device with its context current for calls of the driver itself: quicker than pycuda's stack."""
+        self._usable()
+        self._lock.acquire()
+        status = self._driver.cuCtxPushCurrent_v2(self._handle)
+        if status:
+            self._lock.release()
+            raise self._failed(status, "the GPU cannot be used")
+
+    def __exit__(self, *_: object) -> None:
+        self._driver.cuCtxPopCurrent_v2(self._popped)
+        self._lock.release()
+
+    def _check(self, status: int, what: str) -> None:
+        if status:
+            raise self._failed(status, what)
+
+    def _failed(self, status: int, what: str, said: str = "") -> Exception:
+        """The exception for a result of the driver. An error of a kernel ends the use of the device; it names those that ran last."""
+        if not status:  # pycuda's own
+            return DeviceError(report(f"{what}: {said}", fix="python -m exprc doctor looks at the driver and the GPU"))
+        if status in libcuda.LOST and self._recent:
+            shown = ", ".join(self._recent[:_SHOWN]) + (" ..." if len(self._recent) > _SHOWN else "")
+            what = f"{what}; the kernels that ran last are {shown}"
+        error = libcuda.error(self._driver, status, what)
+        if status in libcuda.LOST:
+            self._lost = str(error)
+        return error
+
+    # -- programs
+
+    def load(self, text: str) -> Module:
+        """Compile a text, or take it from the cache, and load it."""
+        return Module(self, text)
+
+    def prepare(self, module: Module, launches: Sequence[Launch]) -> Graph | Nothing:
+        """Capture launches in a graph. Those without blocks are left out."""
+        launches = [launch for launch in launches if all(launch.grid)]
+        for launch in launches:
+            self._check_launch(launch)
+        if not launches:
+            return Nothing()
+        kernels = tuple(dict.fromkeys(launch.kernel for launch in launches))
+        with self.pycuda_current(f"the kernels {', '.join(kernels[:_SHOWN])} cannot be prepared"):
+            functions = [self._function(module, launch) for launch in launches]
+            graph = self._captured_graph(functions, launches)
+            try:
+                executable = ffi.new("void **")
+                self._check(self._driver.cuGraphInstantiateWithFlags(executable, graph, 0), "a graph cannot be made")
+            finally:
+                self._driver.cuGraphDestroy(graph)
+            made = Graph(self, executable[0], module, kernels)
+            self._graphs.add(made)
+        self._give_back_late()
+        return made
+
+    def _check_launch(self, launch: Launch) -> None:
+        if launch.shared > self.gpu.shared:
+            what = (
+                f"kernel {launch.kernel} asks for {launch.shared} bytes of shared memory for a block, {self.gpu.name} has {self.gpu.shared}"
+            )
+            raise DeviceError(report(what, fix="make the sizes smaller, or use a GPU with more shared memory"))
+
+    def _function(self, module: Module, launch: Launch) -> Any:
+        function, threads = module.function(launch), int(np.prod(launch.block))
+        if threads > function.max_threads_per_block:
+            what = f"kernel {launch.kernel} is started with {threads} threads a block, and can have {function.max_threads_per_block}"
+            raise DeviceError(report(what, fix=f"it uses {function.num_regs} registers a thread"))
+        return function
+
+    def _captured_graph(self, functions: Sequence[Any], launches: Sequence[Launch]) -> Any:
+        graph = ffi.new("void **")
+        self._check(self._driver.cuStreamBeginCapture_v2(self._capture, _RELAXED), "a capture cannot begin")
+        self._capturing = True
+        try:
+            for function, launch in zip(functions, launches, strict=True):
+                with self._told(f"kernel {launch.kernel} cannot be started with grid {launch.grid} and block {launch.block}"):
+                    how = {"grid": launch.grid, "block": launch.block, "shared": launch.shared, "stream": self._captured}
+                    function(*map(_argument, launch.arguments), **how)
+        finally:
+            self._capturing = False
+            status = self._driver.cuStreamEndCapture(self._capture, graph)
+        self._check(status, "a capture cannot end")
+        return graph[0]
+
+    def start(self, executable: Any, kernels: tuple[str, ...]) -> None:
+        """Start a graph."""
+        with self:
+            self._recent = kernels
+            self._check(self._driver.cuGraphLaunch(executable, self._stream), "a GPU program cannot be started")
+
+    def destroy(self, executable: Any) -> None:
+        """Give a graph back; where the device is gone, so is the graph."""
+        with suppress(DeviceError), self:
+            self._driver.cuGraphExecDestroy(executable)
+
+    # -- memory
+
+    def allocate(self, nbytes: int, label: str = "") -> Memory:
+        """Return memory of this size; that of size 0 has the address 0.
+
+        Raises
+        ------
+        MemoryError
+            where the GPU has not that much left, after what Python no longer needs was given back.
+        """
+        made = Memory(self, self._piece(nbytes) if nbytes else None, nbytes, label)
+        self._memories.add(made)
+        return made
+
+    def _piece(self, nbytes: int) -> Any:
+        for tidy in (gc.collect, lambda: None):
+            with self.pycuda_current("no memory of the GPU can be had"), suppress(self.pycuda.MemoryError):
+                return self.pycuda.mem_alloc(nbytes)
+            tidy()
+        raise self._out_of_memory(nbytes)
+
+    def _out_of_memory(self, nbytes: int) -> MemoryError:
+        free, total = ffi.new("size_t *"), ffi.new("size_t *")
+        with self:
+            self._driver.cuMemGetInfo_v2(free, total)
+        largest = sorted(self._memories, key=lambda m: -m.nbytes)[:_SHOWN]
+        rows = [(bytes_text(m.nbytes), m.label or "a buffer of a program", "") for m in largest if m.nbytes]
+        ours = sum(m.nbytes for m in self._memories)
+        have = f"{bytes_text(free[0])} of {bytes_text(total[0])} are free, {bytes_text(ours)} are exprc's{', the largest:' if rows else ''}"
+        fix = "take smaller batches, or let go of functions and variables that are not needed; nvidia-smi shows who else has some"
+        return MemoryError(report(f"{self.name} is out of memory: {bytes_text(nbytes)} more were asked for, {have}", rows, fix))
+
+    def give_back(self, piece: Any) -> None:
+        """Free a piece of memory, in any thread, but not in the middle of a capture."""
+        if self._capturing:
+            self._late.append(piece)
+            return
+        try:
+            with self.pycuda_current("memory cannot be given back"):
+                piece.free()
+        except DeviceError:
+            _leave(piece)
+
+    def _give_back_late(self) -> None:
+        while self._late:
+            self.give_back(self._late.pop())
+
+    def write(self, address: int, array: Array) -> None:
+        """Copy a C-contiguous array to the GPU."""
+        if array.nbytes:
+            with self:
+                self._staging.write(address, array)
+
+    def read(self, address: int, array: Array) -> None:
+        """Fill a C-contiguous array from the GPU, after all work so far."""
+        if not array.nbytes:
+            self.synchronize()
+            return
+        if not array.flags.c_contiguous:
+            raise ValueError("only a C-contiguous array can be filled from a GPU")
+        with self:
+            self._staging.read(address, array)
+
+    def copy(self, source: int, target: int, nbytes: int) -> None:
+        """Copy from one place on the GPU to another."""
+        if nbytes:
+            with self:
+                self._check(self._driver.cuMemcpyDtoDAsync_v2(target, source, nbytes, self._stream), "a copy on the GPU failed")
+
+    def synchronize(self) -> None:
+        """Wait until all work is done; raise what went wrong in it."""
+        with self:
+            self._check(self._driver.cuStreamSynchronize(self._stream), "a GPU program failed")
+
+    # -- the end
+
+    def close(self) -> None:
+        """Give everything back; afterwards the device cannot be used."""
+        with suppress(DeviceError):
+            self.synchronize()
+        if self._lost:
+            self.leave()
+            return
+        for graph in list(self._graphs):
+            graph.free()
+        for memory in list(self._memories):
+            memory.free()
+        with suppress(DeviceError), self.pycuda_current("the GPU cannot be closed"):
+            self._staging.close()
+            del self._work, self._captured
+        self._lost = report(f"{self.name} is closed: the process is ending")
+        with suppress(self.pycuda.Error):
+            self._context.detach()
+
+    def leave(self) -> None:
+        """Never let go of what pycuda made: where the context is broken, or the process forked, that would end the process."""
+        pieces = [memory._piece for memory in self._memories if memory._piece is not None]
+        _leave(self._context, self._work, self._captured, self._staging.pinned, *pieces, *self._late)
+
+
+def _leave(*things: Any) -> None:
+    """Keep objects until the process has ended; its memory of the GPU goes then, too."""
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def _argument(value: int) -> np.number[Any]:
+    """An argument of a kernel in 8 bytes: an address or an integer."""
+    return np.uint64(value) if value >= 0 else np.int64(value)
+
+
+def _status(driver: Any, error: Exception) -> int:
+    """The number of an error of pycuda's, which has only the driver's text for it; 0 where it is pycuda's own."""
+    text = str(error).partition(" failed: ")[2].partition(" - ")[0].strip()
+    return _numbers(driver).get(text, 0)
+
+
+def _numbers(driver: Any) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    text = ffi.new("const char **")
+    for status in range(1, 1000):
+        if not driver.cuGetErrorString(status, text) and text[0] != ffi.NULL:
+            numbers.setdefault(ffi.string(text[0]).decode(), status)
+    return numbers
+
+
+@atexit.register
+def _close_all() -> None:
+    if not _forked:
+        for device in _opened.values():
+            device.close()
+
+
+def _after_fork() -> None:
+    """In a forked child the driver answers nothing."""
+    global _forked
+    _forked = bool(_opened)
+    for device in _opened.values():
+        device.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,187 @@
+/* product.cuh: the tiled product that gemm.cuh and the convolutions are written in; pasted behind their texts
+ *
+ *     Y(r,g,i,j, sum over k of part r of A(g,i,k) * B(g,k,j))        g < BATCH, i < M, j < N, k < K, r < PARTS
+ *
+ * Each sum runs over k in rising order in one accumulator, whatever the sizes are. Part r holds the pieces of TILE_K of K from
+ * pieces*r/PARTS to pieces*(r+1)/PARTS; the caller adds the parts. K == 0 stores zeros.
+ *
+ * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS    integer constants or long longs named in PARAMS
+ *         TILE_M, TILE_N, TILE_K, REG_M, REG_N                             constants, see below
+ * Hooks   PRODUCT_A(g,i,k), PRODUCT_B(g,k,j)                               values; asked for inside the bounds only
+ *         PRODUCT_Y(r,g,i,j,x)                                             statement; run once per element
+ * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K                             1: neighbouring threads load neighbours along i, along k
+ *                                                                          (else along k, along j)
+ *
+ * Tiling: a block computes TILE_M x TILE_N elements, a thread REG_M x REG_N of them in registers, 16 bytes by 16 bytes:
+ *
+ *                     k   +-----------------+                 while the tile of one piece of K is multiplied, the next one
+ *                         | b  TILE_K x     |                 is on its way from memory to registers; shared memory holds
+ *              k          |       TILE_N    |                 two tiles of a (turned, so that rows lie side by side) and b:
+ *          +-------+      +-----------------+                 one barrier a piece.
+ *        i | a     |      |4  4  .  |4  4  .|  4 x 4 of a
+ *          | TILE_M|      |.        |.      |  thread: its     At the end the sums go through shared memory once more, row by
+ *          | x     |      +-----------------+  other quads     row of the threads, so that neighbouring threads store (and
+ *          | TILE_K|      |4  4  .  |4  4  .|  lie half a      load, where a hook reads other arrays) neighbours along j.
+ *          +-------+      +-----------------+  tile away
+ *
+ * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) threads, a block for each tile, or fewer: blocks take further tiles in turn;
+ *         2 * TILE_K * (TILE_M + TILE_N + 2 * 16 / sizeof(T)) elements of shared memory.
+ */
+#ifndef PRODUCT_A_ALONG_I
+#define PRODUCT_A_ALONG_I 0
+#endif
+#ifndef PRODUCT_B_ALONG_K
+#define PRODUCT_B_ALONG_K 0
+#endif
+#ifndef TILE_M
+#define TILE_M 64
+#define TILE_N 64
+#define TILE_K 16
+#define REG_M 4
+#define REG_N 4
+#endif
+
+#define PRODUCT_PASTE_(kernel, name) kernel##_##name
+#define PRODUCT_PASTE(kernel, name) PRODUCT_PASTE_(kernel, name)
+#define PRODUCT_VEC PRODUCT_PASTE(KERNEL, vec)
+#define PRODUCT_CUT(n, size) (((long long)(n) + (size) - 1) / (size))
+#define PRODUCT_WIDE ((int)(16 / sizeof(T)))                     /* elements of 16 bytes */
+#define PRODUCT_DOWN (TILE_M / REG_M)                            /* threads below each other, side by side */
+#define PRODUCT_ACROSS (TILE_N / REG_N)
+#define PRODUCT_THREADS (PRODUCT_DOWN * PRODUCT_ACROSS)
+#define PRODUCT_A_LOADS (TILE_M * TILE_K / PRODUCT_THREADS)      /* elements of a tile that one thread loads */
+#define PRODUCT_B_LOADS (TILE_N * TILE_K / PRODUCT_THREADS)
+#define PRODUCT_A_STRIDE (TILE_M + PRODUCT_WIDE)                 /* no power of two: banks of shared memory */
+#define PRODUCT_B_STRIDE (TILE_N + PRODUCT_WIDE)
+#define PRODUCT_STAGE (TILE_K * (PRODUCT_A_STRIDE + PRODUCT_B_STRIDE))
+
+struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
+
+/* Where element s of a thread's share of a tile lies in the tile. */
+#define PRODUCT_A_AT(s, i, k)                                                                             \
+    const int e_##i = thread + (s) * PRODUCT_THREADS;                                                     \
+    const int i = PRODUCT_A_ALONG_I ? e_##i % TILE_M : e_##i / TILE_K;                                    \
+    const int k = PRODUCT_A_ALONG_I ? e_##i / TILE_M : e_##i % TILE_K
+#define PRODUCT_B_AT(s, k, j)                                                                             \
+    const int e_##j = thread + (s) * PRODUCT_THREADS;                                                     \
+    const int j = PRODUCT_B_ALONG_K ? e_##j / TILE_K : e_##j % TILE_N;                                    \
+    const int k = PRODUCT_B_ALONG_K ? e_##j % TILE_K : e_##j / TILE_N
+
+/* The next tiles, from memory to registers; 0 beyond the end. */
+#define PRODUCT_FETCH(piece) do {                                                                         \
+    const long long first_k = (piece) * TILE_K;                                                           \
+    _Pragma("unroll")                                                                                     \
+    for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
+        PRODUCT_A_AT(s, i, k);                                                                            \
+        a_next[s] = first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K) ? PRODUCT_A(g, first_i + i, first_k + k) : (T)0; \
+    }                                                                                                     \
+    _Pragma("unroll")                                                                                     \
+    for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
+        PRODUCT_B_AT(s, k, j);                                                                            \
+        b_next[s] = first_j + j < (PRODUCT_N) && first_k + k < (PRODUCT_K) ? PRODUCT_B(g, first_k + k, first_j + j) : (T)0; \
+    }                                                                                                     \
+} while (0)
+
+/* From registers to shared memory. */
+#define PRODUCT_KEEP(stage) do {                                                                          \
+    T *const a_to = shared + (stage) * PRODUCT_STAGE, *const b_to = a_to + TILE_K * PRODUCT_A_STRIDE;     \
+    _Pragma("unroll")                                                                                     \
+    for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
+        PRODUCT_A_AT(s, i, k);                                                                            \
+        a_to[k * PRODUCT_A_STRIDE + i] = a_next[s];                                                       \
+    }                                                                                                     \
+    _Pragma("unroll")                                                                                     \
+    for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
+        PRODUCT_B_AT(s, k, j);                                                                            \
+        b_to[k * PRODUCT_B_STRIDE + j] = b_next[s];                                                       \
+    }                                                                                                     \
+} while (0)
+
+EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
+    EXPRC_SHARED(shared_bytes);
+    T *const shared = (T *)shared_bytes;
+    const int thread = threadIdx.x, down = thread / PRODUCT_ACROSS, across = thread % PRODUCT_ACROSS;
+    const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
+    const long long pieces = PRODUCT_CUT(PRODUCT_K, TILE_K), tiles = tiles_i * tiles_j;
+
+    for (long long block = blockIdx.x; block < (PRODUCT_PARTS) * (PRODUCT_BATCH) * tiles; block += gridDim.x) {
+        const long long tile = block % tiles, g = block / tiles % (PRODUCT_BATCH), part = block / (tiles * (PRODUCT_BATCH));
+        const long long first_i = tile % tiles_i * TILE_M, first_j = tile / tiles_i * TILE_N;
+        const long long begin = pieces * part / (PRODUCT_PARTS), end = pieces * (part + 1) / (PRODUCT_PARTS);
+        T sum[REG_M][REG_N], a_next[PRODUCT_A_LOADS], b_next[PRODUCT_B_LOADS];
+        _Pragma("unroll")
+        for (int r = 0; r < REG_M; r++) {
+            _Pragma("unroll")
+            for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
+        }
+        if (begin < end) {
+            PRODUCT_FETCH(begin);
+            PRODUCT_KEEP(0);
+        }
+        __syncthreads();
+        for (long long piece = begin; piece < end; piece++) {
+            const int stage = (int)((piece - begin) & 1);
+            const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
+            if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
+            _Pragma("unroll")
+            for (int k = 0; k < TILE_K; k++) {
+                struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];
+                _Pragma("unroll")
+                for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)
+                    a_k[r] = *(const struct PRODUCT_VEC *)(a_from + k * PRODUCT_A_STRIDE + (r * PRODUCT_DOWN + down) * PRODUCT_WIDE);
+                _Pragma("unroll")
+                for (int c = 0; c < REG_N / PRODUCT_WIDE; c++)
+                    b_k[c] = *(const struct PRODUCT_VEC *)(b_from + k * PRODUCT_B_STRIDE + (c * PRODUCT_ACROSS + across) * PRODUCT_WIDE);
+                _Pragma("unroll")
+                for (int r = 0; r < REG_M; r++) {
+                    _Pragma("unroll")
+                    for (int c = 0; c < REG_N; c++)
+                        sum[r][c] += a_k[r / PRODUCT_WIDE].x[r % PRODUCT_WIDE] * b_k[c / PRODUCT_WIDE].x[c % PRODUCT_WIDE];
+                }
+            }
+            if (piece + 1 < end) PRODUCT_KEEP(stage ^ 1);
+            __syncthreads();
+        }
+        _Pragma("unroll")
+        for (int r = 0; r < REG_M; r++) {
+            _Pragma("unroll")
+            for (int c = 0; c < REG_N; c++)
+                shared[down * TILE_N + (c / PRODUCT_WIDE * PRODUCT_ACROSS + across) * PRODUCT_WIDE + c % PRODUCT_WIDE] = sum[r][c];
+            __syncthreads();
+            for (int e = thread; e < PRODUCT_DOWN * TILE_N; e += PRODUCT_THREADS) {
+                const long long i = first_i + (r / PRODUCT_WIDE * PRODUCT_DOWN + e / TILE_N) * PRODUCT_WIDE + r % PRODUCT_WIDE;
+                const long long j = first_j + e % TILE_N;
+                if (i < (PRODUCT_M) && j < (PRODUCT_N)) { PRODUCT_Y(part, g, i, j, shared[e]); }
+            }
+            __syncthreads();
+        }
+    }
+}
+
+#undef PRODUCT_PASTE_
+#undef PRODUCT_PASTE
+#undef PRODUCT_VEC
+#undef PRODUCT_CUT
+#undef PRODUCT_WIDE
+#undef PRODUCT_DOWN
+#undef PRODUCT_ACROSS
+#undef PRODUCT_THREADS
+#undef PRODUCT_A_LOADS
+#undef PRODUCT_B_LOADS
+#undef PRODUCT_A_STRIDE
+#undef PRODUCT_B_STRIDE
+#undef PRODUCT_STAGE
+#undef PRODUCT_A_AT
+#undef PRODUCT_B_AT
+#undef PRODUCT_FETCH
+#undef PRODUCT_KEEP
+#undef PRODUCT_BATCH
+#undef PRODUCT_M
+#undef PRODUCT_N
+#undef PRODUCT_K
+#undef PRODUCT_PARTS
+#undef PRODUCT_A
+#undef PRODUCT_B
+#undef PRODUCT_Y
+#undef PRODUCT_A_ALONG_I
+#undef PRODUCT_B_ALONG_K

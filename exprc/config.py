@@ -43,6 +43,12 @@ SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "mode": ("compiled", _one_of("compiled", "reference"), "compiled: generated C; reference: the NumPy interpreter"),
     "threads": (0, _count, "threads of a compiled function; 0: as many as the process may use"),
     "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
+    "emulator": ("plain", _one_of("plain", "check"), "how cuda-emulator runs kernels: plain: fast; check: every access is looked at"),
+    "emulator_order": (
+        "forward",
+        _one_of("forward", "reverse", "random"),
+        "the order in which cuda-emulator runs blocks and threads: a result that depends on it is a race",
+    ),
     "progress": ("auto", _one_of("auto", "on", "off"), "whether stderr tells of compiling that takes over 2 s; auto: if a terminal"),
     "on_unused_input": ("raise", _one_of("raise", "warn", "ignore"), "what function() does with an input that no output needs"),
 }
@@ -64,6 +70,8 @@ class Config:
     mode: str
     threads: int
     flush_subnormals: bool
+    emulator: str
+    emulator_order: str
     progress: str
     on_unused_input: str
 

@@ -23,6 +23,22 @@ class DeviceError(RuntimeError):
     """A device is missing, lacks what a program needs, or failed; the text says which, and what to do."""
 
 
+class KernelError(DeviceError):
+    """A kernel did something wrong, as the emulator saw it.
+
+    Attributes
+    ----------
+    kind : a word for what was wrong: ``bounds``, ``race``, ``uninitialised`` ...
+    kernel : the name of its entry.
+    block, thread : the indices of who did it.
+    line : the line of the module's text, from 1; 0 where it is not known.
+    """
+
+    def __init__(self, text: str, kind: str = "", kernel: str = "", block: Any = (), thread: Any = (), line: int = 0):
+        super().__init__(text)
+        self.kind, self.kernel, self.block, self.thread, self.line = kind, kernel, tuple(block), tuple(thread), line
+
+
 def report(what: str, rows: Iterable[tuple[str, str, str]] = (), fix: str = "") -> str:
     """Lay out a message.
 

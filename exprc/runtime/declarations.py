@@ -1,4 +1,6 @@
-"""What Python calls in compiled programs and in the libraries of CUDA, in C; the modules ``*entry.py`` are generated from it.
+"""What Python calls in compiled programs, in the engine of the emulator and in the libraries of CUDA, in C.
+
+The modules ``*entry.py`` are generated from it.
 
 cffi would parse these declarations at every start, which takes longer than loading a program. Its out-of-line ABI mode
 (cffi's documentation, "Preparing and Distributing modules") stores them parsed. After a change run
@@ -12,6 +14,20 @@ from pathlib import Path
 DECLARATIONS = """
     int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status);
     void exprc_set_forked(void);
+"""
+
+#: kernels/cuda/emulator_engine.c.
+EMULATOR = """
+    int64_t exprc_emulator_allocate(int64_t bytes, int tracked);
+    void exprc_emulator_free(int64_t address);
+    int exprc_emulator_write(int64_t address, const void *host, int64_t bytes, int64_t *told);
+    int exprc_emulator_read(int64_t address, void *host, int64_t bytes, int64_t *told);
+    int exprc_emulator_copy(int64_t source, int64_t target, int64_t bytes, int64_t *told);
+    void *exprc_emulator_open(const char *path, char *said, int64_t room);
+    void exprc_emulator_close(void *module);
+    void *exprc_emulator_kernel(void *module, const char *name);
+    int exprc_emulator_launch(void *module, void *kernel, const int64_t *shape, const int64_t *arguments,
+                              const unsigned char *read_only, int64_t count, int64_t *fault);
 """
 
 #: CUDA Driver API Reference. Devices and results are int, handles void *, addresses on a device uint64_t.
@@ -63,7 +79,7 @@ NVRTC = """
 """
 
 FOLDER = Path(__file__).parent
-MODULES = {"entry": DECLARATIONS, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC}
+MODULES = {"entry": DECLARATIONS, "emulator_entry": EMULATOR, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC}
 
 
 def write(name: str, path: Path | None = None) -> None:

@@ -1,0 +1,237 @@
+"""Kernels of the usual shapes, each with what it must give: what the emulator is tested on, and nvcc reads too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from exprc.render.base import kernel_source
+from exprc.runtime.devices import open_device
+from exprc.runtime.launch import Launch
+
+Array = np.ndarray[Any, Any]
+
+
+def with_prelude(text: str) -> str:
+    return kernel_source("cuda/prelude.cuh") + text
+
+
+class Bench:
+    """A device with memory and one loaded text."""
+
+    def __init__(self, text: str):
+        self.device = open_device("cuda-emulator")
+        self.module = self.device.load(text)
+        self.held: list[Any] = []
+
+    def put(self, array: Array) -> int:
+        memory = self.device.allocate(array.nbytes)
+        self.held.append(memory)
+        self.device.write(memory.address, np.ascontiguousarray(array))
+        return memory.address
+
+    def new(self, nbytes: int) -> int:
+        self.held.append(self.device.allocate(nbytes))
+        return self.held[-1].address
+
+    def get(self, address: int, shape: Any, dtype: str = "float32") -> Array:
+        array = np.empty(shape, dtype)
+        self.device.read(address, array)
+        return array
+
+    def run(self, kernel: str, grid: Any, block: Any, *arguments: int, shared: int = 0) -> None:
+        launch = Launch(kernel, _triple(grid), _triple(block), shared, arguments)
+        self.device.prepare(self.module, [launch]).run()
+
+
+def _triple(n: Any) -> tuple[int, int, int]:
+    return (*n, 1, 1)[:3] if isinstance(n, tuple) else (n, 1, 1)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kernel text, and a function that runs it on a bench and returns what it gave beside what it should."""
+
+    text: str
+    check: Callable[[Bench, np.random.Generator], tuple[Array, Array]]
+    tolerance: float = 1e-5
+
+
+def _floats(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.normal(size=shape).astype("float32")
+
+
+def _elementwise(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = _floats(rng, 1000)
+    a, y = bench.put(x), bench.new(x.nbytes)
+    bench.run("elementwise", 3, 128, a, y, x.size)
+    return bench.get(y, x.shape), np.exp(-(x * x))
+
+
+def _float4(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = _floats(rng, 999)
+    a, y = bench.put(x), bench.new(x.nbytes)
+    bench.run("relu4", 4, 64, a, y, x.size)
+    return bench.get(y, x.shape), np.maximum(x, 0)
+
+
+def _block_sum(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = _floats(rng, 7, 777)
+    a, y = bench.put(x), bench.new(4 * 7)
+    bench.run("block_sum", 7, 256, a, y, 777, shared=4 * 256)
+    return bench.get(y, 7), x.sum(1)
+
+
+def _row_softmax(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = _floats(rng, 10, 45)
+    a, y = bench.put(x), bench.new(x.nbytes)
+    bench.run("row_softmax", 3, (32, 4), a, y, 10, 45)
+    e = np.exp(x - x.max(1, keepdims=True))
+    return bench.get(y, x.shape), e / e.sum(1, keepdims=True)
+
+
+def _gemm(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    m, n, k = 37, 29, 45
+    x, w = _floats(rng, m, k), _floats(rng, k, n)
+    a, b, y = bench.put(x), bench.put(w), bench.new(4 * m * n)
+    bench.run("tiled", (2, 3), (16, 16), a, b, y, m, n, k, shared=2 * 4 * 16 * 16)
+    return bench.get(y, (m, n)), x @ w
+
+
+def _count(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = rng.integers(0, 13, 2000).astype("int32")
+    a, y = bench.put(x), bench.put(np.zeros(13, "int32"))
+    bench.run("count", 5, 96, a, y, x.size)
+    return bench.get(y, 13, "int32"), np.bincount(x, minlength=13).astype("int32")
+
+
+def _transpose(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = _floats(rng, 50, 70)
+    a, y = bench.put(x), bench.new(x.nbytes)
+    bench.run("transpose", (3, 2), (32, 8), a, y, 50, 70)
+    return bench.get(y, (70, 50)), x.T
+
+
+def _compact(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = rng.integers(-9, 9, 64).astype("int32")
+    a, y = bench.put(x), bench.put(np.zeros(64, "int32"))
+    bench.run("compact", 2, 32, a, y)
+    got = [np.sort(part)[::-1] for part in bench.get(y, (2, 32), "int32")]
+    return np.array(got), np.array([np.sort(np.where(part > 0, part, 0))[::-1] for part in x.reshape(2, 32)])
+
+
+SHAPES = {
+    "elementwise": Shape(
+        """
+EXPRC_KERNEL void elementwise(const float *__restrict__ x, float *__restrict__ y, int64_t n) {
+    const int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
+        y[i] = expf(-x[i] * x[i]);
+}""",
+        _elementwise,
+    ),
+    "float4": Shape(
+        """
+EXPRC_KERNEL void relu4(const float *__restrict__ x, float *__restrict__ y, int64_t n) {
+    const int64_t i = 4 * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x);
+    if (i + 3 < n) {
+        float4 v = *(const float4 *)(x + i);
+        v.x = v.x > 0 ? v.x : 0; v.y = v.y > 0 ? v.y : 0; v.z = v.z > 0 ? v.z : 0; v.w = v.w > 0 ? v.w : 0;
+        *(float4 *)(y + i) = v;
+    } else {
+        for (int64_t j = i; j < n; j++) y[j] = x[j] > 0 ? x[j] : 0;
+    }
+}""",
+        _float4,
+        0,
+    ),
+    "block_sum": Shape(
+        """
+EXPRC_KERNEL void EXPRC_BOUNDS(256) block_sum(const float *__restrict__ x, float *__restrict__ y, int64_t n) {
+    EXPRC_SHARED(base);
+    float *s = (float *)base;
+    float total = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) total += x[blockIdx.x * n + i];
+    s[threadIdx.x] = total;
+    __syncthreads();
+    for (unsigned half_of = blockDim.x / 2; half_of; half_of /= 2) {
+        if (threadIdx.x < half_of) s[threadIdx.x] += s[threadIdx.x + half_of];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) y[blockIdx.x] = s[0];
+}""",
+        _block_sum,
+        1e-4,
+    ),
+    "row_softmax": Shape(
+        """
+EXPRC_KERNEL void row_softmax(const float *__restrict__ x, float *__restrict__ y, int64_t rows, int64_t n) {
+    const int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= rows) return;
+    float largest = -__int_as_float(0x7f800000), total = 0;
+    for (int64_t i = threadIdx.x; i < n; i += 32) largest = fmaxf(largest, x[row * n + i]);
+    for (int with = 16; with; with /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, with));
+    for (int64_t i = threadIdx.x; i < n; i += 32) total += expf(x[row * n + i] - largest);
+    for (int by = 16; by; by /= 2) total += __shfl_down_sync(0xffffffffu, total, by);
+    total = __shfl_sync(0xffffffffu, total, 0);
+    for (int64_t i = threadIdx.x; i < n; i += 32) y[row * n + i] = expf(x[row * n + i] - largest) / total;
+}""",
+        _row_softmax,
+    ),
+    "gemm": Shape(
+        """
+EXPRC_KERNEL void tiled(const float *__restrict__ a, const float *__restrict__ b, float *__restrict__ y, int64_t m, int64_t n, int64_t k) {
+    EXPRC_SHARED(base);
+    float *left = (float *)base, *right = left + 16 * 16;
+    const int64_t i = (int64_t)blockIdx.y * 16 + threadIdx.y, j = (int64_t)blockIdx.x * 16 + threadIdx.x;
+    const int at = threadIdx.y * 16 + threadIdx.x;
+    float total = 0;
+    for (int64_t first = 0; first < k; first += 16) {
+        left[at] = i < m && first + threadIdx.x < k ? a[i * k + first + threadIdx.x] : 0;
+        right[at] = first + threadIdx.y < k && j < n ? b[(first + threadIdx.y) * n + j] : 0;
+        __syncthreads();
+        for (int l = 0; l < 16; l++) total += left[threadIdx.y * 16 + l] * right[l * 16 + threadIdx.x];
+        __syncthreads();
+    }
+    if (i < m && j < n) y[i * n + j] = total;
+}""",
+        _gemm,
+        1e-4,
+    ),
+    "count": Shape(
+        """
+EXPRC_KERNEL void count(const int *__restrict__ x, int *__restrict__ y, int64_t n) {
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
+        atomicAdd(&y[x[i]], 1);
+}""",
+        _count,
+        0,
+    ),
+    "transpose": Shape(
+        """
+EXPRC_KERNEL void transpose(const float *__restrict__ x, float *__restrict__ y, int64_t rows, int64_t columns) {
+    __shared__ float tile[32][33];
+    const int64_t i0 = (int64_t)blockIdx.y * 32, j0 = (int64_t)blockIdx.x * 32;
+    for (int i = threadIdx.y; i < 32; i += blockDim.y)
+        if (i0 + i < rows && j0 + threadIdx.x < columns) tile[i][threadIdx.x] = x[(i0 + i) * columns + j0 + threadIdx.x];
+    __syncthreads();
+    for (int j = threadIdx.y; j < 32; j += blockDim.y)
+        if (j0 + j < columns && i0 + threadIdx.x < rows) y[(j0 + j) * rows + i0 + threadIdx.x] = tile[threadIdx.x][j];
+}""",
+        _transpose,
+        0,
+    ),
+    "compact": Shape(
+        """
+EXPRC_KERNEL void compact(const int *__restrict__ x, int *__restrict__ y) {
+    const int value = x[blockIdx.x * 32 + threadIdx.x];
+    const unsigned kept = __ballot_sync(0xffffffffu, value > 0);
+    if (value > 0) y[blockIdx.x * 32 + __popc(kept & ((1u << threadIdx.x) - 1))] = value;
+}""",
+        _compact,
+        0,
+    ),
+}  # fmt: skip

@@ -5,12 +5,13 @@
  * Each sum runs over k in rising order in one accumulator, whatever the sizes are. Part r holds the pieces of TILE_K of K from
  * pieces*r/PARTS to pieces*(r+1)/PARTS; the caller adds the parts. K == 0 stores zeros.
  *
- * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS    integer constants or long longs named in PARAMS
- *         TILE_M, TILE_N, TILE_K, REG_M, REG_N                             constants, see below
- * Hooks   PRODUCT_A(g,i,k), PRODUCT_B(g,k,j)                               values; asked for inside the bounds only
- *         PRODUCT_Y(r,g,i,j,x)                                             statement; run once per element
- * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K                             1: neighbouring threads load neighbours along i, along k
- *                                                                          (else along k, along j)
+ * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
+ *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has a multiple of each tile's length of threads
+ * Hooks   PRODUCT_A(x,g,i,k), PRODUCT_B(x,g,k,j)    statements that set x, which is 0 before; run inside the bounds only
+ *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element
+ *         PRODUCT_BEGIN(g)                          declarations for these, once per tile
+ * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K      1: neighbouring threads load neighbours along i, along k
+ *                                                   (else along k, along j)
  *
  * Tiling: a block computes TILE_M x TILE_N elements, a thread REG_M x REG_N of them in registers, 16 bytes by 16 bytes:
  *
@@ -27,6 +28,9 @@
  * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) threads, a block for each tile, or fewer: blocks take further tiles in turn;
  *         2 * TILE_K * (TILE_M + TILE_N + 2 * 16 / sizeof(T)) elements of shared memory.
  */
+#ifndef PRODUCT_BEGIN
+#define PRODUCT_BEGIN(g)
+#endif
 #ifndef PRODUCT_A_ALONG_I
 #define PRODUCT_A_ALONG_I 0
 #endif
@@ -59,13 +63,11 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 
 /* Where element s of a thread's share of a tile lies in the tile. */
 #define PRODUCT_A_AT(s, i, k)                                                                             \
-    const int e_##i = thread + (s) * PRODUCT_THREADS;                                                     \
-    const int i = PRODUCT_A_ALONG_I ? e_##i % TILE_M : e_##i / TILE_K;                                    \
-    const int k = PRODUCT_A_ALONG_I ? e_##i / TILE_M : e_##i % TILE_K
+    const int i = PRODUCT_A_ALONG_I ? thread % TILE_M : thread / TILE_K + (s) * (PRODUCT_THREADS / TILE_K); \
+    const int k = PRODUCT_A_ALONG_I ? thread / TILE_M + (s) * (PRODUCT_THREADS / TILE_M) : thread % TILE_K
 #define PRODUCT_B_AT(s, k, j)                                                                             \
-    const int e_##j = thread + (s) * PRODUCT_THREADS;                                                     \
-    const int j = PRODUCT_B_ALONG_K ? e_##j / TILE_K : e_##j % TILE_N;                                    \
-    const int k = PRODUCT_B_ALONG_K ? e_##j % TILE_K : e_##j / TILE_N
+    const int j = PRODUCT_B_ALONG_K ? thread / TILE_K + (s) * (PRODUCT_THREADS / TILE_K) : thread % TILE_N; \
+    const int k = PRODUCT_B_ALONG_K ? thread % TILE_K : thread / TILE_N + (s) * (PRODUCT_THREADS / TILE_N)
 
 /* The next tiles, from memory to registers; 0 beyond the end. */
 #define PRODUCT_FETCH(piece) do {                                                                         \
@@ -73,12 +75,16 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
     _Pragma("unroll")                                                                                     \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k);                                                                            \
-        a_next[s] = first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K) ? PRODUCT_A(g, first_i + i, first_k + k) : (T)0; \
+        T loaded = 0;                                                                                     \
+        if (first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K)) { PRODUCT_A(loaded, g, first_i + i, first_k + k); } \
+        a_next[s] = loaded;                                                                               \
     }                                                                                                     \
     _Pragma("unroll")                                                                                     \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j);                                                                            \
-        b_next[s] = first_j + j < (PRODUCT_N) && first_k + k < (PRODUCT_K) ? PRODUCT_B(g, first_k + k, first_j + j) : (T)0; \
+        T loaded = 0;                                                                                     \
+        if (first_j + j < (PRODUCT_N) && first_k + k < (PRODUCT_K)) { PRODUCT_B(loaded, g, first_k + k, first_j + j); } \
+        b_next[s] = loaded;                                                                               \
     }                                                                                                     \
 } while (0)
 
@@ -107,6 +113,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
     for (long long block = blockIdx.x; block < (PRODUCT_PARTS) * (PRODUCT_BATCH) * tiles; block += gridDim.x) {
         const long long tile = block % tiles, g = block / tiles % (PRODUCT_BATCH), part = block / (tiles * (PRODUCT_BATCH));
         const long long first_i = tile % tiles_i * TILE_M, first_j = tile / tiles_i * TILE_N;
+        PRODUCT_BEGIN(g);
         const long long begin = pieces * part / (PRODUCT_PARTS), end = pieces * (part + 1) / (PRODUCT_PARTS);
         T sum[REG_M][REG_N], a_next[PRODUCT_A_LOADS], b_next[PRODUCT_B_LOADS];
         _Pragma("unroll")
@@ -183,5 +190,6 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
 #undef PRODUCT_A
 #undef PRODUCT_B
 #undef PRODUCT_Y
+#undef PRODUCT_BEGIN
 #undef PRODUCT_A_ALONG_I
 #undef PRODUCT_B_ALONG_K

@@ -1,0 +1,118 @@
+/* conv2d.cuh: two-dimensional convolution, as a product of filters and windows that is never stored
+ *
+ *     y[r,n,o,p,q] = sum over the (c, u, v) of part r of x[n, g*C + c, h, w] * w[o,c,u,v]
+ *     h = (p*SH + u*DH - PH) / UP_H,   w = (q*SW + v*DW - PW) / UP_W,   g = o / (O / GROUPS),   C = CIN / GROUPS
+ *
+ * over those (u, v) for which h and w are whole; x counts as 0 outside the image. UP_H, UP_W > 1 spread the input (the gradient with
+ * respect to the input of a strided convolution): the rows p of one remainder by UP_H all meet the same u, so each pair of remainders
+ * is a product of its own, and no product with a zero between spread rows is formed. Summed over c, u, v in order.
+ *
+ *     product (g, remainders):    i: filter o of the group    j: pixel (n, p, q) of the remainders    k: (c, u, v)
+ *
+ *        x   +--+--+--+--+            b   j ->  0  1  2  3         Tiling, tile sizes and launch: product.cuh, which is pasted
+ *            |0 |1 |2 |3 |          k 0     |0 |1 |2 |3 |          behind this text. Neighbouring threads load pixels that lie
+ *            +--+--+--+--+            1     |1 |2 |3 |  |          side by side (along q), and store so.
+ *             window: 2 wide
+ *
+ * Sizes   N, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, UP_H, UP_W, GROUPS, PARTS
+ *         U_STEP, V_STEP             constants: UP_H / gcd(UP_H, DH), UP_W / gcd(UP_W, DW): from one u that meets a row to the next
+ * Hooks   LOAD_x(n,c,h,w)            value
+ *         LOAD_w(o,c,u,v)            value; c counts inside the group
+ *         STORE_y(r,n,o,p,q,value)   statement; run once per element
+ */
+#ifndef KERNEL
+#define KERNEL conv2d
+#define PARAMS const T *__restrict__ x, const T *__restrict__ w, T *__restrict__ y, long long N, long long CIN, long long H, long long W, long long O, long long P, long long Q
+#define KH 3
+#define KW 3
+#define PH 1
+#define PW 1
+#define LOAD_x(n, c, h, w_) x[(((n) * CIN + (c)) * H + (h)) * W + (w_)]
+#define LOAD_w(o, c, u, v) w[(((o) * (CIN / GROUPS) + (c)) * KH + (u)) * KW + (v)]
+#define STORE_y(r, n, o, p, q, value) y[(((n) * O + (o)) * P + (p)) * Q + (q)] = (value)
+#endif
+#ifndef T
+#define T float
+#endif
+#ifndef SH
+#define SH 1
+#endif
+#ifndef SW
+#define SW 1
+#endif
+#ifndef PH
+#define PH 0
+#endif
+#ifndef PW
+#define PW 0
+#endif
+#ifndef DH
+#define DH 1
+#endif
+#ifndef DW
+#define DW 1
+#endif
+#ifndef UP_H
+#define UP_H 1
+#endif
+#ifndef UP_W
+#define UP_W 1
+#endif
+#ifndef U_STEP
+#define U_STEP UP_H
+#endif
+#ifndef V_STEP
+#define V_STEP UP_W
+#endif
+#ifndef GROUPS
+#define GROUPS 1
+#endif
+#ifndef PARTS
+#define PARTS 1
+#endif
+
+#define CONV_CUT(n, size) (((long long)(n) + (size) - 1) / (size))
+#define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (long long)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
+#define CONV_ROWS CONV_CUT(P, UP_H)         /* of one remainder */
+#define CONV_COLUMNS CONV_CUT(Q, UP_W)
+#define CONV_DOWN CONV_CUT(KH, U_STEP)      /* rows of filters that they meet, at most */
+#define CONV_ACROSS CONV_CUT(KW, V_STEP)
+#define CONV_GROUP_C ((CIN) / (GROUPS))
+#define CONV_GROUP_O ((O) / (GROUPS))
+
+#define PRODUCT_BATCH ((GROUPS) * (UP_H) * (UP_W))
+#define PRODUCT_M CONV_GROUP_O
+#define PRODUCT_N ((N) * CONV_ROWS * CONV_COLUMNS)
+#define PRODUCT_K (CONV_GROUP_C * CONV_DOWN * CONV_ACROSS)
+#define PRODUCT_PARTS PARTS
+
+/* The group, the remainders and the first u and v that meet them (KH and KW if none does). */
+#define PRODUCT_BEGIN(at)                                                                                 \
+    const long long group = (at) / ((UP_H) * (UP_W)), above = (at) / (UP_W) % (UP_H), left = (at) % (UP_W); \
+    long long first_u = KH, first_v = KW;                                                                 \
+    for (int u = (U_STEP) - 1; u >= 0; u--) if ((above * (SH) + u * (DH) - (PH)) % (UP_H) == 0) first_u = u; \
+    for (int v = (V_STEP) - 1; v >= 0; v--) if ((left * (SW) + v * (DW) - (PW)) % (UP_W) == 0) first_v = v
+
+/* k = (c, u, v), j = (n, p, q) */
+#define CONV_FILTER(k)                                                                                    \
+    const long long c_u = CONV_DIVIDE(k, CONV_ACROSS, PRODUCT_K), c = CONV_DIVIDE(c_u, CONV_DOWN, PRODUCT_K); \
+    const long long u = first_u + (c_u - c * CONV_DOWN) * (U_STEP), v = first_v + ((k) - c_u * CONV_ACROSS) * (V_STEP)
+#define CONV_PIXEL(j)                                                                                     \
+    const long long n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
+    const long long p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
+
+#define PRODUCT_A(value, at, i, k) do {                                                                   \
+    CONV_FILTER(k);                                                                                       \
+    if (u < (KH) && v < (KW)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, v);                        \
+} while (0)
+#define PRODUCT_B(value, at, k, j) do {                                                                   \
+    CONV_FILTER(k);                                                                                       \
+    CONV_PIXEL(j);                                                                                        \
+    const long long t_h = p * (SH) + u * (DH) - (PH), t_w = q * (SW) + v * (DW) - (PW);                   \
+    if (u < (KH) && v < (KW) && t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W))         \
+        value = LOAD_x(n, group * CONV_GROUP_C + c, t_h / (UP_H), t_w / (UP_W));                          \
+} while (0)
+#define PRODUCT_Y(r, at, i, j, value) do {                                                                \
+    CONV_PIXEL(j);                                                                                        \
+    if (p < (P) && q < (Q)) { STORE_y(r, n, group * CONV_GROUP_O + (i), p, q, value); }                   \
+} while (0)

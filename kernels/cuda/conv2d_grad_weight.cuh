@@ -1,0 +1,89 @@
+/* conv2d_grad_weight.cuh: gradient of a convolution with respect to its weights, as a product of gradients and windows
+ *
+ *     dw[r,o,c,u,v] = sum over the (n, p, q) of part r of x[n, g*C + c, h, w] * gy[n,o,p,q]
+ *     h = p*SH + u*DH - PH,   w = q*SW + v*DW - PW,   g = o / (O / GROUPS),   C = CIN / GROUPS
+ *
+ * x counts as 0 outside the image. Summed over n, p, q in order; the caller adds the parts.
+ *
+ *     product g:    i: filter o of the group    j: weight (c, u, v)    k: pixel (n, p, q)
+ *
+ *        gy   k ->  | . . . . . . |  i        Tiling, tile sizes and launch: product.cuh, which is pasted behind this text.
+ *        x    k ->  | . . . . . . |  j        Both lie along q, so neighbouring threads load along k.
+ *             k ->    | . . . . . . |  j + 1: shifted by one column
+ *
+ * Sizes   N, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, GROUPS, PARTS
+ * Hooks   LOAD_x(n,c,h,w), LOAD_g(n,o,p,q)   value
+ *         STORE_y(r,o,c,u,v,value)           statement; run once per element
+ */
+#ifndef KERNEL
+#define KERNEL conv2d_grad_weight
+#define PARAMS const T *__restrict__ x, const T *__restrict__ gy, T *__restrict__ y, long long N, long long CIN, long long H, long long W, long long O, long long P, long long Q
+#define KH 3
+#define KW 3
+#define PH 1
+#define PW 1
+#define LOAD_x(n, c, h, w) x[(((n) * CIN + (c)) * H + (h)) * W + (w)]
+#define LOAD_g(n, o, p, q) gy[(((n) * O + (o)) * P + (p)) * Q + (q)]
+#define STORE_y(r, o, c, u, v, value) y[((((r) * O + (o)) * (CIN / GROUPS) + (c)) * KH + (u)) * KW + (v)] = (value)
+#endif
+#ifndef T
+#define T float
+#endif
+#ifndef SH
+#define SH 1
+#endif
+#ifndef SW
+#define SW 1
+#endif
+#ifndef PH
+#define PH 0
+#endif
+#ifndef PW
+#define PW 0
+#endif
+#ifndef DH
+#define DH 1
+#endif
+#ifndef DW
+#define DW 1
+#endif
+#ifndef GROUPS
+#define GROUPS 1
+#endif
+#ifndef PARTS
+#define PARTS 1
+#endif
+
+#define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (long long)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
+#define CONV_GROUP_C ((CIN) / (GROUPS))
+#define CONV_GROUP_O ((O) / (GROUPS))
+
+#define PRODUCT_BATCH GROUPS
+#define PRODUCT_M CONV_GROUP_O
+#define PRODUCT_N (CONV_GROUP_C * (KH) * (KW))
+#define PRODUCT_K ((N) * (P) * (Q))
+#define PRODUCT_PARTS PARTS
+#define PRODUCT_B_ALONG_K 1
+
+/* j = (c, u, v), k = (n, p, q) */
+#define CONV_FILTER(j)                                                                                    \
+    const long long c_u = CONV_DIVIDE(j, KW, PRODUCT_N), c = CONV_DIVIDE(c_u, KH, PRODUCT_N);             \
+    const long long u = c_u - c * (KH), v = (j) - c_u * (KW)
+#define CONV_PIXEL(k)                                                                                     \
+    const long long n_p = CONV_DIVIDE(k, Q, PRODUCT_K), n = CONV_DIVIDE(n_p, P, PRODUCT_K);               \
+    const long long p = n_p - n * (P), q = (k) - n_p * (Q)
+
+#define PRODUCT_A(value, at, i, k) do {                                                                   \
+    CONV_PIXEL(k);                                                                                        \
+    value = LOAD_g(n, (at) * CONV_GROUP_O + (i), p, q);                                                   \
+} while (0)
+#define PRODUCT_B(value, at, k, j) do {                                                                   \
+    CONV_FILTER(j);                                                                                       \
+    CONV_PIXEL(k);                                                                                        \
+    const long long h = p * (SH) + u * (DH) - (PH), w_ = q * (SW) + v * (DW) - (PW);                      \
+    if (h >= 0 && w_ >= 0 && h < (H) && w_ < (W)) value = LOAD_x(n, (at) * CONV_GROUP_C + c, h, w_);      \
+} while (0)
+#define PRODUCT_Y(r, at, i, j, value) do {                                                                \
+    CONV_FILTER(j);                                                                                       \
+    STORE_y(r, (at) * CONV_GROUP_O + (i), c, u, v, value);                                                \
+} while (0)

@@ -1,0 +1,155 @@
+"""The kernel texts of kernels/cuda, pasted alone with hooks of all kinds, on the emulator and compared with NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exprc.ops.conv import conv2d_grad_input, conv2d_grad_weight, conv2d_record
+from exprc.ops.linalg import gemm
+from exprc.runtime.devices import open_device
+from exprc.runtime.launch import Device
+from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    return open_device("cuda-emulator")
+
+
+def assert_close(got: Array, want: Array, terms: int) -> None:
+    """Within the rounding of a sum of `terms` products of numbers around one."""
+    allowed = np.finfo(got.dtype).eps * (4 * terms + 32)
+    assert got.shape == want.shape
+    assert got.size == 0 or np.abs(got - want).max() <= allowed, np.abs(got - want).max()
+
+
+# -- gemm --------------------------------------------------------------------------------------------------------------
+
+#: (batch, m, n, k), whether a and b lie transposed, dtype, the sizes that are arguments
+GEMMS = [
+    ((1, 1, 1, 1), "", "float32", ()), ((2, 5, 7, 0), "ab", "float32", ("K",)), ((1, 64, 10, 33), "a", "float64", ("M", "N")),
+    ((3, 13, 1, 40), "b", "float32", ("BATCH",)), ((2, 29, 33, 17), "", "float64", ()), ((1, 130, 67, 5), "ab", "float32", ("M", "N", "K")),
+    ((1, 200, 129, 50), "", "float32", ()), ((0, 3, 4, 5), "", "float32", ()), ((1, 0, 4, 5), "", "float32", ()),
+]  # fmt: skip
+
+
+def gemm_hooks(turned: str, parts: bool) -> dict[str, str]:
+    a = "a[((g) * K + (k)) * M + (i)]" if "a" in turned else "a[((g) * M + (i)) * K + (k)]"
+    b = "b[((g) * N + (j)) * K + (k)]" if "b" in turned else "b[((g) * K + (k)) * N + (j)]"
+    lead = "((r) * BATCH + (g))" if parts else "(g)"
+    return {"LOAD_a(g, i, k)": a, "LOAD_b(g, k, j)": b, "STORE_y(r, g, i, j, x)": f"y[({lead} * M + (i)) * N + (j)] = (x) + c[j]"}
+
+
+def gemm_case(
+    number: int, impl: str, dims: Sequence[int], turned: str, dtype: str, given: Sequence[str]
+) -> tuple[Paste, list[Array], Array]:
+    batch, m, n, k = dims
+    a, b, c = normal(1, dtype, batch, m, k), normal(2, dtype, batch, k, n), normal(3, dtype, n)
+    want = a.astype(float) @ b.astype(float) + c
+    flags = ["A_COLS_CONTIGUOUS"] * ("a" in turned) + ["B_COLS_CONTIGUOUS"] * ("b" in turned)
+    paste = Paste(
+        f"k{number}", of_device(gemm, impl), ["const T *a", "const T *b", "const T *c", "T *y"], gemm_hooks(turned, impl != "gemm"),
+        [arg(a), arg(b)], [arg(want.astype(dtype))], given=given, flags=flags,
+    )  # fmt: skip
+    stored = [np.ascontiguousarray(v.swapaxes(1, 2)) if name in turned else v for name, v in (("a", a), ("b", b))]
+    return paste, [*stored, c], want
+
+
+def test_gemm_of_odd_sizes_strides_and_types(device: Device) -> None:
+    cases = [gemm_case(i, "gemm", *case) for i, case in enumerate(GEMMS)]
+    module = device.load(module_text([paste for paste, _, _ in cases]))
+    for paste, inputs, want in cases:
+        for blocks in (None, 1):  # one block goes through all tiles
+            y = np.full(want.shape, np.nan, inputs[0].dtype)
+            run(device, module, paste, inputs, [y], blocks)
+            assert_close(y, want, paste.sizes["K"])
+
+
+def test_gemm_in_parts(device: Device) -> None:
+    cases = [gemm_case(i, "gemm_in_parts", (1, 20, 25, k), "", d, ()) for i, (k, d) in enumerate([(1000, "float32"), (700, "float64")])]
+    module = device.load(module_text([paste for paste, _, _ in cases]))
+    for paste, inputs, want in cases:
+        parts = paste.sizes["PARTS"]
+        assert parts > 3
+        y = np.full((parts, *want.shape), np.nan, inputs[0].dtype)
+        run(device, module, paste, inputs, [y])
+        assert_close(y.sum(0) - (parts - 1) * inputs[2], want, paste.sizes["K"])
+
+
+# -- convolution -------------------------------------------------------------------------------------------------------
+
+#: images (n, c, h, w), filters o, (kh, kw), stride, pad, dilation, groups, dtype, the sizes that are arguments
+CONVOLUTIONS = [
+    ((3, 4, 7, 6), 6, (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "float32", ()),
+    ((2, 3, 9, 8), 5, (3, 3), (2, 3), ((1, 0), (2, 1)), (1, 1), 1, "float32", ("N", "H", "W", "P", "Q")),
+    ((1, 4, 11, 9), 6, (4, 3), (3, 2), "full", (2, 1), 2, "float64", ()),
+    ((2, 4, 10, 9), 4, (3, 4), (4, 2), "half", (2, 2), 4, "float32", ("CIN", "O")),
+    ((2, 1, 20, 21), 50, (5, 5), (1, 1), ((2, 2), (1, 3)), (1, 1), 1, "float32", ()),
+    ((2, 3, 6, 6), 70, (1, 1), (6, 1), ((0, 0), (0, 0)), (1, 3), 1, "float32", ()),
+    ((0, 4, 5, 5), 2, (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "float32", ()),
+    ((2, 0, 5, 5), 2, (3, 3), (1, 1), ((1, 1), (0, 0)), (1, 1), 1, "float32", ()),
+]  # fmt: skip
+
+RECORDS = {"conv2d": conv2d_record, "conv2d_grad_input": conv2d_grad_input, "conv2d_grad_weight": conv2d_grad_weight}
+FORWARD = {
+    "LOAD_x(n, c, h, w_)": "a[(((n) * CIN + (c)) * H + (h)) * W + (w_)]",
+    "LOAD_w(o, c, u, v)": "b[(((o) * (CIN / GROUPS) + (c)) * KH + (u)) * KW + (v)]",
+    "STORE_y(r, n, o, p, q, x)": "y[((((r) * N + (n)) * O + (o)) * P + (p)) * Q + (q)] = 2 * (x)",
+}
+WEIGHT = {
+    "LOAD_x(n, c, h, w_)": "a[(((n) * CIN + (c)) * H + (h)) * W + (w_)]",
+    "LOAD_g(n, o, p, q)": "b[(((n) * O + (o)) * P + (p)) * Q + (q)]",
+    "STORE_y(r, o, c, u, v, x)": "y[((((r) * O + (o)) * (CIN / GROUPS) + (c)) * KH + (u)) * KW + (v)] = 2 * (x)",
+}
+
+
+def operands(kind: str, case: Sequence[Any]) -> tuple[Array, Array, dict[str, Any], Array]:
+    """What a record of the three takes, its params, and its result."""
+    (n, c, h, w), o, window, stride, pad, dilation, groups, dtype, _ = case
+    x, filters = normal(1, dtype, n, c, h, w), normal(2, dtype, o, c // groups, *window)
+    params: dict[str, Any] = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+    y = conv2d_record.numpy(x, filters, **params)
+    if kind == "conv2d":
+        return x, filters, params, y
+    g = normal(3, dtype, *y.shape)
+    if kind == "conv2d_grad_input":
+        a, b, params = g, normal(2, dtype, c, o // groups, *window), {**params, "size": (h, w)}
+    else:
+        a, b, params = x, g, {**params, "size": window}
+    return a, b, params, RECORDS[kind].numpy(a, b, **params)
+
+
+def conv_paste(number: int, kind: str, name: str, case: Sequence[Any]) -> tuple[Paste, list[Array], Array]:
+    a, b, params, want = operands(kind, case)
+    hooks, given = (WEIGHT if kind == "conv2d_grad_weight" else FORWARD), case[-1]
+    impl = of_device(RECORDS[kind], name)
+    paste = Paste(f"k{number}", impl, ["const T *a", "const T *b", "T *y"], hooks, [arg(a), arg(b)], [arg(want)], params, given)
+    return paste, [a, b], want
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_convolution_of_any_geometry(kind: str, device: Device) -> None:
+    name = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
+    cases = [conv_paste(i, kind, name, case) for i, case in enumerate(CONVOLUTIONS)]
+    module = device.load(module_text([paste for paste, _, _ in cases]))
+    for paste, inputs, want in cases:
+        for blocks in (None, 2):
+            y = np.full((paste.sizes["PARTS"], *want.shape), np.nan, inputs[0].dtype)
+            run(device, module, paste, inputs, [y], blocks)
+            assert_close(y.sum(0), 2 * want, 1000)
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "conv2d_grad_input"])
+def test_convolution_of_few_pixels_is_cut_in_parts(kind: str, device: Device) -> None:
+    case = ((1, 96, 6, 5), 40, (3, 3), (2, 1), ((1, 1), (0, 2)), (1, 1), 1, "float32", ())
+    paste, inputs, want = conv_paste(0, kind, "conv2d_in_parts", case)
+    y = np.full((paste.sizes["PARTS"], *want.shape), np.nan, "float32")
+    assert len(y) > 1
+    run(device, device.load(module_text([paste])), paste, inputs, [y])
+    assert_close(y.sum(0), 2 * want, 1000)

@@ -71,6 +71,16 @@
 #define PARTS 1
 #endif
 
+#undef CONV_CUT
+#undef CONV_DIVIDE
+#undef CONV_ROWS
+#undef CONV_COLUMNS
+#undef CONV_DOWN
+#undef CONV_ACROSS
+#undef CONV_GROUP_C
+#undef CONV_GROUP_O
+#undef CONV_FILTER
+#undef CONV_PIXEL
 #define CONV_CUT(n, size) (((long long)(n) + (size) - 1) / (size))
 #define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (long long)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
 #define CONV_ROWS CONV_CUT(P, UP_H)         /* of one remainder */

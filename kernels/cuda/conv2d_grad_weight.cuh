@@ -54,6 +54,11 @@
 #define PARTS 1
 #endif
 
+#undef CONV_DIVIDE
+#undef CONV_GROUP_C
+#undef CONV_GROUP_O
+#undef CONV_FILTER
+#undef CONV_PIXEL
 #define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (long long)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
 #define CONV_GROUP_C ((CIN) / (GROUPS))
 #define CONV_GROUP_O ((O) / (GROUPS))

@@ -121,29 +121,26 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
             _Pragma("unroll")
             for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
         }
-        if (begin < end) {
-            PRODUCT_FETCH(begin);
-            PRODUCT_KEEP(0);
-        }
-        __syncthreads();
-        for (long long piece = begin; piece < end; piece++) {
+        for (long long piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
             const int stage = (int)((piece - begin) & 1);
             const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
             if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
-            _Pragma("unroll")
-            for (int k = 0; k < TILE_K; k++) {
-                struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];
+            if (piece >= begin) {
                 _Pragma("unroll")
-                for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)
-                    a_k[r] = *(const struct PRODUCT_VEC *)(a_from + k * PRODUCT_A_STRIDE + (r * PRODUCT_DOWN + down) * PRODUCT_WIDE);
-                _Pragma("unroll")
-                for (int c = 0; c < REG_N / PRODUCT_WIDE; c++)
-                    b_k[c] = *(const struct PRODUCT_VEC *)(b_from + k * PRODUCT_B_STRIDE + (c * PRODUCT_ACROSS + across) * PRODUCT_WIDE);
-                _Pragma("unroll")
-                for (int r = 0; r < REG_M; r++) {
+                for (int k = 0; k < TILE_K; k++) {
+                    struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];
                     _Pragma("unroll")
-                    for (int c = 0; c < REG_N; c++)
-                        sum[r][c] += a_k[r / PRODUCT_WIDE].x[r % PRODUCT_WIDE] * b_k[c / PRODUCT_WIDE].x[c % PRODUCT_WIDE];
+                    for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)
+                        a_k[r] = *(const struct PRODUCT_VEC *)(a_from + k * PRODUCT_A_STRIDE + (r * PRODUCT_DOWN + down) * PRODUCT_WIDE);
+                    _Pragma("unroll")
+                    for (int c = 0; c < REG_N / PRODUCT_WIDE; c++)
+                        b_k[c] = *(const struct PRODUCT_VEC *)(b_from + k * PRODUCT_B_STRIDE + (c * PRODUCT_ACROSS + across) * PRODUCT_WIDE);
+                    _Pragma("unroll")
+                    for (int r = 0; r < REG_M; r++) {
+                        _Pragma("unroll")
+                        for (int c = 0; c < REG_N; c++)
+                            sum[r][c] += a_k[r / PRODUCT_WIDE].x[r % PRODUCT_WIDE] * b_k[c / PRODUCT_WIDE].x[c % PRODUCT_WIDE];
+                    }
                 }
             }
             if (piece + 1 < end) PRODUCT_KEEP(stage ^ 1);

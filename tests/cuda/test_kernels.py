@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,8 @@ from exprc.runtime.launch import Device
 from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
 
 Array = np.ndarray[Any, Any]
+
+pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def gemm_hooks(turned: str, parts: bool) -> dict[str, str]:
     a = "a[((g) * K + (k)) * M + (i)]" if "a" in turned else "a[((g) * M + (i)) * K + (k)]"
     b = "b[((g) * N + (j)) * K + (k)]" if "b" in turned else "b[((g) * K + (k)) * N + (j)]"
     lead = "((r) * BATCH + (g))" if parts else "(g)"
-    return {"LOAD_a(g, i, k)": a, "LOAD_b(g, k, j)": b, "STORE_y(r, g, i, j, x)": f"y[({lead} * M + (i)) * N + (j)] = (x) + c[j]"}
+    return {"LOAD_a(g, i, k)": a, "LOAD_b(g, k, j)": b, "STORE_y(r, g, i, j, x)": f"y[({lead} * M + (i)) * N + (j)] = (x) + bias[j]"}
 
 
 def gemm_case(
@@ -54,7 +60,7 @@ def gemm_case(
     want = a.astype(float) @ b.astype(float) + c
     flags = ["A_COLS_CONTIGUOUS"] * ("a" in turned) + ["B_COLS_CONTIGUOUS"] * ("b" in turned)
     paste = Paste(
-        f"k{number}", of_device(gemm, impl), ["const T *a", "const T *b", "const T *c", "T *y"], gemm_hooks(turned, impl != "gemm"),
+        f"k{number}", of_device(gemm, impl), ["const T *a", "const T *b", "const T *bias", "T *y"], gemm_hooks(turned, impl != "gemm"),
         [arg(a), arg(b)], [arg(want.astype(dtype))], given=given, flags=flags,
     )  # fmt: skip
     stored = [np.ascontiguousarray(v.swapaxes(1, 2)) if name in turned else v for name, v in (("a", a), ("b", b))]
@@ -153,3 +159,22 @@ def test_convolution_of_few_pixels_is_cut_in_parts(kind: str, device: Device) ->
     assert len(y) > 1
     run(device, device.load(module_text([paste])), paste, inputs, [y])
     assert_close(y.sum(0), 2 * want, 1000)
+
+
+# -- nvcc --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+@pytest.mark.parametrize("architecture", ["sm_90", *(pytest.param(a, marks=pytest.mark.long) for a in ("sm_80", "sm_100"))])
+def test_nvcc_compiles_the_texts_with_their_sums_in_registers(architecture: str, tmp_path: Path) -> None:
+    pastes = [gemm_case(0, "gemm", (1, 512, 512, 512), "", "float32", ())[0], gemm_case(1, "gemm", (1, 9, 8, 7), "ab", "float64", ())[0]]
+    for kind in RECORDS:
+        name = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
+        pastes.append(conv_paste(len(pastes), kind, name, CONVOLUTIONS[2])[0])
+    (tmp_path / "module.cu").write_text(module_text(pastes))
+    strict = ["-Werror=all-warnings", "-Xptxas", "-v"]
+    command = ["nvcc", "-std=c++20", *strict, "-cubin", f"-arch={architecture}", "module.cu", "-o", "module.cubin"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Compiling entry function") == len(pastes)
+    assert max(int(n) for n in re.findall(r"(\d+) bytes spill stores", done.stderr)) <= 64, done.stderr

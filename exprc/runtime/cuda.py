@@ -105,7 +105,7 @@ class Module:
         with device.pycuda_current("a GPU program cannot be loaded"):
             self._module = device.pycuda.module_from_buffer(made.code)
         self._functions: dict[str, Any] = {}
-        self._shared: dict[str, int] = {}
+        self._shared: dict[str, int] = {}  # bytes that kernels were prepared for
 
     def function(self, launch: Launch) -> Any:
         """The kernel of a launch, prepared for as much shared memory as that asks for. The context is current."""
@@ -117,6 +117,21 @@ class Module:
             function.set_attribute(self._device.pycuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, launch.shared)
             self._shared[name] = launch.shared
         return function
+
+    def free(self) -> None:
+        """Unload the code now, in any thread; at the end of the process pycuda could not."""
+        module, self._module = getattr(self, "_module", None), None
+        if module is None:
+            return
+        try:
+            with self._device.pycuda_current("a GPU program cannot be unloaded"):
+                self._functions.clear()
+                module = None
+        except DeviceError:
+            _leave(module, self._functions)
+
+    def __del__(self) -> None:
+        self.free()
 
 
 class Graph:
@@ -171,6 +186,7 @@ class Cuda:
         self._late: list[Any] = []  # memory let go of during a capture
         self._memories: WeakSet[Memory] = WeakSet()
         self._graphs: WeakSet[Graph] = WeakSet()
+        self._modules: WeakSet[Module] = WeakSet()
         self._popped = ffi.new("void **")
         with self._told("the GPU cannot be opened"):
             self.pycuda.init()
@@ -235,7 +251,7 @@ class Cuda:
             return DeviceError(report(f"{what}: {said}", fix="python -m exprc doctor looks at the driver and the GPU"))
         if status in libcuda.LOST and self._recent:
             shown = ", ".join(self._recent[:_SHOWN]) + (" ..." if len(self._recent) > _SHOWN else "")
-            what = f"{what}; the kernels that ran last are {shown}"
+            what = f"a GPU program failed; the kernels that ran last are {shown}"  # whichever call it was that told so
         error = libcuda.error(self._driver, status, what)
         if status in libcuda.LOST:
             self._lost = str(error)
@@ -245,7 +261,9 @@ class Cuda:
 
     def load(self, text: str) -> Module:
         """Compile a text, or take it from the cache, and load it."""
-        return Module(self, text)
+        made = Module(self, text)
+        self._modules.add(made)
+        return made
 
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Graph | Nothing:
         """Capture launches in a graph. Those without blocks are left out."""
@@ -291,11 +309,16 @@ class Cuda:
                 with self._told(f"kernel {launch.kernel} cannot be started with grid {launch.grid} and block {launch.block}"):
                     how = {"grid": launch.grid, "block": launch.block, "shared": launch.shared, "stream": self._captured}
                     function(*map(_argument, launch.arguments), **how)
-        finally:
-            self._capturing = False
-            status = self._driver.cuStreamEndCapture(self._capture, graph)
-        self._check(status, "a capture cannot end")
+        except BaseException:
+            if not self._end_capture(graph):
+                self._driver.cuGraphDestroy(graph[0])
+            raise
+        self._check(self._end_capture(graph), "a capture cannot end")
         return graph[0]
+
+    def _end_capture(self, graph: Any) -> int:
+        self._capturing = False
+        return int(self._driver.cuStreamEndCapture(self._capture, graph))
 
     def start(self, executable: Any, kernels: tuple[str, ...]) -> None:
         """Start a graph."""
@@ -393,6 +416,8 @@ class Cuda:
             return
         for graph in list(self._graphs):
             graph.free()
+        for module in list(self._modules):
+            module.free()
         for memory in list(self._memories):
             memory.free()
         with suppress(DeviceError), self.pycuda_current("the GPU cannot be closed"):
@@ -404,7 +429,7 @@ class Cuda:
 
     def leave(self) -> None:
         """Never let go of what pycuda made: where the context is broken, or the process forked, that would end the process."""
-        pieces = [memory._piece for memory in self._memories if memory._piece is not None]
+        pieces = [memory._piece for memory in self._memories] + [module._module for module in self._modules]
         _leave(self._context, self._work, self._captured, self._staging.pinned, *pieces, *self._late)
 
 

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from exprc.config import config
@@ -57,12 +58,17 @@ def _host() -> compiler.Target:
     return replace(cpu.host_target(), openmp=False)
 
 
+def engine_path() -> Path:
+    """The shared object of the engine, built where the cache lacks it."""
+    names = ("emulator.h", "emulator_engine.c", "emulator_checks.c")
+    entry, _ = _build("\n".join(kernel_source(f"cuda/{name}") for name in names), _host())
+    return entry.program
+
+
 @functools.cache
 def _engine() -> Any:
     """The loaded engine; it stays for the life of the process, because memory and modules belong to it."""
-    names = ("emulator.h", "emulator_engine.c", "emulator_checks.c")
-    entry, _ = _build("\n".join(kernel_source(f"cuda/{name}") for name in names), _host())
-    return ffi.dlopen(str(entry.program), ffi.RTLD_NOW)
+    return ffi.dlopen(str(engine_path()), ffi.RTLD_NOW)
 
 
 def compiler_flags(check: bool) -> tuple[str, ...]:
@@ -235,7 +241,7 @@ class Emulator:
     def load(self, text: str) -> Module:
         return Module(text, config.emulator == "check")
 
-    def allocate(self, nbytes: int) -> Memory:
+    def allocate(self, nbytes: int, label: str = "") -> Memory:
         return Memory(nbytes)
 
     def write(self, address: int, array: Array) -> None:

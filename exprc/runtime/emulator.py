@@ -31,7 +31,11 @@ from exprc.runtime.launch import CUDA, Array, Launch
 FILE = "module.cu"
 _ORDERS = ("forward", "reverse", "random")
 _PLAIN = ("-x", "c++", "-std=c++20", "-O1", "-fno-exceptions", "-fno-rtti", "-Wno-unknown-pragmas")
-_CHECKS = ("-DEMULATOR_CHECKS=1", "-g1", "-fsanitize=thread", "-fsanitize=bounds,alignment,integer-divide-by-zero")
+#: The compiler calls the sanitizers' functions, which emulator.h defines; without default libraries their own are not linked.
+_CHECKS = (
+    "-DEMULATOR_CHECKS=1", "-g1", "-fno-tree-sink", "-nodefaultlibs",
+    "-fsanitize=thread", "-fsanitize=bounds,alignment,integer-divide-by-zero",
+)  # fmt: skip
 
 #: One launch at a time, also where memory is looked up; a fork waits for the one that runs.
 _lock = threading.RLock()

@@ -22,7 +22,7 @@ FAULT_FIELDS = (
 #: enum emulator_fault of kernels/cuda/emulator.h: the word for each.
 KINDS = (
     "none", "bounds", "read-only", "misaligned", "uninitialised", "race", "blocks", "partial-barrier", "divergent-barrier",
-    "stuck-warp", "mask", "source-lane", "divergent-warp", "index", "division", "trap", "overrun", "time", "unfinished-copy",
+    "stuck-warp", "mask", "source-lane", "divergent-warp", "index", "division", "trap", "overrun", "time", "memory",
 )  # fmt: skip
 
 _HOW = ("reads", "writes", "updates atomically")
@@ -47,7 +47,7 @@ _SENTENCES = {
     "trap": "traps",
     "overrun": "(some thread) wrote out of bounds: byte {offset} of {bytes} of {buffer}",
     "time": "is still at work when the time given is over",
-    "unfinished-copy": "ends with an asynchronous copy that nothing has waited for",
+    "memory": "was the last that there was room to take notes of",
 }
 _FIXES = {
     "overrun": "config.override(emulator='check') finds the thread and the line",
@@ -55,7 +55,7 @@ _FIXES = {
     "blocks": "blocks run in any order: give each its own place, or use atomics",
     "partial-barrier": "let all threads reach it: a thread that has nothing to do must not return before",
     "divergent-barrier": "move the barrier out of the branch",
-    "uninitialised": "was the buffer filled, and does the kernel that fills it write all of it?",
+    "uninitialised": "is a barrier missing, or does what should fill the buffer not write all of it?",
 }
 
 
@@ -76,7 +76,7 @@ def fault_error(fault: dict[str, int], launch: Launch, module: Any) -> KernelErr
     if kind == "overrun":
         what = what.replace(f"thread {thread} of block {block} ", "")
     rows = [("at", _shown(line, module), "")] * bool(line)
-    if kind in ("race", "blocks"):
+    if fault["other_place"]:
         other = f"thread {_triple(fault, 'other_thread')} of block {_triple(fault, 'other_block')}"
         rows.append(("other", f"{other}, {_shown(_line(fault['other_place'], module), module)}", ""))
     return KernelError(report(what, rows, _FIXES.get(kind, "")), kind, launch.kernel, block, thread, line)

@@ -24,7 +24,7 @@ enum emulator_access { EMULATOR_READ, EMULATOR_WRITE, EMULATOR_ATOMIC };
 enum emulator_fault {
     FAULT_NONE, FAULT_BOUNDS, FAULT_READ_ONLY, FAULT_MISALIGNED, FAULT_UNINITIALISED, FAULT_RACE, FAULT_BLOCKS,
     FAULT_BARRIER_PARTIAL, FAULT_BARRIER_DIVERGED, FAULT_WARP_STUCK, FAULT_LANE_NOT_IN_MASK, FAULT_SOURCE_NOT_IN_MASK,
-    FAULT_WARP_DIVERGED, FAULT_INDEX, FAULT_DIVISION, FAULT_TRAP, FAULT_OVERRUN, FAULT_TIME, FAULT_COPY_UNFINISHED
+    FAULT_WARP_DIVERGED, FAULT_INDEX, FAULT_DIVISION, FAULT_TRAP, FAULT_OVERRUN, FAULT_TIME, FAULT_MEMORY
 };
 
 /* What the lanes of a warp do together; lanes wait for each other only in the same one. */
@@ -49,11 +49,11 @@ struct emulator_engine {
     void (*fault_of_lane)(int fault, unsigned lane, long long first);  /* inside `complete`: it does */
 };
 
-/* A module; its thread, block and shared are written by the engine. */
+/* A module; all of it but the last three is written by the engine. */
 struct emulator_module {
     struct emulator_index thread, block, block_size, grid_size;
     unsigned char *shared;
-    const struct emulator_engine *engine;
+    struct emulator_engine engine;
     void *statics, *statics_end;  /* shared memory of fixed size */
     int checks;
 };
@@ -90,7 +90,7 @@ typedef struct emulator_index uint3, dim3;
 static struct emulator_module emulated;
 extern "C" __attribute__((weak, visibility("hidden"))) char __start_emulator_shared[], __stop_emulator_shared[];
 
-extern "C" __attribute__((visibility("default"))) struct emulator_module *exprc_emulated(void) {
+extern "C" __attribute__((visibility("default"), no_sanitize("thread", "undefined"))) struct emulator_module *exprc_emulated(void) {
     emulated.statics = __start_emulator_shared;
     emulated.statics_end = __stop_emulator_shared;
     emulated.checks = EMULATOR_CHECKS;
@@ -128,29 +128,29 @@ EMULATED uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}
 
 EMULATED void __syncthreads(int place = __builtin_LINE()) {
     unsigned threads;
-    emulated.engine->barrier(0, &threads, place);
+    emulated.engine.barrier(0, &threads, place);
 }
 EMULATED int __syncthreads_count(int predicate, int place = __builtin_LINE()) {
     unsigned threads;
-    return (int)emulated.engine->barrier(predicate != 0, &threads, place);
+    return (int)emulated.engine.barrier(predicate != 0, &threads, place);
 }
 EMULATED int __syncthreads_or(int predicate, int place = __builtin_LINE()) { return __syncthreads_count(predicate, place) > 0; }
 EMULATED int __syncthreads_and(int predicate, int place = __builtin_LINE()) {
     unsigned threads;
-    return emulated.engine->barrier(predicate != 0, &threads, place) == threads;
+    return emulated.engine.barrier(predicate != 0, &threads, place) == threads;
 }
 EMULATED void __threadfence() {}
 EMULATED void __threadfence_block() {}
 EMULATED void __threadfence_system() {}
 EMULATED void __nanosleep(unsigned) {}
-EMULATED void __trap(int place = __builtin_LINE()) { emulated.engine->fault(FAULT_TRAP, place, 0, 0, 0); }
+EMULATED void __trap(int place = __builtin_LINE()) { emulated.engine.fault(FAULT_TRAP, place, 0, 0, 0); }
 
 /* ---------------------------------------------------------------- the warp: shuffles, votes */
 
 EMULATED void __syncwarp(unsigned mask = 0xffffffffu, int place = __builtin_LINE()) {
-    emulated.engine->collect(COLLECTIVE_SYNC, mask, 0, 0, place);
+    emulated.engine.collect(COLLECTIVE_SYNC, mask, 0, 0, place);
 }
-EMULATED unsigned __activemask() { return emulated.engine->active(); }
+EMULATED unsigned __activemask() { return emulated.engine.active(); }
 
 template <class T> struct emulated_shuffled { T given, taken; unsigned source; };
 
@@ -162,13 +162,13 @@ template <class T> UNSEEN void emulated_shuffle_complete(void **payloads, unsign
         if (theirs) mine->taken = theirs->given;
         else {
             __builtin_memset(&mine->taken, 0xff, sizeof(T));
-            emulated.engine->fault_of_lane(FAULT_SOURCE_NOT_IN_MASK, lane, mine->source);
+            emulated.engine.fault_of_lane(FAULT_SOURCE_NOT_IN_MASK, lane, mine->source);
         }
     }
 }
 template <class T> EMULATED T emulated_shuffle(unsigned mask, T value, unsigned source, int place) {
     emulated_shuffled<T> mine = {value, value, source};
-    emulated.engine->collect(COLLECTIVE_SHUFFLE, mask, &mine, emulated_shuffle_complete<T>, place);
+    emulated.engine.collect(COLLECTIVE_SHUFFLE, mask, &mine, emulated_shuffle_complete<T>, place);
     return mine.taken;
 }
 /* The lane of this thread, and the first of its part of `width` lanes. */
@@ -205,7 +205,7 @@ UNSEEN void emulated_vote_complete(void **payloads, unsigned present, unsigned) 
 /* Gives the ballot, and in `predicate` who was there. */
 EMULATED emulated_vote emulated_voting(unsigned mask, int predicate, int place) {
     emulated_vote mine = {predicate != 0, 0};
-    emulated.engine->collect(COLLECTIVE_VOTE, mask, &mine, emulated_vote_complete, place);
+    emulated.engine.collect(COLLECTIVE_VOTE, mask, &mine, emulated_vote_complete, place);
     return mine;
 }
 EMULATED unsigned __ballot_sync(unsigned mask, int predicate, int place = __builtin_LINE()) {
@@ -232,7 +232,7 @@ template <class T> UNSEEN void emulated_match_complete(void **payloads, unsigned
 }
 template <class T> EMULATED unsigned __match_any_sync(unsigned mask, T value, int place = __builtin_LINE()) {
     emulated_matched<T> mine = {value, 0};
-    emulated.engine->collect(COLLECTIVE_MATCH, mask, &mine, emulated_match_complete<T>, place);
+    emulated.engine.collect(COLLECTIVE_MATCH, mask, &mine, emulated_match_complete<T>, place);
     return mine.equal;
 }
 
@@ -250,7 +250,7 @@ template <class T, class F> UNSEEN void emulated_reduce_complete(void **payloads
 }
 #define WARP_REDUCE(name, T) \
     EMULATED T __reduce_##name##_sync(unsigned mask, T value, int place = __builtin_LINE()) { \
-        emulated.engine->collect(COLLECTIVE_REDUCE, mask, &value, emulated_reduce_complete<T, emulated_##name>, place); \
+        emulated.engine.collect(COLLECTIVE_REDUCE, mask, &value, emulated_reduce_complete<T, emulated_##name>, place); \
         return value; \
     }
 WARP_REDUCE(add, int) WARP_REDUCE(add, unsigned) WARP_REDUCE(min, int) WARP_REDUCE(min, unsigned)
@@ -259,7 +259,7 @@ WARP_REDUCE(max, int) WARP_REDUCE(max, unsigned) WARP_REDUCE(and, unsigned) WARP
 /* ---------------------------------------------------------------- atomics: threads take turns, so a plain update is one */
 
 #if EMULATOR_CHECKS
-#define ATOMIC_SEEN(p, place) emulated.engine->access(p, sizeof *(p), EMULATOR_ATOMIC, 0, place)
+#define ATOMIC_SEEN(p, place) emulated.engine.access(p, sizeof *(p), EMULATOR_ATOMIC, 0, place)
 #define ATOMIC UNSEEN
 #else
 #define ATOMIC_SEEN(p, place) (void)(place)
@@ -459,8 +459,7 @@ EMULATED float __tanf(float x) { return tanf(x); }
 EMULATED float __powf(float x, float y) { return powf(x, y); }
 EMULATED float __fdividef(float x, float y) { return x / y; }
 
-/* ---------------------------------------------------------------- matrix instructions and asynchronous copies
- * A text reaches these by helper functions of prelude.cuh, whose other half is PTX. */
+/* ---------------------------------------------------------------- matrix instructions and asynchronous copies: see prelude.cuh */
 
 /* Who holds what of D = A B + D (PTX manual, "Matrix fragments"): row and column of element `i` of a lane. */
 EMULATED unsigned emulated_row(unsigned lane, unsigned i) { return lane / 4 + (i & 2 ? 8 : 0); }
@@ -490,7 +489,7 @@ template <int K, class A, class B> UNSEEN void emulated_multiply(void **payloads
 }
 UNSEEN bool emulated_whole_warp(unsigned present) {
     if (present == 0xffffffffu) return true;
-    emulated.engine->fault_of_lane(FAULT_WARP_DIVERGED, (unsigned)__builtin_ctz(present), (long long)present);
+    emulated.engine.fault_of_lane(FAULT_WARP_DIVERGED, (unsigned)__builtin_ctz(present), (long long)present);
     return false;
 }
 UNSEEN void emulated_tf32_complete(void **payloads, unsigned present, unsigned) {
@@ -509,8 +508,26 @@ UNSEEN void emulated_bf16_complete(void **payloads, unsigned present, unsigned) 
 }
 EMULATED void emulated_mma(float *d, const unsigned *a, const unsigned *b, emulator_complete complete, int place) {
     emulated_fragments mine = {d, a, b};
-    emulated.engine->collect(COLLECTIVE_MATRIX, 0xffffffffu, &mine, complete, place);
+    emulated.engine.collect(COLLECTIVE_MATRIX, 0xffffffffu, &mine, complete, place);
 }
+EMULATED void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int place = __builtin_LINE()) {
+    emulated_mma(d, a, b, emulated_tf32_complete, place);
+}
+EMULATED void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int place = __builtin_LINE()) {
+    emulated_mma(d, a, b, emulated_bf16_complete, place);
+}
+/* To the nearest number with 10 bits of fraction, halves away from zero; NaN and infinities stay. */
+EMULATED unsigned to_tf32(float x) {
+    const unsigned bits = __float_as_uint(x);
+    return ((bits & 0x7f800000u) == 0x7f800000u ? bits : bits + 0x1000u) & 0xffffe000u;
+}
+
+template <int bytes> EMULATED void copy_async(void *shared, const void *global, int from_global = bytes, int place = __builtin_LINE()) {
+    static_assert(bytes == 4 || bytes == 8 || bytes == 16, "cp.async copies 4, 8 or 16 bytes");
+    emulated.engine.copy(shared, global, bytes, (unsigned)from_global, place);
+}
+EMULATED void copy_commit() { emulated.engine.copy_commit(); }
+template <int groups> EMULATED void copy_wait() { emulated.engine.copy_wait(groups); }
 
 /* ---------------------------------------------------------------- the checking build: what the compiler calls */
 
@@ -518,17 +535,17 @@ EMULATED void emulated_mma(float *d, const unsigned *a, const unsigned *b, emula
 #define HOOK extern "C" __attribute__((visibility("hidden"), used, no_sanitize("thread", "undefined"))) void
 #define HERE __builtin_return_address(0)
 #define ACCESS_HOOKS(size) \
-    HOOK __tsan_read##size(void *p) { emulated.engine->access(p, size, EMULATOR_READ, HERE, 0); } \
-    HOOK __tsan_write##size(void *p) { emulated.engine->access(p, size, EMULATOR_WRITE, HERE, 0); } \
-    HOOK __tsan_volatile_read##size(void *p) { emulated.engine->access(p, size, EMULATOR_READ, HERE, 0); } \
-    HOOK __tsan_volatile_write##size(void *p) { emulated.engine->access(p, size, EMULATOR_WRITE, HERE, 0); }
+    HOOK __tsan_read##size(void *p) { emulated.engine.access(p, size, EMULATOR_READ, HERE, 0); } \
+    HOOK __tsan_write##size(void *p) { emulated.engine.access(p, size, EMULATOR_WRITE, HERE, 0); } \
+    HOOK __tsan_volatile_read##size(void *p) { emulated.engine.access(p, size, EMULATOR_READ, HERE, 0); } \
+    HOOK __tsan_volatile_write##size(void *p) { emulated.engine.access(p, size, EMULATOR_WRITE, HERE, 0); }
 #define UNALIGNED_HOOKS(size) \
-    HOOK __tsan_unaligned_read##size(void *p) { emulated.engine->access(p, size, EMULATOR_READ, HERE, 0); } \
-    HOOK __tsan_unaligned_write##size(void *p) { emulated.engine->access(p, size, EMULATOR_WRITE, HERE, 0); }
+    HOOK __tsan_unaligned_read##size(void *p) { emulated.engine.access(p, size, EMULATOR_READ, HERE, 0); } \
+    HOOK __tsan_unaligned_write##size(void *p) { emulated.engine.access(p, size, EMULATOR_WRITE, HERE, 0); }
 ACCESS_HOOKS(1) ACCESS_HOOKS(2) ACCESS_HOOKS(4) ACCESS_HOOKS(8) ACCESS_HOOKS(16)
 UNALIGNED_HOOKS(2) UNALIGNED_HOOKS(4) UNALIGNED_HOOKS(8) UNALIGNED_HOOKS(16)
-HOOK __tsan_read_range(void *p, unsigned long size) { emulated.engine->access(p, size, EMULATOR_READ, HERE, 0); }
-HOOK __tsan_write_range(void *p, unsigned long size) { emulated.engine->access(p, size, EMULATOR_WRITE, HERE, 0); }
+HOOK __tsan_read_range(void *p, unsigned long size) { emulated.engine.access(p, size, EMULATOR_READ, HERE, 0); }
+HOOK __tsan_write_range(void *p, unsigned long size) { emulated.engine.access(p, size, EMULATOR_WRITE, HERE, 0); }
 HOOK __tsan_init() {}
 HOOK __tsan_func_entry(void *) {}
 HOOK __tsan_func_exit(void *) {}
@@ -538,14 +555,14 @@ struct emulated_place { const char *file; unsigned line, column; };
 struct emulated_mismatch { emulated_place place; void *type; unsigned char align_log2, kind; };
 
 HOOK __ubsan_handle_out_of_bounds(void *data, unsigned long index) {
-    emulated.engine->fault(FAULT_INDEX, (int)((emulated_place *)data)->line, HERE, (long long)index, 0);
+    emulated.engine.fault(FAULT_INDEX, (int)((emulated_place *)data)->line, HERE, (long long)index, 0);
 }
 HOOK __ubsan_handle_type_mismatch_v1(void *data, unsigned long address) {
     auto *found = (emulated_mismatch *)data;
-    emulated.engine->fault(FAULT_MISALIGNED, (int)found->place.line, HERE, (long long)address, 1ll << found->align_log2);
+    emulated.engine.fault(FAULT_MISALIGNED, (int)found->place.line, HERE, (long long)address, 1ll << found->align_log2);
 }
 HOOK __ubsan_handle_divrem_overflow(void *data, unsigned long, unsigned long) {
-    emulated.engine->fault(FAULT_DIVISION, (int)((emulated_place *)data)->line, HERE, 0, 0);
+    emulated.engine.fault(FAULT_DIVISION, (int)((emulated_place *)data)->line, HERE, 0, 0);
 }
 #endif
 #endif

@@ -79,6 +79,12 @@ static void context_make(struct context *made, char *stack, size_t bytes) {
 
 struct cell;
 static void begin_checks(void);
+static void begin_checked_block(void);
+static void new_interval(void);
+static void join_lanes(int warp, unsigned group);
+static void forget_copies(void);
+static struct emulator_index block_index(int64_t number);
+static int64_t block_at(int64_t i);
 static void engine_access(const void *address, unsigned long size, int how, const void *code, int place);
 static void engine_copy(void *target, const void *source, unsigned size, unsigned from_source, int place);
 static void engine_copy_commit(void);
@@ -121,7 +127,7 @@ static struct {
     const int64_t *arguments;
     const unsigned char *read_only;
     int argument_count, order, checks;
-    int64_t block_number, shared_bytes;
+    int64_t blocks, block_step, block_start, shared_bytes;
     uint64_t random;
     double deadline;
     unsigned ticks;
@@ -165,6 +171,8 @@ struct region {
     unsigned char *known;      /* 1 for every byte that was written; 0 where nobody asks */
     struct cell *cells;        /* who has used it */
     int cell_log2, read_only;
+    uint64_t launch;           /* the last one that has an argument pointing here */
+    uintptr_t room;            /* bytes that `known` and `cells` are for; shared memory may use fewer */
 };
 
 static struct {
@@ -212,7 +220,8 @@ API int64_t exprc_emulator_allocate(int64_t bytes, int tracked) {
     const int64_t place = regions_before(begin);
     memmove(memory.regions + place + 1, memory.regions + place, (size_t)(memory.count - place) * sizeof *memory.regions);
     memory.count++;
-    memory.regions[place] = (struct region){begin, begin + (uintptr_t)bytes, block, known, 0, 2, 0};
+    memory.regions[place] = (struct region){
+        .begin = begin, .end = begin + (uintptr_t)bytes, .block = block, .known = known, .cell_log2 = 2, .room = (uintptr_t)bytes};
     return (int64_t)begin;
 }
 
@@ -370,6 +379,7 @@ static int try_complete(struct lane *lane) {
         payloads[i] = other->payload;
     }
     if (lane->complete) lane->complete(payloads, group, lane->mask);
+    if (the.checks && lane->collective == COLLECTIVE_SYNC) join_lanes(warp, group);
     the.waiting[warp] &= ~group;
     the.ready[warp] |= group;
     return 1;
@@ -428,10 +438,14 @@ static void fiber_body(void) {
 
 /* ---------------------------------------------------------------- blocks and launches */
 
-static void begin_block(int64_t number) {
+static struct emulator_index block_index(int64_t number) {
     const struct emulator_index grid = the.module->grid_size;
-    the.module->block = (struct emulator_index){
+    return (struct emulator_index){
         (unsigned)(number % grid.x), (unsigned)(number / grid.x % grid.y), (unsigned)(number / grid.x / grid.y)};
+}
+
+static void begin_block(int64_t number) {
+    the.module->block = block_index(number);
     for (int i = 0; i < the.threads; i++) the.lanes[i].fiber = -1;
     for (int warp = 0; warp < the.warps; warp++) {
         const int lanes = the.threads - 32 * warp;
@@ -442,6 +456,8 @@ static void begin_block(int64_t number) {
     memset(the.shared, POISON, (size_t)the.shared_bytes);
     if (the.module->statics)
         memset(the.module->statics, POISON, (size_t)((char *)the.module->statics_end - (char *)the.module->statics));
+    forget_copies();
+    if (the.checks) begin_checked_block();
 }
 
 static unsigned warps_with(const unsigned *lanes) {
@@ -472,7 +488,24 @@ static void release_block(void) {
     if (the.checks && threads != (unsigned)the.threads) note(FAULT_BARRIER_PARTIAL, first, first->place, threads, the.threads);
     the.barrier_threads = threads;
     the.barrier_count = count;
-    memcpy(the.ready, waits, sizeof waits);
+    memcpy(the.ready, waits, sizeof waits[0] * (size_t)the.warps);
+    if (the.checks) new_interval();
+}
+
+/* A lane that nothing can help: tells who has come, and where one of the others is. */
+static void stuck(const struct lane *lane) {
+    const int warp = lane->number / 32;
+    const struct lane *other = 0;
+    unsigned arrived = 0;
+    for (unsigned rest = lane->mask & ~the.ended[warp]; rest; rest &= rest - 1) {
+        const int i = __builtin_ctz(rest);
+        const struct lane *mate = &the.lanes[warp * 32 + i];
+        if ((the.waiting[warp] >> i & 1) && mate->mask == lane->mask && mate->collective == lane->collective) arrived |= 1u << i;
+        else other = other ? other : mate;
+    }
+    note(FAULT_WARP_STUCK, lane, lane->place, lane->mask, arrived);
+    describe_thread(the.fault->other_block, the.fault->other_thread, other);
+    the.fault->other_place = other->place;
 }
 
 static void run_block(int64_t number) {
@@ -484,9 +517,7 @@ static void run_block(int64_t number) {
         }
         if (the.stopped) return;
         if (warps_with(the.waiting)) {
-            struct lane *stuck = lane_of(the.waiting);
-            const int warp = stuck->number / 32;
-            note(FAULT_WARP_STUCK, stuck, stuck->place, stuck->mask, the.waiting[warp] & stuck->mask);
+            stuck(lane_of(the.waiting));
             return;
         }
         int alive = 0;
@@ -498,18 +529,22 @@ static void run_block(int64_t number) {
 
 static int64_t common_divisor(int64_t a, int64_t b) { return b ? common_divisor(b, a % b) : a; }
 
-/* Blocks one after another; in random order a block number is multiplied by a number without a common divisor with theirs. */
+/* The number of the block that runs as the i-th; in random order i times a number without a common divisor with theirs. */
+static int64_t block_at(int64_t i) {
+    if (the.order == REVERSE) return the.blocks - 1 - i;
+    return (int64_t)(((__int128)i * the.block_step + the.block_start) % the.blocks);
+}
+
 static void run_blocks(int64_t blocks) {
-    int64_t step = 1, start = 0;
+    the.blocks = blocks;
+    the.block_step = 1;
+    the.block_start = 0;
     if (the.order == RANDOM && blocks > 2) {
-        do step = 1 + (int64_t)(draw() % (uint64_t)(blocks - 1));
-        while (common_divisor(step, blocks) != 1);
-        start = (int64_t)(draw() % (uint64_t)blocks);
+        do the.block_step = 1 + (int64_t)(draw() % (uint64_t)(blocks - 1));
+        while (common_divisor(the.block_step, blocks) != 1);
+        the.block_start = (int64_t)(draw() % (uint64_t)blocks);
     }
-    for (int64_t i = 0; i < blocks && !the.stopped; i++) {
-        the.block_number = the.order == REVERSE ? blocks - 1 - i : (int64_t)(((__int128)i * step + start) % blocks);
-        run_block(the.block_number);
-    }
+    for (int64_t i = 0; i < blocks && !the.stopped; i++) run_block(block_at(i));
 }
 
 /* All fibers are at their beginning: at the start, and after a launch that was stopped in the middle. */
@@ -575,7 +610,7 @@ API void *exprc_emulator_open(const char *path, char *said, int64_t room) {
         return 0;
     }
     opened->module = about();
-    opened->module->engine = &engine;
+    opened->module->engine = engine;
     dl_iterate_phdr(measure, opened);
     return opened;
 }

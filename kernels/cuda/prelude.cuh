@@ -13,6 +13,7 @@
  *
  *   int8_t ... uint64_t   64 bits are long long everywhere (a host's own int64_t may be long, another type)
  *   checked(...)          an index read from data; see below
+ *   mma_tf32, mma_bf16    d += a b by a whole warp, and copy_async ... copy_wait: instructions of sm_80 and later; see below
  */
 #ifdef __CUDACC__
 #pragma nv_diag_suppress 177    /* functions that a text does not call */
@@ -119,3 +120,38 @@ EXPRC_DEVICE int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t
     if (atomicCAS((unsigned long long *)status, 0ull, (unsigned long long)(code + 1)) == 0ull) { status[1] = index; status[2] = limit; }
     return 0;
 }
+
+/* Matrix instructions, d += a b by the 32 lanes of a warp together. Who holds what (g = lane / 4, t = lane % 4):
+ *
+ *   d[0] d[1]   row g      columns 2t, 2t+1          a of tf32   a[0] (g, t)      a[1] (g+8, t)      a[2] (g, t+4)      a[3] (g+8, t+4)
+ *   d[2] d[3]   row g+8    columns 2t, 2t+1          b of tf32   b[0] (t, g)      b[1] (t+4, g)
+ *
+ *   mma_tf32    16 x 8 x 8, the bits of floats rounded by to_tf32
+ *   mma_bf16    16 x 8 x 16, two bfloat16 in each: a[0] (g, 2t), (g, 2t+1)  a[1] row g+8  a[2], a[3] columns +8;  b[0] (2t, g), (2t+1, g)  b[1] rows +8
+ *
+ * Asynchronous copies to shared memory, of 4, 8 or 16 bytes (aligned to as many), of which only `from_global` are read and the rest is 0:
+ * copy_commit() closes a group of them, copy_wait<n>() waits until at most the last n groups are under way. Then a barrier, for others to see them.
+ */
+#ifndef EXPRC_EMULATED
+EXPRC_DEVICE unsigned to_tf32(float x) {
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return bits;
+}
+EXPRC_DEVICE void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+EXPRC_DEVICE void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+template <int bytes> EXPRC_DEVICE void copy_async(void *shared, const void *global, int from_global = bytes) {
+    asm volatile("{ .reg .u64 p; .reg .u32 q; cvta.to.shared.u64 p, %0; cvt.u32.u64 q, p; cp.async.ca.shared.global [q], [%1], %2, %3; }"
+                 :: "l"(shared), "l"(global), "n"(bytes), "r"(from_global) : "memory");
+}
+EXPRC_DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int groups> EXPRC_DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(groups) : "memory"); }
+#endif

@@ -23,7 +23,7 @@ ALL = with_prelude("".join(shape.text for shape in SHAPES.values()))
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", SHAPES)
 def test_usual_shapes(name, order):
-    with config.override(emulator_order=order):
+    with config.override(emulator_order=order, emulator="check"):
         got, expected = SHAPES[name].check(Bench(ALL), np.random.default_rng(0))
     tolerance = SHAPES[name].tolerance
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
@@ -85,7 +85,7 @@ def bench():
 def test_shuffles_and_votes(bench, order):
     x, lane = np.arange(32, dtype="int32"), np.arange(32)
     a, y = bench.put(x), bench.new(4 * 224)
-    with config.override(emulator_order=order):
+    with config.override(emulator_order=order, emulator="check"):
         bench.run("shuffles", 1, 32, a, y)
     up, down, xor, part, votes, match, total = bench.get(y, (7, 32), "int32")
     np.testing.assert_array_equal(up, np.where(lane < 3, lane, lane - 3))
@@ -99,7 +99,7 @@ def test_shuffles_and_votes(bench, order):
 @pytest.mark.parametrize("order", ORDERS)
 def test_parts_of_a_warp_and_lanes_that_have_ended(bench, order):
     y = bench.new(4 * 32)
-    with config.override(emulator_order=order):
+    with config.override(emulator_order=order, emulator="check"):
         bench.run("parts", 1, 32, y)
         np.testing.assert_array_equal(bench.get(y, 32, "int32"), [*(np.arange(8) ^ 1), *[31] * 24])
         bench.run("exits", 1, 96, y)

@@ -25,8 +25,6 @@ from tests.fuzz.runs import batches, compiler, run_batch, search_compilers
 ROOT = Path(__file__).resolve().parent.parent
 #: Graphs of a run, how many of them the default suite takes, and how many share a program.
 GRAPHS, DEFAULT, BATCH = 2000, 200, 50
-#: How many of them are compiled in the long suite: those that were looked at; the command line takes any number.
-COMPILED = 500
 
 
 def check(seeds: range, general: bool, other: str = "") -> None:
@@ -46,7 +44,7 @@ def test_random_graphs(seeds: range, general: bool) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds, general", parts(DEFAULT, COMPILED - DEFAULT))
+@pytest.mark.parametrize("seeds, general", parts(DEFAULT, GRAPHS - DEFAULT))
 def test_many_random_graphs(seeds: range, general: bool) -> None:
     check(seeds, general)
 

@@ -1,4 +1,4 @@
-"""The address and undefined-behaviour sanitizers over the C of the catalogue and of 375 random graphs.
+"""The address and undefined-behaviour sanitizers over the C of the catalogue and of 500 random graphs.
 
 A child process compiles with both sanitizers (in one build: each program is compiled once) and runs the matrix of the catalogue and the
 fuzzer's graphs; whatever the sanitizers say on its standard error is a failure. Undefined behaviour does not end the child, so that one
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GRAPHS = 375
+GRAPHS = 500
 #: Operations, and graphs, that one child takes: few enough to bound the memory, which the address sanitizer holds back for a while.
 OPERATIONS, SEEDS = 60, 125
 #: With -O1 a program takes half as long to compile, and fewer wrong reads are optimised away before they can be seen.

@@ -47,7 +47,7 @@ gamma = function(
 gammaln = function("gammaln", reference.gammaln, lambda g, y, x: g * psi(x), "log(|gamma(x)|), infinite at 0, -1, -2 ...")
 psi: Formula = function(
     "psi", reference.psi, lambda g, y, x: g * tri_gamma(x), "digamma function, the derivative of gammaln; NaN at -1, -2 ...",
-    aliases=("digamma",),
+    aliases=("digamma",), least=1,
 )  # fmt: skip
 
 
@@ -152,8 +152,8 @@ def _i1_grad(g: Expr, y: Expr, x: Expr) -> Expr:
     return g * (i0(x) - where(at_zero, 0.5, y / where(at_zero, 1, x)))
 
 
-j0: Formula = function("j0", reference.j0, lambda g, y, x: -g * j1(x), "Bessel function of the first kind, order 0", ulps=64)
-j1: Formula = function("j1", reference.j1, _j1_grad, "Bessel function of the first kind, order 1", ulps=64)
+j0: Formula = function("j0", reference.j0, lambda g, y, x: -g * j1(x), "Bessel function of the first kind, order 0", ulps=64, least=1 / 16)
+j1: Formula = function("j1", reference.j1, _j1_grad, "Bessel function of the first kind, order 1", ulps=64, least=1 / 16)
 i0: Formula = function("i0", reference.i0, lambda g, y, x: g * i1(x), "modified Bessel function of the first kind, order 0", ulps=16)
 i1: Formula = function("i1", reference.i1, _i1_grad, "modified Bessel function of the first kind, order 1", ulps=16)
 

@@ -18,6 +18,7 @@ from exprc.expr import Constant, Expr, topological
 from exprc.forms import Composite, Formula, Kernel, Reduce
 from exprc.reference import evaluate
 from exprc.types import TupleType
+from tests.bounds import slack
 
 Array = np.ndarray[Any, Any]
 Wide = np.longdouble
@@ -136,11 +137,15 @@ class _MovedWalk(_Walk):
     def apply(self, node: Expr, inputs: list[Any]) -> Any:
         if isinstance(node.op, Formula):
             value = super().apply(node, [self.operand(x, i) for x, i in zip(node.inputs, inputs)])
-            return self.move(np.asarray(value), np.maximum(np.abs(value), node.op.least)) if node.op.least else value
+            return value if node.op.cheap else self.function(node.op, np.asarray(value))
         value = super().apply(node, inputs)
         if isinstance(node.op, (Reduce, Kernel)) and not isinstance(value, tuple) and _kind(value) == "f":
             return self.total(node, inputs, np.asarray(value))
         return value
+
+    def function(self, op: Formula, value: Array) -> Array:
+        """What a function gives, moved so far that a result may be off by what its record states."""
+        return self.shifted(value, slack(op, value) / SLACK) if _kind(value) == "f" else value
 
     def operand(self, x: Expr, value: Any) -> Any:
         """An operand of a formula, moved where it was rounded on the way: where wide floats give otherwise, or a function gave it."""
@@ -165,10 +170,15 @@ class _MovedWalk(_Walk):
         return moved
 
     def move(self, value: Array, scale: Array) -> Array:
-        """Up or down by units in the last place of `scale`; zeros get either sign."""
+        """Up or down by units in the last place of `scale`."""
+        with np.errstate(all="ignore"):
+            return self.shifted(value, np.where(scale == 0, 0, MOVE * np.spacing(scale)))
+
+    def shifted(self, value: Array, step: Array) -> Array:
+        """Up or down by a step; zeros without one get either sign."""
         signs = self.rng.choice(np.array([-1, 1], value.dtype), value.shape)
         with np.errstate(all="ignore"):
-            moved = np.where(scale == 0, np.copysign(value, signs), value + MOVE * signs * np.spacing(scale))
+            moved = np.where((step == 0) & (value == 0), np.copysign(value, signs), value + (signs * step).astype(value.dtype))
         return np.where(np.isfinite(value), moved, value)
 
 

@@ -36,6 +36,7 @@ from exprc.ops import CATALOGUE
 from exprc.ops.view import dimshuffle, getitem
 from exprc.reference import evaluate
 from exprc.types import DTYPES, FLOATS, TensorType, TupleType
+from tests.bounds import slack
 from tests.fuzz.grow import specials
 
 Array = np.ndarray[Any, Any]
@@ -360,8 +361,7 @@ def rounds_once(op: Formula) -> bool:
 def tolerance(op: Op, found: Found) -> Any:
     wanted, end = found.wanted, np.finfo(found.wanted.dtype)
     if isinstance(op, Formula):
-        with np.errstate(over="ignore", invalid="ignore"):
-            return op.ulps * np.spacing(np.abs(wanted)) + end.tiny
+        return slack(op, wanted) + end.tiny
     largest = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=found.magnitude)
     return (REDUCTION if isinstance(op, Reduce) else OTHER) * max(float(largest) * float(end.eps), float(end.smallest_subnormal))
 

@@ -9,7 +9,7 @@ from exprc.expr import Expr
 from exprc.forms import Hook, Implementation, argument_names
 from exprc.loops import Buffer, Function, If, Index, Let, Load, Ref, Select, Template
 from exprc.lower.emit import Emitter, Scope, holds, start_value
-from exprc.lower.group import symbol_names
+from exprc.lower.nest import symbol_names
 from exprc.schedule.choose import kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, Root
 from exprc.schedule.plan import Plan, Stored

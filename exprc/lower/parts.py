@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from exprc.loops import Alloc, Buffer, Index, Kernel, Let, Load, Loop, Store
 from exprc.lower.emit import Emitter, Scope, start_value
-from exprc.lower.group import Axis, GroupLowering, Pass, combined, comment, finished, nest
+from exprc.lower.group import Axis, GroupLowering
+from exprc.lower.nest import Pass, combined, comment, finished, nest
 from exprc.schedule.fuse import Group, Root
 from exprc.schedule.plan import Plan
 from exprc.size import Dim, ceildiv, minimum, substitute, symbol
@@ -50,7 +52,7 @@ class _Parts(GroupLowering):
         axes[0] = Axis(index, [("c", count, kind), *lanes])
         return axes
 
-    def _result(self, root: Root, cells: dict[str, Buffer], at: Dim, scope: Scope) -> None:
+    def _result(self, root: Root, cells: Mapping[str, Buffer], at: Dim, scope: Scope) -> None:
         for name, cell in cells.items():
             stored = self.plan.partials[root.node, name]
             self.emit.store(scope, stored, (symbol("part", 0, self.group.parts - 1), *self.outer.values()), Load(cell, at))

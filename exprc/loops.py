@@ -4,7 +4,8 @@ The whole language
 ------------------
 ::
 
-    Kernel(name, buffers, sizes, blocks, body)   a function of its buffers; `block` counts from 0 to blocks-1
+    Kernel(name, buffers, sizes, blocks, body)   a function of its buffers; `block` counts from 0 to blocks-1. On a GPU the body is
+                                                 arrays in shared memory, then one loop of kind block: the threads of each block
     Template(name, text, macros, hooks, ...)     a text of kernels/, filled in with sizes and hooks
     Function(name, arguments, body, result)      a hook: called by a Template at an index
 
@@ -15,10 +16,10 @@ The whole language
               | Accum(names, addresses, values)  several local values replaced at once
               | If(conditions, body)             conditions: pairs (e, n) meaning 0 <= e < n
               | Check(index, limit, name, where) a wrapped run-time index, its failure counted in the status
-              | Barrier()
+              | Barrier(warp)
 
     value     = Literal(value, dtype) | Ref(name, dtype) | Load(buffer, address) | Apply(text, args, dtype, op) | Index(dim)
-              | Select(conditions, value, other)
+              | Select(conditions, value, other) | Shuffle(value, by, width)
 
 Addresses, extents and limits are integer expressions of `exprc.size` over loop variables and sizes.
 """
@@ -36,12 +37,16 @@ KINDS = ("serial", "unroll", "lanes", "parallel", "grid", "block")
 
 @dataclass(frozen=True)
 class Buffer:
-    """Storage that a kernel reads or writes: `size` elements of `dtype`, or a local array."""
+    """Storage that a kernel reads or writes: `size` elements of `dtype`, or a local array.
+
+    shared : where a local array belongs to the threads of a block together, its first byte in their shared memory; else None.
+    """
 
     name: str
     dtype: str
     size: Dim = 0
     local: bool = False
+    shared: int | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -101,7 +106,20 @@ class Select:
         return str(self.value.dtype)
 
 
-Value = Literal | Ref | Load | Apply | Index | Select
+@dataclass(frozen=True)
+class Shuffle:
+    """The value that another thread has of a local name: the one `by` further on, or with `by` 0 the first of `width` neighbours."""
+
+    value: Load
+    by: int
+    width: int
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+
+Value = Literal | Ref | Load | Apply | Index | Select | Shuffle
 
 
 # -- statements
@@ -109,10 +127,14 @@ Value = Literal | Ref | Load | Apply | Index | Select
 
 @dataclass(frozen=True)
 class Loop:
+    """`var` counts from `first` up to below `extent`, by `step`."""
+
     var: str
     extent: Dim
     kind: str
     body: tuple[Any, ...]
+    first: Dim = 0
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -160,7 +182,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Barrier:
-    pass
+    """All threads wait for each other: of the program, between steps; of the block, or with `warp` of the warp, inside a kernel."""
+
+    warp: bool = False
 
 
 Statement = Loop | Let | Alloc | Store | Accum | If | Check | Barrier
@@ -179,6 +203,12 @@ class Kernel:
     blocks: Dim
     body: tuple[Any, ...]
     comment: str = ""
+
+    @property
+    def threads(self) -> int:
+        """On a GPU, the threads of each block; else 0."""
+        last = self.body[-1]
+        return int(last.extent) if isinstance(last, Loop) and last.kind == "block" else 0  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -269,3 +299,5 @@ def subvalues(value: Value) -> Iterator[Value]:
     elif isinstance(value, Select):
         yield from subvalues(value.value)
         yield from subvalues(value.other)
+    elif isinstance(value, Shuffle):
+        yield value.value

@@ -23,6 +23,7 @@ from exprc.loops import (
     Program,
     Ref,
     Select,
+    Shuffle,
     Store,
     Template,
 )
@@ -52,7 +53,8 @@ def _lines(what: Any) -> list[str]:
         steps = (line for s in what.steps for line in ["", *_lines(s)])
         return [f"program of {len(what.steps)} steps, sizes: {sizes or 'none'}", *steps]
     if isinstance(what, Kernel):
-        return [f"kernel {_head(what)}, {what.blocks} blocks{_comment(what)}", *_body(what.body)]
+        threads = f" of {what.threads} threads" if what.threads else ""
+        return [f"kernel {_head(what)}, {what.blocks} blocks{threads}{_comment(what)}", *_body(what.body)]
     if isinstance(what, Template):
         head = f"template {_head(what)}: {what.text}, {what.dtype}, {what.lanes} lanes{_comment(what)}"
         macros = [f"    {name} = {size}" for name, size in what.macros.items()]
@@ -61,7 +63,7 @@ def _lines(what: Any) -> list[str]:
         return _function(what)
     if isinstance(what, Copy):
         return [f"copy {what.target}[0 .. {what.count}] = {what.source}[0 .. {what.count}]"]
-    if isinstance(what, (Literal, Ref, Load, Apply, Index, Select)):
+    if isinstance(what, (Literal, Ref, Load, Apply, Index, Select, Shuffle)):
         return [_value(what)]
     return _statement(what)
 
@@ -94,13 +96,15 @@ def _body(body: tuple[Any, ...]) -> list[str]:
 def _statement(s: Any) -> list[str]:
     match s:
         case Loop():
-            return [f"{s.kind} {s.var} < {s.extent}", *_body(s.body)]
+            steps = "" if s.step == 1 and s.first == 0 else f", from {s.first} by {s.step}"
+            return [f"{s.kind} {s.var} < {s.extent}{steps}", *_body(s.body)]
         case If():
             return [f"if {_conditions(s.conditions)}", *_body(s.body)]
         case Let():
             return [f"{s.dtype} {s.name} = {_value(s.value)}"]
         case Alloc():
-            return [f"{s.buffer.dtype} {s.buffer}[{s.buffer.size}]"]
+            shared = "" if s.buffer.shared is None else f", shared at {s.buffer.shared}"
+            return [f"{s.buffer.dtype} {s.buffer}[{s.buffer.size}]{shared}"]
         case Store():
             return [f"{s.buffer}[{s.address}] = {_value(s.value)}"]
         case Accum():
@@ -109,7 +113,7 @@ def _statement(s: Any) -> list[str]:
         case Check():
             return [f"index {s.name} = {_value(s.index)} checked against {s.limit}  // check {s.code}"]
         case Barrier():
-            return ["barrier"]
+            return ["barrier of the warp" if s.warp else "barrier"]
     raise TypeError(f"{type(s).__name__} is no part of the language Loops")
 
 
@@ -129,6 +133,8 @@ def _value(v: Any) -> str:
             return str(v.dim)
         case Select():
             return f"({_conditions(v.conditions)}) ? {_operand(v.value)} : {_operand(v.other)}"
+        case Shuffle():
+            return f"{_value(v.value)} of the {'first' if v.by == 0 else f'thread {v.by} on'} of {v.width}"
         case Apply():
             known = {"T": v.dtype, **{name: _operand(arg) for name, arg in v.args}}
             return re.sub(r"{(\w+)}", lambda m: known.get(m[1], m[0]), v.text)

@@ -32,6 +32,7 @@ from exprc.loops import (
     Program,
     Ref,
     Select,
+    Shuffle,
     Store,
     Template,
     values_of,
@@ -252,10 +253,11 @@ class _Walk:
         if s.kind == "lanes" and self.lanes:
             self.fail(f"the loop {s.var} in lanes stands inside another loop in lanes")
         self.dim(s.extent)
-        uniform = self.uniform and s.kind not in ("lanes", "parallel") and not self.varies(s.extent)
+        self.dim(s.first)
+        uniform = self.uniform and s.kind not in ("lanes", "parallel") and not self.varies(s.extent) and not self.varies(s.first)
         with self.scope():
             self.define(s.var, "int64", s)
-            self.executed = self.executed and _at_least_one(self.fixed(s.extent))
+            self.executed = self.executed and s.first == 0 and s.step == 1 and _at_least_one(self.fixed(s.extent))
             self.lanes, self.uniform = self.lanes or s.kind == "lanes", uniform
             if s.kind == "block":
                 self.varying.add(s.var)
@@ -332,6 +334,10 @@ class _Walk:
             case Load():
                 self.buffer(value.buffer)
                 self.address(value.buffer, value.address, executed)
+            case Shuffle():
+                if not self.uniform:
+                    self.fail("a shuffle stands where not every thread comes by")
+                return [(value.value, executed)]
             case Select():
                 self.conditions(value.conditions)
                 return [(value.value, False), (value.other, False)]

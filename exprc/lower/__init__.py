@@ -21,7 +21,12 @@ from exprc.types import itemsize
 
 def lower(plan: Plan) -> Program:
     """Return a plan as a program: its steps as kernels and templates, with barriers where one step needs another."""
-    steps = with_barriers([*_steps(plan), *(Copy(a.buffer, b.buffer, a.layout.elements(a.dims)) for a, b in plan.copies)], plan)
+    copies = (Copy(a.buffer, b.buffer, a.layout.elements(a.dims)) for a, b in plan.copies)
+    return program_of(with_barriers([*_steps(plan), *copies], plan), plan)
+
+
+def program_of(steps: Sequence[Any], plan: Plan) -> Program:
+    """Return steps as a program with the buffers and sizes that they use."""
     buffers = dict.fromkeys(b for step in steps if not isinstance(step, (Barrier, Copy)) for b in step.buffers)
     buffers.update(dict.fromkeys(b for step in steps if isinstance(step, Copy) for b in (step.source, step.target)))
     return Program(tuple(steps), tuple(buffers), dict.fromkeys(plan.symbols))

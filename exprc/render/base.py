@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,20 @@ from exprc.loops import (
     Function,
     If,
     Index,
+    Kernel,
     Let,
     Literal,
     Load,
     Loop,
+    Program,
     Ref,
     Select,
+    Shuffle,
     Store,
+    Template,
+    statements,
+    subvalues,
+    values_of,
 )  # fmt: skip
 from exprc.size import Atom, Dim, Size, Symbol, nonnegative
 from exprc.types import C_TYPES
@@ -125,6 +133,9 @@ def value_text(value: Any) -> str:
         return text if text.isidentifier() else f"(int64_t)({text})"  # variables of loops are int64_t
     if isinstance(value, Load):
         return element_text(value.buffer, value.address)
+    if isinstance(value, Shuffle):
+        kind, by = ("_down", value.by) if value.by else ("", 0)
+        return f"({C_TYPES[value.dtype]})__shfl{kind}_sync(0xffffffffu, {value_text(value.value)}, {by}, {value.width})"
     if isinstance(value, Select):
         return f"({condition_text(value.conditions)} ? {value_text(value.value)} : {value_text(value.other)})"
     return apply_text(value)
@@ -137,7 +148,7 @@ def apply_text(value: Apply) -> str:
 
 
 def element_text(buffer: Buffer, address: Dim) -> str:
-    if buffer.local and buffer.size == 1:
+    if buffer.local and buffer.size == 1 and buffer.shared is None:
         return buffer.name
     return f"{buffer.name}[{dim_text(address)}]"
 
@@ -149,11 +160,12 @@ class Printer:
     """Prints statements; a backend says how a loop begins (`loop_head`) and how it notes a failed check."""
 
     status = "status"
+    folder = ""  # of the texts in kernels/
 
     def loop_head(self, loop: Loop) -> list[str]:
         raise NotImplementedError("a backend prints its loops")
 
-    def barrier(self) -> str:
+    def barrier(self, warp: bool = False) -> str:
         raise NotImplementedError("a backend prints its barrier")
 
     def lines(self, body: Sequence[Any], depth: int) -> Iterator[str]:
@@ -175,6 +187,10 @@ class Printer:
             return [f"const {C_TYPES[s.dtype]} {s.name} = {self._rhs(s.value)};"]
         if isinstance(s, Store):
             return [f"{element_text(s.buffer, s.address)} = {self._rhs(s.value)};"]
+        if isinstance(s, Alloc) and s.buffer.shared is not None:
+            c_type = C_TYPES[s.buffer.dtype]
+            count = f"/* {dim_text(s.buffer.size)} elements */"
+            return [f"{c_type} *const {s.buffer.name} = ({c_type} *)(shared + {s.buffer.shared});  {count}"]
         if isinstance(s, Alloc):
             size = "" if s.buffer.size == 1 else f"[{dim_text(s.buffer.size)}]"
             return [f"{C_TYPES[s.buffer.dtype]} {s.buffer.name}{size};"]
@@ -183,7 +199,7 @@ class Printer:
         if isinstance(s, Check):
             return [f"const int64_t {s.name} = checked({value_text(s.index)}, {dim_text(s.limit)}, {s.code}, {self.status});"]
         assert isinstance(s, Barrier), s
-        return [self.barrier()]
+        return [self.barrier(s.warp)]
 
     def _rhs(self, value: Any) -> str:
         return dim_text(value.dim) if isinstance(value, Index) else value_text(value)
@@ -203,3 +219,82 @@ class Printer:
         elif f.result is not None:
             lines.append(f"    return {self._rhs(f.result)};")
         return [*lines, "}"]
+
+
+# -- functions: the parameters, the hooks of templates, the texts that they call
+
+
+#: Texts that are pasted only where a step calls one of their functions.
+_ON_CALL = ("c/philox.h", "c/special.h", "c/half.h")
+
+
+def called(program: Program) -> list[str]:
+    """Return those of the texts that are pasted on call which the program needs."""
+    texts = {v.text for step in program.steps for s in _all_statements(step) for value in values_of(s)
+             for v in subvalues(value) if isinstance(v, Apply)}  # fmt: skip
+    halves = any(b.dtype == "float16" for b in program.buffers)
+    return [kernel_source(n) for n in _ON_CALL if any(map(_calls_of(n).search, texts)) or (halves and n == "c/half.h")]
+
+
+@cache
+def _calls_of(name: str) -> re.Pattern[str]:
+    """What matches a call of a function that a text of `kernels` defines."""
+    defined = re.findall(r"^(?:SCALAR \w+ |#define )([a-z]\w*)\(", kernel_source(name), re.M)
+    return re.compile(r"\b(?:" + "|".join(defined) + r")\(")
+
+
+def _all_statements(step: Any) -> list[Any]:
+    if isinstance(step, Kernel):
+        return list(statements(step.body))
+    return [s for h in step.hooks for s in statements(h.body)] if isinstance(step, Template) else []
+
+
+def comment(text: str) -> str:
+    return re.sub(r"[^\w ,.:()\[\]+*<>=→·-]", "?", text)
+
+
+def parameters(step: Any, names: dict[str, str], sizes: Sequence[str]) -> str:
+    """Print the parameters of a step's function: its buffers, `sizes` as they are declared, and the status."""
+    buffers = [f"{'' if b in step.written else 'const '}{C_TYPES[b.dtype]} *restrict {names[b.name]}" for b in step.buffers]
+    return ", ".join([*buffers, *sizes, "int64_t *status"])
+
+
+def renamed(text: str, names: dict[str, str]) -> str:
+    """Replace the program's buffer names by the function's own, so that equal functions have equal texts."""
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + r")\b(?=\[| \+)") if names else None
+    return pattern.sub(lambda m: names[m[1]], text) if pattern else text
+
+
+def arguments(hook: Function) -> list[str]:
+    return [*hook.arguments, *([hook.value.name] if hook.value is not None else [])]
+
+
+def hook_text(hook: Function, template: Template, printer: Printer) -> str:
+    """A hook is an inlined function, so that the text can call it with any index."""
+    if hook.pointer is not None:
+        const = "" if hook.pointer in template.written else "const "
+        result = f"{const}{C_TYPES[hook.pointer.dtype]} *"
+    elif hook.result is not None:
+        result = C_TYPES[hook.result.dtype]
+    else:
+        result = "void"
+    arguments = [f"int64_t {a}" for a in hook.arguments]
+    arguments += [f"{C_TYPES[hook.value.dtype]} {hook.value.name}"] if hook.value is not None else []
+    head = f"SCALAR {result} @_{hook.name}({', '.join(['PARAMS', *arguments])})"
+    return "\n".join(printer.function_lines(hook, head))
+
+
+def template_lines(
+    template: Template, names: dict[str, str], macros: Mapping[str, str], declared: str, args: str, printer: Printer
+) -> list[str]:
+    """Return a text of kernels/ between the definitions and the removals of its macros and hooks; @ stands for its name.
+
+    declared, args : the parameters of its functions, and what is given for them.
+    """
+    hooks = [renamed(hook_text(h, template, printer), names) for h in template.hooks]
+    macros = {**macros, **{name: dim_text(d) if isinstance(d, int) else f"({dim_text(d)})" for name, d in template.macros.items()}}
+    defines = [f"#define {name} {text}" for name, text in macros.items()]
+    defines += [f"#define {h.name}({', '.join(arguments(h))}) @_{h.name}({args}, {', '.join(arguments(h))})" for h in template.hooks]
+    undefs = [f"#undef {name}" for name in ("PARAMS", *macros, *(h.name for h in template.hooks))]
+    texts = [kernel_source(f"{printer.folder}/{name}") for name in template.text.split()]
+    return [f"/* {comment(template.comment)} */", f"#define PARAMS {declared}", *hooks, *defines, *texts, *undefs]

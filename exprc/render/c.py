@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from exprc.loops import (
-    Apply,
-    Barrier,
-    Buffer,
-    Copy,
-    Function,
-    Kernel,
-    Loop,
-    Program,
-    Template,
-    statements,
-    subvalues,
-    values_of,
-)  # fmt: skip
-from exprc.render.base import Printer, dim_text, kernel_source
+from exprc.loops import Barrier, Buffer, Copy, Kernel, Loop, Program, Template
+from exprc.render.base import Printer, called, comment, dim_text, kernel_source, parameters, renamed, template_lines
 from exprc.types import C_TYPES
 
 _HEAD = """\
@@ -85,11 +70,13 @@ _RESTORE = """\
 
 
 class CPrinter(Printer):
+    folder = "c"
+
     def loop_head(self, loop: Loop) -> list[str]:
         head = f"for (int64_t {loop.var} = 0; {loop.var} < {dim_text(loop.extent)}; ++{loop.var}) {{"
         return ["#pragma omp simd", head] if loop.kind == "lanes" else [head]
 
-    def barrier(self) -> str:
+    def barrier(self, warp: bool = False) -> str:
         return "#pragma omp barrier"
 
 
@@ -109,7 +96,7 @@ def render(program: Program, registers: int = 32, flush: bool = False, profile: 
     calls: list[str] = []
     for number, step in enumerate(program.steps):
         calls += _call(step, number, program, functions, registers, profile)
-    head = [kernel_source("c/scalar.h"), *_called(program), _RUNTIME]
+    head = [kernel_source("c/scalar.h"), *called(program), _RUNTIME]
     units = _units([text.replace("@", name) for text, name in functions.items()])
     declared = [_prototypes(text) for unit in units[:-1] for text in unit]
     entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, flush, profile)]
@@ -135,31 +122,6 @@ def _prototypes(text: str) -> str:
     return "\n".join(f"{line[:-2]};" for line in text.splitlines() if line.startswith(("void k", "int64_t k")) and line.endswith(" {"))
 
 
-#: Texts that are pasted only where a step calls one of their functions.
-_ON_CALL = ("c/philox.h", "c/special.h", "c/half.h")
-
-
-def _called(program: Program) -> list[str]:
-    """Those of `_ON_CALL` that the program needs."""
-    texts = {v.text for step in program.steps for s in _all_statements(step) for value in values_of(s)
-             for v in subvalues(value) if isinstance(v, Apply)}  # fmt: skip
-    halves = any(b.dtype == "float16" for b in program.buffers)
-    return [kernel_source(n) for n in _ON_CALL if any(map(_calls_of(n).search, texts)) or (halves and n == "c/half.h")]
-
-
-@cache
-def _calls_of(name: str) -> re.Pattern[str]:
-    """What matches a call of a function that a text of `kernels` defines."""
-    defined = re.findall(r"^(?:SCALAR \w+ |#define )([a-z]\w*)\(", kernel_source(name), re.M)
-    return re.compile(r"\b(?:" + "|".join(defined) + r")\(")
-
-
-def _all_statements(step: Any) -> list[Any]:
-    if isinstance(step, Kernel):
-        return list(statements(step.body))
-    return [s for h in step.hooks for s in statements(h.body)] if isinstance(step, Template) else []
-
-
 def _call(step: Any, number: int, program: Program, functions: dict[str, str], registers: int, profile: bool) -> list[str]:
     """Return the lines of the entry for one step; its function is printed once, however many steps are equal."""
     if isinstance(step, Barrier):
@@ -175,7 +137,7 @@ def _call(step: Any, number: int, program: Program, functions: dict[str, str], r
     args = ", ".join([*(b.name for b in step.buffers), *sizes, "status"])
     count = dim_text(blocks) if blocks is not None else f"{name}_blocks({args})"
     lines = [
-        f"        {{   /* {_comment(step.comment)} */",
+        f"        {{   /* {comment(step.comment)} */",
         f"            const int64_t blocks = {count};",
         f"            {name}({args}, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);",
         "        }",
@@ -195,70 +157,31 @@ def _shared_name(text: str, name: str, functions: dict[str, str]) -> str:
     return functions.setdefault(text, name)
 
 
-def _comment(text: str) -> str:
-    return re.sub(r"[^\w ,.:()\[\]+*<>=→·-]", "?", text)
-
-
-def _parameters(step: Any, names: dict[str, str], program: Program) -> str:
-    buffers = [f"{'' if b in step.written else 'const '}{C_TYPES[b.dtype]} *restrict {names[b.name]}" for b in step.buffers]
-    return ", ".join([*buffers, *(f"const int64_t {n}" for n in program.sizes), "int64_t *status"])
-
-
-def _renamed(text: str, names: dict[str, str]) -> str:
-    """Replace the program's buffer names by the function's own, so that equal functions have equal texts."""
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + r")\b(?=\[| \+)") if names else None
-    return pattern.sub(lambda m: names[m[1]], text) if pattern else text
-
-
 def kernel_text(kernel: Kernel, names: dict[str, str], program: Program) -> tuple[str, Any]:
     """Return a Kernel as a C function with @ for its name, and its number of blocks."""
     body = "\n".join(PRINTER.lines(kernel.body, 2))
     text = (
-        f"/* {_comment(kernel.comment)} */\n"
-        f"void @({_parameters(kernel, names, program)}, int64_t begin, int64_t end) {{\n"
-        f"    for (int64_t block = begin; block < end; ++block) {{\n{_renamed(body, names)}\n    }}\n}}\n"
+        f"/* {comment(kernel.comment)} */\n"
+        f"void @({parameters(kernel, names, _sizes(program))}, int64_t begin, int64_t end) {{\n"
+        f"    for (int64_t block = begin; block < end; ++block) {{\n{renamed(body, names)}\n    }}\n}}\n"
     )
     return text, kernel.blocks
 
 
 def template_text(template: Template, names: dict[str, str], program: Program, registers: int) -> tuple[str, None]:
-    """Return a text of kernels/ between the definitions and the removals of its macros."""
-    parameters = _parameters(template, names, program)
+    """Return a text of kernels/ as functions with @ for their name."""
+    declared = parameters(template, names, _sizes(program))
     args = ", ".join([*(names[b.name] for b in template.buffers), *program.sizes, "status"])
-    hooks = [_renamed(_hook_text(h, template), names) for h in template.hooks]
-    macros = {
-        "KERNEL": "@_text", "T": C_TYPES[template.dtype], "LANES": str(template.lanes), "REGISTERS": str(registers),
-        **{name: dim_text(d) if isinstance(d, int) else f"({dim_text(d)})" for name, d in template.macros.items()},
-    }  # fmt: skip
-    defines = [f"#define {name} {text}" for name, text in macros.items()]
-    defines += [f"#define {h.name}({', '.join(_arguments(h))}) @_{h.name}({args}, {', '.join(_arguments(h))})" for h in template.hooks]
-    undefs = [f"#undef {name}" for name in ("PARAMS", *macros, *(h.name for h in template.hooks))]
-    head = f"/* {_comment(template.comment)} */"
+    macros = {"KERNEL": "@_text", "T": C_TYPES[template.dtype], "LANES": str(template.lanes), "REGISTERS": str(registers)}
     outside = [
-        f"int64_t @_blocks({parameters}) {{", f"    return @_text_blocks({args});", "}",
-        f"void @({parameters}, int64_t begin, int64_t end) {{", f"    @_text({args}, begin, end);", "}",
+        f"int64_t @_blocks({declared}) {{", f"    return @_text_blocks({args});", "}",
+        f"void @({declared}, int64_t begin, int64_t end) {{", f"    @_text({args}, begin, end);", "}",
     ]  # fmt: skip
-    before = [head, f"#define PARAMS {parameters}", *hooks, *defines]
-    return "\n".join([*before, kernel_source(f"c/{template.text}"), *undefs, *outside, ""]), None
+    return "\n".join([*template_lines(template, names, macros, declared, args, PRINTER), *outside, ""]), None
 
 
-def _arguments(hook: Function) -> list[str]:
-    return [*hook.arguments, *([hook.value.name] if hook.value is not None else [])]
-
-
-def _hook_text(hook: Function, template: Template) -> str:
-    """A hook is an inlined function, so that the text can call it with any index."""
-    if hook.pointer is not None:
-        const = "" if hook.pointer in template.written else "const "
-        result = f"{const}{C_TYPES[hook.pointer.dtype]} *"
-    elif hook.result is not None:
-        result = C_TYPES[hook.result.dtype]
-    else:
-        result = "void"
-    arguments = [f"int64_t {a}" for a in hook.arguments]
-    arguments += [f"{C_TYPES[hook.value.dtype]} {hook.value.name}"] if hook.value is not None else []
-    head = f"SCALAR {result} @_{hook.name}({', '.join(['PARAMS', *arguments])})"
-    return "\n".join(PRINTER.function_lines(hook, head))
+def _sizes(program: Program) -> list[str]:
+    return [f"const int64_t {n}" for n in program.sizes]
 
 
 def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -> str:

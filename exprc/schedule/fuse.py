@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from exprc.expr import Expr, topological
@@ -88,11 +89,27 @@ class Fused:
 Reads = "list[tuple[Expr, tuple[Dim, ...]]]"
 
 
-class Fuser:
-    """Fuses one graph; `number` estimates a dim, `closed` are the kernel nodes whose hooks take no other values."""
+def parts_of(results: int, folded: int, first: int) -> int:
+    """In how many parts a CPU cuts a reduction of `folded` elements, the first axis of them `first`, to each of `results`."""
+    return min(16, first) if results < 16 and results * folded >= CUT and first > 1 else 0
 
-    def __init__(self, roots: Sequence[Expr], dims: Dims, number: Callable[[Dim], int], closed: Collection[Expr] = ()):
-        self.closed = closed
+
+class Fuser:
+    """Fuses one graph.
+
+    number : estimates a dim. closed : the kernel nodes whose hooks take no other values. parts_of : the target's rule for cutting
+    reductions, by sizes alone.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Expr],
+        dims: Dims,
+        number: Callable[[Dim], int],
+        closed: Collection[Expr] = (),
+        parts_of: Callable[[int, int, int], int] = parts_of,
+    ):
+        self.closed, self.parts_of = closed, parts_of
         self.order = topological(roots, stop=lambda n: n.op.name == "dim")  # the length of an array does not need the array
         self.roots, self.dims, self.number = list(roots), dims, number
         self.needed = self._needed()
@@ -221,12 +238,13 @@ class Fuser:
         self.step_of[root.node] = len(self.steps) - 1
 
     def _parts(self, root: Root) -> int:
-        """In how many parts a reduction to few results is cut, so that every thread has work: by sizes alone, never by threads."""
-        if not root.is_reduce or self.number(_count(root.dims)) >= 16:
+        """In how many parts a reduction is cut, so that every thread has work: by sizes alone, never by threads."""
+        axes = root.node.params["axes"] if root.is_reduce else ()
+        if not axes:
             return 0
         operand = self.dims[root.node.inputs[0]]
-        first = self.number(operand[root.node.params["axes"][0]]) if root.node.params["axes"] else 0
-        return min(16, first) if self.number(_count(operand)) >= CUT and first > 1 else 0
+        folded = [self.number(operand[a]) for a in axes]
+        return self.parts_of(self.number(_count(root.dims)), prod(folded), folded[0])
 
     def _join(self, k: int, root: Root, index: Sequence[Dim], reads: Any) -> bool:
         step = self.steps[k]

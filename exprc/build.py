@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 from exprc.compiled import Compiled, Road
 from exprc.config import config
+from exprc.errors import DeviceError
 from exprc.expr import Expr, Input, Shared
+from exprc.machines import Machine
+from exprc.machines.cpu import CpuMachine
+from exprc.machines.device import DeviceMachine
 from exprc.rewrite.engine import rewrite
 from exprc.rewrite.expand import expand, named_by, open_user
 from exprc.rewrite.half import widened
@@ -17,16 +21,18 @@ from exprc.rewrite.optimise import OPTIMISE
 from exprc.rewrite.simplify import SIMPLIFY
 from exprc.rewrite.stabilise import STABILISE
 from exprc.runtime import cpu
+from exprc.runtime.devices import open_device
 from exprc.seeing.stages import graph_text
 from exprc.segments import Segments, compiled_of
 
 
-def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input]) -> Compiled | Segments:
-    """Return the programs of a graph; where all shapes are known, they are compiled at once.
+def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input], device: str) -> tuple[str, Compiled | Segments]:
+    """Return the device and the programs of a graph; where all shapes are known, they are compiled at once.
 
     Parameters
     ----------
     roots : the outputs, then the new value of each variable of `updates`.
+    device : where they run; of several, separated by commas, the first that there is.
 
     Raises
     ------
@@ -35,7 +41,7 @@ def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Inp
     exprc.errors.CompileError
         if it fails.
     """
-    target = cpu.host_target()
+    machine = machine_of(device)
     road = Road([])
     made = road.take("open", lambda: open_user(roots, named_by([*SIMPLIFY, *STABILISE])), graph_text)
     made = road.take("simplify", lambda: rewrite(made, SIMPLIFY), graph_text)
@@ -45,12 +51,35 @@ def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Inp
     made = road.take("narrow", lambda: widened(made), graph_text)
 
     def make(roots: Sequence[Expr], outputs: int, updates: Sequence[Shared], inputs: Sequence[Input]) -> Compiled:
-        return Compiled(list(roots), outputs, list(updates), list(inputs), _threads, target, config.flush_subnormals, road.stages)
+        return Compiled(list(roots), outputs, list(updates), list(inputs), machine, road.stages)
 
     programs = compiled_of(made, len(made) - len(updates), updates, inputs, make)
     if isinstance(programs, Compiled):
         programs.compile_known()
-    return programs
+    return machine.name, programs
+
+
+def machine_of(device: str) -> Machine:
+    """Return the machine of the first device in a list that there is.
+
+    Raises
+    ------
+    ValueError, exprc.errors.DeviceError
+        for a name that is none, or where this machine lacks the last device of the list.
+    """
+    names = device.split(",")
+    for name in names[:-1]:
+        try:
+            return _machine(name)
+        except DeviceError:
+            continue
+    return _machine(names[-1])
+
+
+def _machine(name: str) -> Machine:
+    if name == "cpu":
+        return CpuMachine(cpu.host_target(), _threads, config.flush_subnormals)
+    return DeviceMachine(open_device(name))
 
 
 def _threads() -> int:

@@ -8,36 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
-from exprc.guard import Guard
 from exprc.loops_text import text_of
-from exprc.lower import lower
+from exprc.machines import Machine, Runner, number_of
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
-from exprc.render.c import render
-from exprc.runtime import cpu
-from exprc.runtime.containers import check_new_shape
-from exprc.runtime.entry import ffi
-from exprc.schedule.choose import choose, closed, kernel_args, kernel_outs
+from exprc.schedule.choose import choose, closed
 from exprc.schedule.fuse import Call, Fuser
 from exprc.schedule.layout import assign
-from exprc.schedule.memory import arena, build_plan
+from exprc.schedule.memory import build_plan
 from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
-from exprc.size import Dim, substitute
 from exprc.types import itemsize
 from exprc.verify import verify
 
 #: A size that has taken this many values becomes an argument of the program, so that compiling ends.
 VALUES = 3
-#: Less work than this many operations is done by one thread: waking others takes longer.
-SMALL = 200_000
-#: Frames (arenas with their tables of pointers) kept ready per program and set of sizes.
-FRAMES = 4
 #: Programs, and sets of sizes with the bytes of their arenas, that one function keeps; the oldest are dropped.
 PROGRAMS, RUNNERS, ARENAS = 64, 256, 1 << 28
 
@@ -63,70 +50,8 @@ class Loaded:
     stages: list[Stage]
     bound: Bound
     text: list[str]
+    entries: tuple[str, ...]  # of the steps, where each has one of its own
     profiled: Any = None  # what `f.profile()` measured last
-
-
-class Runner:
-    """A loaded program bound to one set of sizes: places in the arena, shapes of the outputs, frames that wait for calls."""
-
-    def __init__(self, loaded: Loaded, values: Mapping[str, int], threads: int, updates: Sequence[Shared]):
-        self.loaded = loaded
-        plan = loaded.plan
-        number = self.number = _number(values)
-        self.replaced = [(v, k) for container, k in plan.replacements for v in updates if v.container is container]
-        self.offsets, self.arena = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
-        self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
-        self.sizes = ffi.new("int64_t[]", [values[n] for n in loaded.lowered.sizes] or [0])
-        self.threads = 1 if _work(plan, number) < SMALL else threads
-        names = {s.buffer: k for k, s in enumerate(plan.outputs)}
-        self.slots_out = [(k, names[b]) for k, b in enumerate(loaded.lowered.buffers) if b in names]
-        self.slots_leaf = [(k, plan.leaves[b]) for k, b in enumerate(loaded.lowered.buffers) if b in plan.leaves]
-        self.slots_arena = [(k, b) for k, b in enumerate(loaded.lowered.buffers) if b in self.offsets]
-        self.frames: list[Frame] = []
-        self.guard = Guard(plan, loaded.bound, number)
-
-    def frame(self) -> Frame:
-        """Take a frame that no call is using; a call of its own has an arena of its own."""
-        try:
-            return self.frames.pop()
-        except IndexError:
-            return Frame(self)
-
-    def check_replacements(self) -> None:
-        """An update of another shape is possible only where the variable's type leaves the length open."""
-        for variable, k in self.replaced:
-            check_new_shape(variable, self.outputs[k][0])
-
-    def release(self, frame: Frame) -> None:
-        if len(self.frames) < FRAMES:
-            self.frames.append(frame)
-
-
-class Frame:
-    """An arena and the table of pointers into it."""
-
-    def __init__(self, runner: Runner):
-        buffers = runner.loaded.lowered.buffers
-        self.arena = np.zeros(runner.arena + 64, np.uint8)  # zeros: the padding lanes of the first call
-        base = int(ffi.cast("uintptr_t", ffi.from_buffer(self.arena)))
-        base = -(-base // 64) * 64
-        self.table = ffi.new("void *[]", len(buffers) + 1)
-        self.status = ffi.new("int64_t[4]")
-        for k, buffer in runner.slots_arena:
-            self.table[k] = ffi.cast("void *", base + runner.offsets[buffer])
-        self.constants = []
-        for k, leaf in runner.slots_leaf:
-            if isinstance(leaf, Constant):
-                self.constants.append(ffi.from_buffer(np.ascontiguousarray(leaf.value)))
-                self.table[k] = ffi.cast("void *", self.constants[-1])
-
-
-def _number(values: Mapping[str, int]) -> Callable[[Dim], int]:
-    def number(d: Dim) -> int:
-        x = d if isinstance(d, int) else substitute(d, values)
-        return int(x)  # type: ignore[arg-type]
-
-    return number
 
 
 @dataclass
@@ -143,9 +68,7 @@ class Compiled:
     outputs: int
     updates: list[Shared]
     inputs: list[Input]
-    threads: Callable[[], int]
-    target: Any
-    flush: bool = False
+    machine: Machine
     precompiled: list[Stage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -169,8 +92,8 @@ class Compiled:
     def compile_known(self) -> None:
         """Compile at once if the shapes of all inputs are known."""
         if all(None not in x.type.shape for x in self.leaves) and not self.scalars:
-            shapes = [x.container.value.shape if isinstance(x, Shared) else x.type.shape for x in self.leaves]
-            self.runner(tuple(n for shape in shapes for n in shape))
+            shapes = [x.container.shape if isinstance(x, Shared) else x.type.shape for x in self.leaves]
+            self.runner(tuple(n for shape in shapes for n in shape))  # type: ignore[misc]
 
     def runner(self, signature: tuple[int, ...]) -> Runner:
         found = self.runners.get(signature)
@@ -194,7 +117,7 @@ class Compiled:
             loaded = self.programs[pattern] = self._compile(bound, sizes, road)
         values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
         self.last = loaded
-        runner = Runner(loaded, values, self.threads(), self.updates)
+        runner = self.machine.runner(loaded, values, self.updates)
         _make_room(self.runners, RUNNERS)
         while self.runners and runner.arena + sum(r.arena for r in self.runners.values()) > ARENAS:
             del self.runners[next(iter(self.runners))]
@@ -217,66 +140,29 @@ class Compiled:
     def _compile(self, bound: Bound, sizes: Mapping[Any, int], road: Road) -> Loaded:
         """After sizes: choose, fuse, layout, memory, lower, render, load: each timed."""
         values = {name: sizes[key] for name, key in bound.symbols.items()}
-        number = _number(values)
-        lanes_of = self.target.lanes
-        bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy, dimshuffle), lambda r: _chosen_text(r[1]))
-        fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number, closed(chosen)).run(), fused_text)
+        number, machine = number_of(values), self.machine
+        lanes_of, device = machine.target.lanes, machine.target.device
+        bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy, dimshuffle, device), lambda r: _chosen_text(r[1]))
+        fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number, closed(chosen), machine.parts_of).run(), fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(
-            bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number), memory_text)  # fmt: skip
-        lowered = road.take("lower", lambda: lower(plan), lambda p: f"{len(p.steps)} steps\n{text_of(p)}")
+            bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number, machine.row), memory_text)  # fmt: skip
+        lowered = road.take("lower", lambda: machine.lower(plan), lambda p: f"{len(p.steps)} steps\n{text_of(p)}")
         road.take("verify", lambda: verify(lowered), lambda _: "every name, buffer and bound holds")
-        text = road.take("render", lambda: render(lowered, self.target.registers, self.flush), source_text)
-        program = road.take("load", lambda: cpu.load(text, self.target), _program_text)
-        return Loaded(plan, fused, lowered, program, road.stages, bound, text)
+        text, entries = road.take("render", lambda: machine.render(lowered), lambda r: source_text(r[0]))
+        program = road.take("load", lambda: machine.load(text), _program_text)
+        return Loaded(plan, fused, lowered, program, road.stages, bound, text, entries)
 
     # -- calls
 
     def call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
-        values = {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in self.leaves}
+        values = self.machine.values(self.leaves, arrays)
         runner = self.runner(self.signature(values))
-        runner.check_replacements()
-        frame = runner.frame()
-        held, outputs = self.fill(frame, runner, _apart(runner.loaded.plan, values))
-        kept = runner.guard.keep(values)
-        failed = runner.loaded.program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
-        status = list(frame.status) if failed else None
-        del held
-        runner.release(frame)
-        if status is not None:
-            for storage, old in kept:
-                storage[...] = old
-            raise IndexError(_index_error(runner.loaded.plan, status))
+        outputs = runner.call(values)
         for container, k in runner.loaded.plan.replacements:
             container.replace(outputs[k])
         return outputs[: self.outputs]
-
-    def fill(self, frame: Frame, runner: Runner, values: Mapping[Expr, Any]) -> tuple[list[Any], list[Any]]:
-        """Put the pointers of a call in a frame's table: to leaves, and to outputs that are fresh arrays."""
-        held = []
-        for k, leaf in runner.slots_leaf:
-            if leaf in values:
-                pointer = frame.table[k] = ffi.from_buffer(values[leaf])
-                held.append(pointer)
-        outputs = [np.empty(shape, dtype) for shape, dtype in runner.outputs]
-        for k, o in runner.slots_out:
-            pointer = frame.table[k] = ffi.from_buffer(outputs[o])
-            held.append(pointer)
-        frame.status[0] = 0
-        return held, outputs
-
-
-def _apart(plan: Plan, values: dict[Expr, Any]) -> dict[Expr, Any]:
-    """Copy inputs that lie in storage which the program writes: what `get_value(borrow=True)` gave, for one."""
-    lent = [container.value for container in plan.containers.values() if container.lent]
-    if not lent:
-        return values
-
-    def overlaps(x: Expr, value: Any) -> bool:
-        return not isinstance(x, Shared) and any(np.may_share_memory(value, a) for a in lent)
-
-    return {x: v.copy() if overlaps(x, v) else v for x, v in values.items()}
 
 
 class Road:
@@ -308,40 +194,6 @@ def _make_room(kept: dict[Any, Any], most: int) -> None:
     """Drop the oldest entries of a table so that one more fits."""
     while len(kept) >= most:
         del kept[next(iter(kept))]
-
-
-def _work(plan: Plan, number: Callable[[Dim], int]) -> int:
-    """About how many operations a call takes: elements of everything stored, and the kernels' multiplications."""
-    total = sum(number(s.layout.elements(s.dims)) for s in plan.stored.values())
-    for step in plan.steps:
-        if isinstance(step, Call):
-            total += flops(plan, step, number) // 8
-        for root in step.roots:
-            total += 4 * number(_elements(plan.dims[root.node.inputs[0] if root.is_reduce else root.node]))
-    return total
-
-
-def flops(plan: Plan, step: Call, number: Callable[[Dim], int]) -> int:
-    """Multiplications and additions of a kernel."""
-    impl = plan.implementations[step.node]
-    if impl.flops is None:
-        return 0
-    return number(impl.flops(kernel_args(step.node, plan.dims), kernel_outs(step.node, plan.dims), step.node.params))
-
-
-def _elements(dims: Sequence[Dim]) -> Dim:
-    total: Dim = 1
-    for d in dims:
-        total = total * d  # type: ignore[operator]
-    return total
-
-
-def _index_error(plan: Plan, status: Sequence[int]) -> str:
-    node = plan.checks[status[0] - 1]
-    text = f"index {status[1]} is out of bounds for an axis of length {status[2]}"
-    there = f"indices go from 0 to {status[2] - 1}, or from -{status[2]} to -1 from the end" if status[2] else "the axis is empty"
-    fix = there + ("; no variable was updated" if plan.containers else "")
-    return report(text, [("index", f"{node.label}  {node.type}", node.where)], fix)
 
 
 # -- what stages made, as text

@@ -7,6 +7,7 @@ A setting comes from ``EXPRC_FLAGS="floatX=float64,threads=1"``, from an assignm
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,10 +37,20 @@ def _count(value: Any) -> int:
     return int(value)
 
 
+def _devices(value: Any) -> str:
+    names = str(value).replace(" ", "").split(",")
+    for name in names:
+        if not re.fullmatch(r"cpu|cuda\d*|cuda-emulator", name):
+            raise ValueError(f"{name!r} is none of cpu, cuda, cuda1 ..., cuda-emulator")
+    return ",".join(names)
+
+
 #: name -> (default, check, what it does)
 SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "floatX": ("float32", _one_of("float32", "float64"), "dtype of inputs of unstated dtype and of mathematics on integers"),
-    "device": ("cpu", _one_of("cpu"), "where compiled functions run"),
+    "device": (
+        "cpu", _devices, "where compiled functions run: cpu, cuda, cuda1 ..., cuda-emulator; of several, cuda,cpu, the first that is there"
+    ),
     "mode": ("compiled", _one_of("compiled", "reference"), "compiled: generated C; reference: the NumPy interpreter"),
     "threads": (0, _count, "threads of a compiled function; 0: as many as the process may use"),
     "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
@@ -78,7 +89,7 @@ class Config:
     def __init__(self, flags: str = ""):
         for name, (default, _, _) in SETTINGS.items():
             object.__setattr__(self, name, default)
-        for flag in filter(None, (f.strip() for f in flags.split(","))):
+        for flag in filter(None, (f.strip() for f in re.split(r",(?=[^,]*=|\s*$)", flags))):  # a value may be a list, as in device=cuda,cpu
             name, equals, value = flag.partition("=")
             if not equals:
                 raise ValueError(f"EXPRC_FLAGS: {flag!r} is not of the form name=value")

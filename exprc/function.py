@@ -54,6 +54,7 @@ def function(
     trust_input: bool = False,
     accept_inplace: bool = False,
     rebuild_strict: bool = True,
+    device: str | None = None,
 ) -> Function:
     """Compile expressions to a function of arrays.
 
@@ -73,13 +74,17 @@ def function(
     trust_input : whether values are taken as they are: no lists, no casts, no copies (see Notes). Also an attribute that may be set.
     accept_inplace, rebuild_strict : accepted for code of others, without effect: a graph holds no operation that works in place, and
         what `givens` put in a place always has its dtype and number of axes.
+    device : "cpu", "cuda" (a GPU; "cuda1" the second), or "cuda-emulator" (CUDA kernels run by the CPU, slowly, to look at them); by
+        default ``config.device``. Of several, as in "cuda,cpu", the first that this machine has.
 
     Raises
     ------
     TypeError, ValueError
         for inputs, outputs and updates that do not fit together; the text names the variable and the line that made it.
     CompileError
-        if the C compiler fails.
+        if the C compiler fails, or that for CUDA.
+    DeviceError
+        if the device is missing, or something that it needs; nothing falls back to the CPU unasked.
 
     Notes
     -----
@@ -118,7 +123,7 @@ def function(
     variables, values = collect_updates(roots, given, swap, no_default_updates)
     check_leaves(listed, [*roots, *values], _setting(on_unused_input))
     made = Recipe(listed, [default_of(one) for one in listed], [k for k, _ in states], keys, [*roots, *values], variables)
-    return Function(made, name, mode, allow_input_downcast, trust_input)
+    return Function(made, name, mode, allow_input_downcast, trust_input, device=device)
 
 
 @dataclass
@@ -147,7 +152,7 @@ class Function:
 
     Attributes
     ----------
-    inputs : the input variables. name : str or None. mode : "compiled" or "reference".
+    inputs : the input variables. name : str or None. mode : "compiled" or "reference". device : where it runs.
     trust_input : whether values are taken as they are, see `function`.
     source : the C text of the program that ran last.
     """
@@ -160,8 +165,10 @@ class Function:
         allow_input_downcast: bool | None,
         trust_input: bool,
         program: Any = None,
+        device: str | None = None,
     ):
         self.name = name
+        self.device = self.asked_device = _checked_device(device)
         self.mode, self.asked = _checked_mode(mode), mode
         self.trust_input = trust_input
         self.allow_input_downcast = allow_input_downcast
@@ -180,9 +187,9 @@ class Function:
         from exprc.runtime.compiler import NoCompiler
 
         try:
-            self._compiled = build.build(self.roots, self.updates, self.inputs)
+            self.device, self._compiled = build.build(self.roots, self.updates, self.inputs, self.asked_device)
         except NoCompiler as error:
-            if self.asked == "compiled":
+            if self.asked == "compiled" or self.asked_device != "cpu":
                 raise
             _notice(f"{error}\nexprc runs on the NumPy interpreter meanwhile, which is slow.")
             self.mode = "reference"
@@ -302,7 +309,8 @@ class Function:
         if delete_updates:
             made.roots, made.states, made.updates = made.roots[: old.outputs], [], []
         program = self._compiled if share_memory and not swaps and not delete_updates else None
-        return Function(made, name or self.name, self.asked, self.allow_input_downcast, self.trust_input, program)
+        device = self.device if program else self.asked_device
+        return Function(made, name or self.name, self.asked, self.allow_input_downcast, self.trust_input, program, device)
 
     __copy__ = copy
 
@@ -315,13 +323,13 @@ class Function:
         defaults = [None if d is None else pickles.step(d) for d in r.defaults]
         roots, updates = [pickles.step(x) for x in r.roots], [pickles.step(v) for v in r.updates]
         recipe = (inputs, defaults, r.states, r.keys, roots, updates)
-        return _load, (graph, recipe, (self.name, self.asked, self.allow_input_downcast, self.trust_input))
+        return _load, (graph, recipe, (self.name, self.asked, self.allow_input_downcast, self.trust_input, None, self.asked_device))
 
     # -- seeing
 
     @property
     def source(self) -> str:
-        """The C text of the program that was made last. Raises RuntimeError if there is none yet."""
+        """The C or CUDA text of the program that was made last. Raises RuntimeError if there is none yet."""
         return "\n".join(self._loaded().text)
 
     def _loaded(self) -> Any:
@@ -357,7 +365,8 @@ class Function:
         return function_html(self)
 
     def __repr__(self) -> str:
-        return f"<{self._label()} of ({', '.join(x.label for x in self.inputs)}), {self.mode}>"
+        on = "" if self.device == "cpu" else f", on {self.device}"
+        return f"<{self._label()} of ({', '.join(x.label for x in self.inputs)}), {self.mode}{on}>"
 
     def _label(self) -> str:
         return f"function {self.name}" if self.name else "function"
@@ -409,6 +418,11 @@ def _checked_mode(mode: str | None) -> str:
     return chosen
 
 
+def _checked_device(device: str | None) -> str:
+    with config.override(**({} if device is None else {"device": device})):
+        return config.device
+
+
 def _checked_swap(f: Function, swap: Mapping[Any, Any]) -> dict[Any, Any]:
     used = {*f.get_shared(), *(d for d in f._recipe.defaults if d is not None)}
     for old, new in swap.items():
@@ -444,7 +458,7 @@ def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | No
     9.0
     """
     given = dict(values or {})
-    key = (self, tuple(given), mode, config.mode)
+    key = (self, tuple(given), mode, config.mode, config.device)
     f = _evaluated.pop(key, None) or _eval_function(self, given, mode)
     _evaluated[key] = f  # the latest last
     while len(_evaluated) > _EVALUATED:

@@ -7,11 +7,12 @@ until it has ended well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from exprc.errors import report
 from exprc.expr import Constant, Expr
 from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound
@@ -29,6 +30,7 @@ class Guard:
     """
 
     def __init__(self, plan: Plan, bound: Bound, number: Callable[[Dim], int]):
+        self.plan = plan
         self.containers = list(plan.containers.values()) if plan.checks else []
         self.limits: set[tuple[Expr, int]] = set()
         self.unknown = False
@@ -43,11 +45,26 @@ class Guard:
         else:
             self.limits.add((bound.leaves[leaf], limit))
 
+    @property
+    def leaves(self) -> set[Expr]:
+        """The leaves whose elements are looked at."""
+        return {leaf for leaf, _ in self.limits}
+
+    def doubts(self, values: Mapping[Expr, Array]) -> bool:
+        """Tell whether variables are written and an index may be out of bounds."""
+        return bool(self.containers) and (self.unknown or any(not _within(values[leaf], limit) for leaf, limit in self.limits))
+
     def keep(self, values: Mapping[Expr, Array]) -> list[tuple[Array, Array]]:
         """Return (storage, copy of what it holds) of each variable that is written, or nothing if all indices are within bounds."""
-        if not self.containers or not (self.unknown or any(not _within(values[leaf], limit) for leaf, limit in self.limits)):
-            return []
-        return [(c.value, c.value.copy()) for c in self.containers]
+        return [(c.value, c.value.copy()) for c in self.containers] if self.doubts(values) else []
+
+    def message(self, status: Sequence[int]) -> str:
+        """Return the text about the index that a program found out of bounds: which check, the index, the length."""
+        node = self.plan.checks[status[0] - 1]
+        text = f"index {status[1]} is out of bounds for an axis of length {status[2]}"
+        there = f"indices go from 0 to {status[2] - 1}, or from -{status[2]} to -1 from the end" if status[2] else "the axis is empty"
+        fix = there + ("; no variable was updated" if self.plan.containers else "")
+        return report(text, [("index", f"{node.label}  {node.type}", node.where)], fix)
 
 
 def _leaf(node: Expr) -> Expr | None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from exprc.compiled import Compiled, Runner, flops
-from exprc.expr import Expr, Shared
+from exprc.compiled import Compiled
+from exprc.errors import report
+from exprc.expr import Expr
 from exprc.loops import Barrier, Copy
+from exprc.machines.cpu import CpuMachine, Runner, flops
 from exprc.render.c import render
 from exprc.runtime import cpu
 from exprc.runtime.entry import ffi
@@ -71,6 +73,7 @@ def profile(compiled: Compiled | Segments, arrays: Mapping[Expr, Any], calls: in
     """
     if calls < 1:
         raise ValueError(f"profile: calls is {calls}: it must be at least 1")
+    _check_machine(compiled if isinstance(compiled, Compiled) else compiled.parts[0])
     saved = [(v.container, v.container.value.copy()) for v in compiled.updates]
     try:
         made = [_program(compiled, arrays, calls)] if isinstance(compiled, Compiled) else _segments(compiled, arrays, calls)
@@ -78,15 +81,22 @@ def profile(compiled: Compiled | Segments, arrays: Mapping[Expr, Any], calls: in
         for container, value in saved:
             if container.value.shape == value.shape:
                 container.value[...] = value  # in place: who borrowed the storage keeps it
+                container.written()
             else:
                 container.replace(value)
     rows = [row for one in made for row in one.rows]
     return Profile.of(rows, sum(p.seconds for p in made), max(p.threads for p in made), max(p.arena for p in made))
 
 
+def _check_machine(compiled: Compiled) -> None:
+    if not isinstance(compiled.machine, CpuMachine):
+        what = f"profile: the steps of a function on {compiled.machine.name} are not timed one by one"
+        raise NotImplementedError(report(what, fix="time whole calls, or look at them with nsys"))
+
+
 def _program(compiled: Compiled, arrays: Mapping[Expr, Any], calls: int) -> Profile:
     compiled.call(arrays)
-    runner = compiled.runner(compiled.signature(_values(compiled, arrays)))
+    runner: Any = compiled.runner(compiled.signature(_values(compiled, arrays)))
     seconds, total = _measure(compiled, runner, arrays, calls)
     made = Profile.of(_rows(runner, seconds / calls), total / calls, runner.threads, runner.loaded.plan.arena)
     runner.loaded.profiled = made
@@ -108,17 +118,18 @@ def _segments(whole: Segments, arrays: Mapping[Expr, Any], calls: int) -> list[P
 
 
 def _values(compiled: Compiled, arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
-    return {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in compiled.leaves}
+    return compiled.machine.values(compiled.leaves, arrays)
 
 
 def _measure(compiled: Compiled, runner: Runner, arrays: Mapping[Expr, Any], calls: int) -> tuple[Any, float]:
-    loaded = runner.loaded
-    program = cpu.load(render(loaded.lowered, compiled.target.registers, compiled.flush, profile=True), compiled.target)
+    loaded, machine = runner.loaded, compiled.machine
+    assert isinstance(machine, CpuMachine)
+    program = cpu.load(render(loaded.lowered, machine.target.registers, machine.flush, profile=True), machine.target)
     times = np.zeros(len(loaded.lowered.steps))
     total = 0.0
     for k in range(calls + 1):
         frame = runner.frame()
-        held, _ = compiled.fill(frame, runner, _values(compiled, arrays))
+        held, _ = runner.fill(frame, _values(compiled, arrays))
         frame.table[len(loaded.lowered.buffers)] = ffi.from_buffer(times)
         begin = time.perf_counter()
         program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)

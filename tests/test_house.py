@@ -31,7 +31,7 @@ LAYERS = (
     "lower gpu",
     "render",
     "runtime",
-    "compiled segments build guard profile parameters arguments seeing draw function",
+    "machines compiled segments build guard profile parameters arguments seeing draw function",
     "tensor nn io datasets distributed doctor __main__",
     "compat",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -19,13 +19,39 @@ from exprc.expr import Expr, Shared
 from exprc.forms import shape_text
 from exprc.types import C_TYPES, TensorType, is_float
 
+if TYPE_CHECKING:
+    from exprc.runtime.launch import Device
+
+
+class Resident:
+    """The copy of a container's value that a device has.
+
+    ahead : whether it is newer than the host's, behind : whether it is older.
+    """
+
+    __slots__ = ("device", "memory", "ahead", "behind")
+
+    def __init__(self, device: Device, nbytes: int):
+        self.device, self.memory = device, device.allocate(nbytes)
+        self.ahead, self.behind = False, True
+
+    def fetch(self, array: np.ndarray[Any, Any]) -> None:
+        self.device.read(self.memory.address, array)
+        self.ahead = False
+
+    def send(self, array: np.ndarray[Any, Any]) -> None:
+        self.device.write(self.memory.address, array)
+        self.behind = False
+
 
 class Container:
     """One array, owned and C-contiguous, that shared variables and compiled functions hold on to.
 
     Attributes
     ----------
-    value : ndarray. A compiled function may write into it, or put another in its place.
+    value : ndarray. A compiled function may write into it, or put another in its place; who writes into it calls `written`. Where the
+        latest value is on a device, it is fetched.
+    resident : the copy on a device, or None.
     version : int, increased whenever `value` becomes another array or its shape changes: bound pointers are then stale.
     strict : whether only arrays of exactly the variable's dtype may be set.
     allow_downcast : whether an array of a wider dtype may be set and lose precision; None: from float64 and ints to floats only.
@@ -33,16 +59,60 @@ class Container:
     lent : whether the user may hold `value` itself (and could pass it to a function that writes it).
     """
 
-    __slots__ = ("value", "version", "strict", "allow_downcast", "lock", "lent", "__weakref__")
+    __slots__ = ("_value", "resident", "version", "strict", "allow_downcast", "lock", "lent", "__weakref__")
 
     def __init__(self, value: np.ndarray[Any, Any], strict: bool = False, allow_downcast: bool | None = None):
-        self.value = value
+        self._value = value
+        self.resident: Resident | None = None
         self.version = 0
         self.lock = threading.RLock()
         self.strict = strict
         self.allow_downcast = allow_downcast
         self.lent = False
         _alive.add(self)
+
+    @property
+    def value(self) -> np.ndarray[Any, Any]:
+        if self.resident is not None and self.resident.ahead:
+            with self.lock:
+                self.resident.fetch(self._value)
+        return self._value
+
+    @property
+    def shown(self) -> np.ndarray[Any, Any]:
+        """The host's array, though its elements may be older than those on a device."""
+        return self._value
+
+    @property
+    def nbytes(self) -> int:
+        return self._value.nbytes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value, wherever that is."""
+        return self._value.shape
+
+    def written(self) -> None:
+        """Say that the value was written into on the host."""
+        if self.resident is not None:
+            self.resident.behind = True
+
+    def on(self, device: Device) -> int:
+        """Return the address of the value on a device, where it is put if it is not there yet."""
+        with self.lock:
+            if self.resident is None or self.resident.device is not device or self.resident.memory.nbytes != max(self._value.nbytes, 1):
+                value = self.value  # fetched from where it was
+                self.resident = Resident(device, max(value.nbytes, 1))
+            if self.resident.behind or self.lent:
+                self.resident.send(self.value)
+            return self.resident.memory.address
+
+    def written_on(self, device: Device) -> None:
+        """Say that the value was written on a device; storage that the user may hold is brought up to date at once."""
+        assert self.resident is not None and self.resident.device is device
+        self.resident.ahead = True
+        if self.lent:
+            self.resident.fetch(self._value)
 
     def get(self, borrow: bool = False) -> np.ndarray[Any, Any]:
         """Return the value: a copy, never one that a function is in the middle of writing; or with `borrow` the storage itself."""
@@ -54,21 +124,25 @@ class Container:
         """Check `value` against the type of `leaf` and store it: a copy, or with `borrow` the array given if it fits as it is."""
         array = self.fitting(value, leaf)
         with self.lock:
-            if array.shape == self.value.shape and not borrow:
+            if array.shape == self.shape and not borrow:
                 self.value[...] = array  # the storage stays where it is, and so do the pointers to it
+                self.written()
                 return
             self.lent = self.lent or borrow
             self.replace(owned(array, borrow))
 
     def replace(self, array: np.ndarray[Any, Any]) -> None:
         """Make `array` the storage."""
-        self.value = array
+        self._value = array
         self.version += 1
+        if self.resident is not None:
+            self.resident.ahead, self.resident.behind = False, True
 
     def write(self, array: np.ndarray[Any, Any]) -> None:
         """Write into the storage; where it has another shape, make `array` the storage."""
-        if array.shape == self.value.shape:
+        if array.shape == self.shape:
             self.value[...] = array
+            self.written()
         else:
             self.replace(array)
 

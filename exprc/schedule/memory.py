@@ -35,11 +35,15 @@ def build_plan(
     copy: Any,
     lanes_of: Callable[[int], int],
     number: Callable[[Dim], int],
+    row: int = ROW,
 ) -> Plan:
-    """Return the Plan: the first `outputs` roots of the graph are outputs, the others new values of `updates`."""
+    """Return the Plan: the first `outputs` roots of the graph are outputs, the others new values of `updates`.
+
+    row : the longest row that a Group which alone needs it keeps to itself.
+    """
     items = {(n.inputs[0], n.params["i"]): n for n in fused.stored if n.op.form == "item"}
     plan = Plan(fused.steps, bound.dims, {}, {}, [], chosen, lanes_of, number, fused.reads, bound.symbols, items)
-    builder = _Builder(bound, fused, layouts, plan, copy)
+    builder = _Builder(bound, fused, layouts, plan, copy, row)
     builder.leaves()
     targets = builder.targets(bound.roots, outputs, updates)
     builder.values(targets)
@@ -48,8 +52,8 @@ def build_plan(
 
 
 class _Builder:
-    def __init__(self, bound: Bound, fused: Fused, layouts: Mapping[Expr, Layout], plan: Plan, copy: Any):
-        self.bound, self.fused, self.layouts, self.plan, self.copy = bound, fused, layouts, plan, copy
+    def __init__(self, bound: Bound, fused: Fused, layouts: Mapping[Expr, Layout], plan: Plan, copy: Any, row: int):
+        self.bound, self.fused, self.layouts, self.plan, self.copy, self.row = bound, fused, layouts, plan, copy, row
 
     def leaves(self) -> None:
         shared: dict[Any, Stored] = {}
@@ -166,7 +170,8 @@ class _Builder:
         dims = self.bound.dims[node]
         inner = product(dims[len(step.outer) :])
         only = [r for r in step.roots if r.node is node]
-        return len(only) == 1 and only[0].part is None and isinstance(inner, int) and inner <= ROW and dims[: len(step.outer)] == step.outer
+        alone = len(only) == 1 and only[0].part is None and dims[: len(step.outer)] == step.outer
+        return alone and isinstance(inner, int) and inner <= self.row
 
     def _arena(self, node: Expr) -> Stored:
         layout, dims = self.layouts[node], self.bound.dims[node]

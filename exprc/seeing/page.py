@@ -50,7 +50,7 @@ def _header(f: Function, views: Sequence[ProgramView]) -> str:
     updated = ", ".join(f"<b>{escape(v.label)}</b>" for v in f.updates)
     rows = [f"takes {inputs}", f"gives {f.outputs} output{'s' * (f.outputs != 1)}" + (f", updates {updated}" if updated else "")]
     for view in views:
-        target = view.compiled.target
+        target = view.compiled.machine.target
         threads = "" if target.openmp else ", one thread (no OpenMP)"
         rows.append(f"for {target.name} vectors of {target.vector_bytes} bytes, compiled by {target.compiler}{threads}")
         break

@@ -1,0 +1,256 @@
+"""A GPU, or its emulator, as a machine: one text of kernels, launched in order; variables and working memory live on the device.
+
+A call copies its inputs to fixed places, runs the launches, which were prepared once, and reads the outputs back. Variables are moved
+when they are first used and stay; only what the host asks for comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exprc import gpu
+from exprc.expr import Constant, Expr, Shared
+from exprc.guard import Guard
+from exprc.loops import Buffer, Kernel
+from exprc.machines import number_of, replaced
+from exprc.render.cuda import render
+from exprc.runtime.containers import check_new_shape
+from exprc.runtime.launch import Device, Launch, Memory, Module, Prepared
+from exprc.schedule.memory import arena
+from exprc.schedule.plan import Plan
+from exprc.types import itemsize
+
+if TYPE_CHECKING:
+    from exprc.compiled import Loaded
+
+#: Frames (arenas and places for inputs and outputs) kept ready per program; sets of launches that one frame keeps prepared.
+FRAMES, PREPARED = 2, 32
+
+
+class DeviceMachine:
+    """See `exprc.machines.Machine`."""
+
+    row, threads = 512, 1
+
+    def __init__(self, device: Device):
+        self.device, self.name, self.target = device, device.name, device.target
+
+    def parts_of(self, results: int, folded: int, first: int) -> int:
+        return gpu.parts_of(results, folded, first)
+
+    def lower(self, plan: Plan) -> Any:
+        return gpu.lower(plan)
+
+    def render(self, program: Any) -> tuple[list[str], tuple[str, ...]]:
+        made = render(program)
+        return [made.text], made.entries
+
+    def load(self, texts: Sequence[str]) -> DeviceProgram:
+        return DeviceProgram(self.device, self.device.load(texts[0]))
+
+    def values(self, leaves: Sequence[Expr], arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
+        """Variables of one element are fetched, since sizes may follow from them; of others the shape is enough."""
+        return {x: (x.container.shown if x.ndim else x.container.value) if isinstance(x, Shared) else arrays[x] for x in leaves}
+
+    def runner(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared]) -> DeviceRunner:
+        return DeviceRunner(loaded, values, updates)
+
+
+class DeviceProgram:
+    """A loaded module, with the frames that its calls share and the sets of blocks that it was launched with."""
+
+    def __init__(self, device: Device, module: Module):
+        self.device, self.module = device, module
+        self.cached, self.compile_seconds = module.cached, module.compile_seconds
+        self.path = getattr(module, "path", "")
+        self.frames: list[Frame] = []
+        self.forms: dict[Any, int] = {}
+
+    def release(self, frame: Frame) -> None:
+        if len(self.frames) < FRAMES:
+            self.frames.append(frame)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A launch whose addresses are not known yet."""
+
+    kernel: str
+    blocks: int
+    threads: int
+    shared: int
+    buffers: tuple[Buffer, ...]
+
+
+class DeviceRunner:
+    """A loaded program bound to one set of sizes: blocks, places in the arena, shapes of the outputs."""
+
+    arena = 0  # it belongs to the frames of the program, whatever the sizes
+
+    def __init__(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared]):
+        self.loaded, self.program = loaded, loaded.program
+        plan, number = loaded.plan, number_of(values)
+        self.number, self.replaced = number, replaced(plan, updates)
+        self.offsets, self.bytes = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
+        self.sizes = np.array([values[n] for n in loaded.lowered.sizes], np.int64)
+        self.nbytes = {b: number(b.size) * itemsize(b.dtype) for b in loaded.lowered.buffers}
+        self.outputs = [(s.buffer, tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
+        self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
+        self.launches = [s for step, name in zip(loaded.lowered.steps, loaded.entries) if (s := self._shape(step, name)).blocks]
+        form = (tuple((s.blocks, s.shared) for s in self.launches), tuple(self.offsets.values()))
+        self.form = self.program.forms.setdefault(form, len(self.program.forms))
+        self.guard = Guard(plan, loaded.bound, number)
+
+    def _shape(self, step: Any, entry: str) -> Shape:
+        if isinstance(step, Kernel):
+            arrays = [a.buffer for a in step.body[:-1]]
+            shared = max((a.shared + self.number(a.size) * itemsize(a.dtype) for a in arrays), default=0)
+            return Shape(entry, self.number(step.blocks), step.threads, shared, step.buffers)
+        macros = {name: self.number(d) for name, d in step.macros.items()}
+        blocks, threads, shared = step.launch(macros, itemsize(step.dtype))
+        return Shape(entry, blocks, threads, shared, step.buffers)
+
+    # -- calls
+
+    def call(self, values: Mapping[Expr, Any]) -> list[Any]:
+        """Run on the values of a call; return the outputs, those that replace containers too."""
+        for variable, k in self.replaced:
+            check_new_shape(variable, self.outputs[k][1])
+        frame = self.program.frames.pop() if self.program.frames else Frame(self.program.device)
+        prepared = frame.bound(self, values)
+        kept = self._kept(values)
+        prepared.run()
+        written = self.loaded.plan.containers.values()
+        for container in written:
+            container.written_on(self.program.device)
+        if self.loaded.plan.checks:
+            self._check(frame, kept)
+        outputs = [frame.output(buffer, shape, dtype) for buffer, shape, dtype in self.outputs]
+        self.program.release(frame)
+        return outputs
+
+    def _kept(self, values: Mapping[Expr, Any]) -> list[tuple[Any, Memory]]:
+        """Copies of the variables that are written, where an index may be out of bounds."""
+        if not self.guard.containers:
+            return []
+        given = {x: x.container.value if isinstance(x, Shared) else v for x, v in values.items() if x in self.guard.leaves}
+        if not self.guard.doubts(given):
+            return []
+        device, kept = self.program.device, []
+        for container in self.guard.containers:
+            memory = device.allocate(max(container.nbytes, 1))
+            device.copy(container.on(device), memory.address, container.nbytes)
+            kept.append((container, memory))
+        return kept
+
+    def _check(self, frame: Frame, kept: Sequence[tuple[Any, Memory]]) -> None:
+        """Raise for an index out of bounds; variables get their old values back."""
+        status = frame.failed()
+        if status is None:
+            return
+        device = self.program.device
+        for container, memory in kept:
+            device.copy(memory.address, container.on(device), container.nbytes)
+            container.written_on(device)
+        device.synchronize()
+        raise IndexError(self.guard.message(status))
+
+    # -- what is copied
+
+    def copies(self) -> list[tuple[str, str, int]]:
+        """Return (what, from where to where, bytes) of every copy that each call makes between host and device."""
+        name, made = self.program.device.name, []
+        for buffer, leaf in self.leaves:
+            if not isinstance(leaf, (Constant, Shared)):
+                made.append((leaf.label, f"host → {name}", self.nbytes[buffer]))
+            elif isinstance(leaf, Shared) and leaf.container.lent:
+                made.append((f"{leaf.label} (lent to the user)", f"host → {name}", self.nbytes[buffer]))
+        if len(self.sizes):
+            made.append(("sizes", f"host → {name}", self.sizes.nbytes))
+        made += [(f"output {b.name[3:]}", f"{name} → host", self.nbytes.get(b, 0)) for b, _, _ in self.outputs]
+        if self.loaded.plan.checks:
+            made += [("status of the checks of indices", f"{name} → host", 32)]
+        return made
+
+
+class Frame:
+    """Memory on a device for one running call of a program: an arena, places for inputs, outputs and constants, sizes, the status.
+
+    prepared : launches that are ready, by the blocks that they have and the addresses of the variables.
+    """
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.places: dict[Any, Memory] = {}
+        self.constants: set[Buffer] = set()
+        self.prepared: dict[Any, Prepared] = {}
+        self._place("status", 32)
+        self._write("status", np.zeros(4, np.int64))
+
+    def _place(self, key: Any, nbytes: int) -> int:
+        """Memory of at least so many bytes; other memory than before makes what is prepared useless."""
+        memory = self.places.get(key)
+        if memory is None or memory.nbytes < nbytes:
+            memory = self.places[key] = self.device.allocate(max(nbytes, 1))
+            self.prepared.clear()
+        return memory.address
+
+    def _write(self, key: Any, array: Any) -> None:
+        if array.nbytes:
+            self.device.write(self.places[key].address, array)
+
+    def bound(self, runner: DeviceRunner, values: Mapping[Expr, Any]) -> Prepared:
+        """Copy the inputs, and return the launches of a call."""
+        base = self._place("arena", runner.bytes)
+        addresses = {b: base + at for b, at in runner.offsets.items()}
+        if len(runner.sizes):
+            self._place("sizes", runner.sizes.nbytes)
+            self._write("sizes", runner.sizes)
+        for buffer, leaf in runner.leaves:
+            if isinstance(leaf, Shared):
+                addresses[buffer] = leaf.container.on(self.device)
+            else:
+                addresses[buffer] = self._place(buffer, runner.nbytes[buffer])
+                self._fill(buffer, leaf, values)
+        for buffer, _, _ in runner.outputs:
+            addresses[buffer] = self._place(buffer, runner.nbytes.get(buffer, 0))
+        key = (runner.form, *(addresses[b] for b, leaf in runner.leaves if isinstance(leaf, Shared)))
+        found = self.prepared.get(key)
+        if found is None:
+            while len(self.prepared) >= PREPARED:
+                del self.prepared[next(iter(self.prepared))]
+            found = self.prepared[key] = self.device.prepare(runner.program.module, self._launches(runner, addresses))
+        return found
+
+    def _fill(self, buffer: Buffer, leaf: Expr, values: Mapping[Expr, Any]) -> None:
+        if not isinstance(leaf, Constant):
+            self._write(buffer, values[leaf])
+        elif buffer not in self.constants:
+            self._write(buffer, np.ascontiguousarray(leaf.value))
+            self.constants.add(buffer)
+
+    def _launches(self, runner: DeviceRunner, addresses: Mapping[Buffer, int]) -> list[Launch]:
+        tail = ([self.places["sizes"].address] if len(runner.sizes) else []) + [self.places["status"].address]
+        return [
+            Launch(s.kernel, (s.blocks, 1, 1), (s.threads, 1, 1), s.shared, (*(addresses[b] for b in s.buffers), *tail))
+            for s in runner.launches
+        ]
+
+    def output(self, buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> Any:
+        array = np.empty(shape, dtype)
+        if array.nbytes:
+            self.device.read(self.places[buffer].address, array)
+        return array
+
+    def failed(self) -> list[int] | None:
+        """What the checks of indices noted; None if all was well."""
+        status = np.empty(4, np.int64)
+        self.device.read(self.places["status"].address, status)
+        if not status[0]:
+            return None
+        self._write("status", np.zeros(4, np.int64))
+        return [int(n) for n in status]

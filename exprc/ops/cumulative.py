@@ -7,6 +7,7 @@ among the factors of a product need no case of their own.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +21,10 @@ from exprc.ops.create import ones, shape_of, zeros
 from exprc.ops.formula import neq
 from exprc.ops.reduce import wide
 from exprc.ops.rows import by_first_axis
+from exprc.ops.tiling import blocks_launch
 from exprc.ops.view import broadcast_to, concatenate, getitem, reshape
 from exprc.size import Dim
-from exprc.types import dtype_name
+from exprc.types import dtype_name, itemsize
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = ["cumprod", "cumsum", "diff"]
@@ -41,6 +43,24 @@ def _implementation(mode: int) -> Implementation:
         name="cumulative", text="cumulative.h", hooks=hooks, layouts=(("any",) * (1 + (mode == 2)), ("plain",)),
         sizes=lambda args, outs, params, lanes: {**dict(zip("ONI", args[0].shape)), "MODE": mode},
         flops=lambda args, outs, params: args[0].shape[0] * args[0].shape[1] * args[0].shape[2] * (1 + (mode == 2)),
+    )  # fmt: skip
+
+
+def _cuda_sizes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int, mode: int) -> dict[str, Dim]:
+    """Up to 32 columns a block, fewer where there are fewer, and as many steps as fill 2048 elements."""
+    outer, _, inner = args[0].shape
+    columns = outer * inner
+    across = min(32, 1 << max(columns - 1, 0).bit_length()) if isinstance(columns, int) else 32
+    depth = 2048 // across
+    shared = (1 + (mode == 2)) * depth * (across + 1) * itemsize(args[0].dtype)
+    return {**dict(zip("ONI", args[0].shape)), "MODE": mode, "COLUMNS": across, "DEPTH": depth, "SHARED": shared}
+
+
+def _cuda_implementation(mode: int) -> Implementation:
+    return dataclasses.replace(
+        _implementation(mode), text="cumulative.cuh", device="cuda",
+        sizes=lambda args, outs, params, lanes: _cuda_sizes(args, outs, params, lanes, mode),
+        launch=lambda values: blocks_launch(-(-values["O"] * values["I"] // values["COLUMNS"]), 256, values["SHARED"]),
     )  # fmt: skip
 
 
@@ -66,7 +86,7 @@ def _edge(x: Expr, value: float) -> Expr:
 sum_record = kernel(
     "cumsum", shape=_same_shape, dtype=lambda dtypes: dtypes[0], numpy=lambda x: np.cumsum(x, axis=1, dtype=x.dtype), samples=_samples,
     batched=by_first_axis,
-    implementations=(_implementation(0),), grad=lambda g, y, x: _back(sum_record.node((_back(g),), {})),
+    implementations=(_implementation(0), _cuda_implementation(0)), grad=lambda g, y, x: _back(sum_record.node((_back(g),), {})),
     doc="running sums along the middle axis of three",
 )  # fmt: skip
 
@@ -81,7 +101,8 @@ def _product_grad(g: Expr, y: Expr, x: Expr) -> Expr:
 product_record = kernel(
     "cumprod", shape=_same_shape, dtype=lambda dtypes: dtypes[0], numpy=lambda x: np.cumprod(x, axis=1, dtype=x.dtype), samples=_samples,
     batched=by_first_axis,
-    implementations=(_implementation(1),), grad=_product_grad, doc="running products along the middle axis of three",
+    implementations=(_implementation(1), _cuda_implementation(1)), grad=_product_grad,
+    doc="running products along the middle axis of three",
 )  # fmt: skip
 
 
@@ -98,8 +119,9 @@ def _recurrence_grad(g: Expr, y: Expr, x: Expr, a: Expr) -> tuple[Expr, Expr]:
 
 
 recurrence = kernel(
-    "recurrence", shape=_same_shape, dtype=lambda dtypes: dtypes[0], numpy=_recurrence_numpy, implementations=(_implementation(2),),
-    grad=_recurrence_grad, batched=by_first_axis, samples=lambda: [((x, np.roll(x, 2, 1) + 0.25), {}) for ((x,), _) in _samples()],
+    "recurrence", shape=_same_shape, dtype=lambda dtypes: dtypes[0], numpy=_recurrence_numpy,
+    implementations=(_implementation(2), _cuda_implementation(2)), grad=_recurrence_grad, batched=by_first_axis,
+    samples=lambda: [((x, np.roll(x, 2, 1) + 0.25), {}) for ((x,), _) in _samples()],
     doc="y[k] = a[k] y[k-1] + x[k] along the middle axis of three; y[-1] is 0",
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ The way back, `scatter`, adds or writes rows at positions that only the data kno
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,10 @@ from exprc.ops import view as views
 from exprc.ops.formula import cast, eq, floor_div, iota, maximum, minimum, where
 from exprc.ops.nonzero import nonzero
 from exprc.ops.rows import everywhere, fold, unfold
+from exprc.ops.tiling import scatter_cut, scatter_launch
 from exprc.ops.view import broadcast_index, broadcast_to, dim_of, dimshuffle, reshape, subtensor
 from exprc.size import UNKNOWN, Dim
-from exprc.types import is_integer
+from exprc.types import is_integer, itemsize
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__: list[str] = []
@@ -206,6 +208,12 @@ _SCATTER = Implementation(
 )  # fmt: skip
 
 
+_CUDA_SCATTER = dataclasses.replace(
+    _SCATTER, text="scatter.cuh", device="cuda", launch=scatter_launch,
+    sizes=lambda args, *rest: {**_SCATTER.sizes(args, *rest), **scatter_cut(args[0].shape[0], args[0].shape[1], itemsize(args[0].dtype))},
+)  # fmt: skip
+
+
 def _scatter_samples() -> list[Any]:
     x, v = np.arange(12.0).reshape(4, 3), np.arange(100.0, 115.0).reshape(5, 3)
     index = np.array([2, 0, 2, 3, 2])
@@ -218,7 +226,7 @@ def _scatter_samples() -> list[Any]:
 
 
 scatter_rows = kernel(
-    "scatter", shape=_scatter_shape, dtype=lambda dtypes, mode: dtypes[0], numpy=_scatter_numpy, implementations=(_SCATTER,),
+    "scatter", shape=_scatter_shape, dtype=lambda dtypes, mode: dtypes[0], numpy=_scatter_numpy, implementations=(_SCATTER, _CUDA_SCATTER),
     grad=_scatter_grad, samples=_scatter_samples, batched=_scatter_in_rows,
     doc='rows of a matrix increased (mode "inc": repeated positions add up, in order) or replaced ("set": the last of them wins)',
 )  # fmt: skip

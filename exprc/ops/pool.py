@@ -9,6 +9,7 @@ there, `pool_at` reads there. A window that holds nothing but padding gives 0 an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from exprc.forms import (
     view,
 )
 from exprc.ops.rows import by_first_axis
+from exprc.ops.tiling import elements_launch
 from exprc.ops.view import dim_of
 from exprc.size import Dim, ceildiv, floordiv, maximum, mod
 
@@ -231,7 +233,13 @@ def _implementations(
             hooks(_one_by_one),
             layouts("plain"),
         ),
-    )
+        Implementation(
+            name, f"{text.removesuffix('.h')}.cuh",
+            lambda args, outs, params, lanes: {**sizes(args, outs, params, 1), "N": args[0].shape[0]},
+            hooks(lambda n, c, h, w: (n, c, h, w)), layouts("plain"), device="cuda",
+            launch=lambda values: elements_launch(math.prod(values[d] for d in ("NC" + ("HW" if pooled_first else "PQ")))),
+        ),
+    )  # fmt: skip
 
 
 _MAX = _implementations("max_pool", "pool.h", 0, ["LOAD_x"], ["STORE_y", "STORE_code"], False)

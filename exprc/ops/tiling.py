@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from exprc.loops import Grid
-from exprc.size import Dim
+from exprc.size import Dim, ceildiv, maximum
 
 #: The multiprocessors that a launch should fill: those of an H100. Fixed, so that results do not depend on the device.
 MULTIPROCESSORS = 132
@@ -101,9 +101,35 @@ def product_launch(values: Mapping[str, int], m: int, n: int, batch: int) -> Seq
     """The launch of ``product.cuh``: a block for each tile of each part."""
     blocks = -(-m // values["TILE_M"]) * -(-n // values["TILE_N"]) * batch * values["PARTS"]
     tile = (values["TILE_M"], values["TILE_N"], values["REG_M"], values["REG_N"])
-    return [Grid((max(1, min(blocks, MOST_BLOCKS)), 1, 1), (threads_of(tile), 1, 1), values["SHARED"])]
+    return blocks_launch(blocks, threads_of(tile), values["SHARED"])
 
 
-def elements_launch(count: int, threads: int = 256, shared: int = 0) -> Sequence[Grid]:
-    """The launch of a text in which each thread computes elements of its own: one each, or several in turn."""
-    return [Grid((max(1, min(-(-count // threads), MOST_BLOCKS)), 1, 1), (threads, 1, 1), shared)]
+def blocks_launch(blocks: int, threads: int, shared: int) -> Sequence[Grid]:
+    """The launch of a text whose blocks take what there is in turn; at least one."""
+    return [Grid((max(1, min(blocks, MOST_BLOCKS)), 1, 1), (threads, 1, 1), shared)]
+
+
+def elements_launch(count: int) -> Sequence[Grid]:
+    """The launch of a text in which each thread computes an element, or several in turn."""
+    return blocks_launch(-(-count // 256), 256, 0)
+
+
+def scatter_cut(rows: Dim, width: Dim, itemsize: int) -> dict[str, Dim]:
+    """Return the macros of ``scatter.cuh`` that cut (rows, width): a thread a column, and enough blocks of rows for all multiprocessors.
+
+    >>> scatter_cut(1000, 300, 4)
+    {'WIDTH': 256, 'ROWS_EACH': 8, 'SHARED': 16448}
+    """
+    columns, across = 32, 1
+    if isinstance(width, int):
+        columns = min(256, 1 << max(width - 1, 0).bit_length())
+        across = max(1, -(-width // columns))
+    down = max(1, 2 * MULTIPROCESSORS // across)
+    shared = 2048 * (8 + (itemsize if columns == 1 else 0)) + 64
+    return {"WIDTH": columns, "ROWS_EACH": maximum(ceildiv(rows, down), 1), "SHARED": shared}
+
+
+def scatter_launch(values: Mapping[str, int]) -> Sequence[Grid]:
+    """The launch of ``scatter.cuh``."""
+    blocks = -(-values["R"] // values["WIDTH"]) * -(-values["ROWS"] // values["ROWS_EACH"])
+    return blocks_launch(blocks, 256, values["SHARED"])

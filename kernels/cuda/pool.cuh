@@ -82,3 +82,5 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
         if ((MODE) == 0) { STORE_code(n, c, p, q, (where < 0 ? 0 : where)); }
     }
 }
+
+#undef STORE_code

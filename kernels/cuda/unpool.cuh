@@ -74,3 +74,5 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
         STORE_y(n, c, h, w, sum);
     }
 }
+
+#undef LOAD_code

@@ -1,0 +1,44 @@
+"""nvcc reads the texts of kernels/cuda as well as the emulator does, and keeps what they sum up in registers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cuda.pasted import Paste, module_text
+from tests.cuda.test_kernels import CONVOLUTIONS, GEMMS, RECORDS, conv_paste, gemm_case
+from tests.cuda.test_kernels_of_windows_and_rows import POOLS, RUNNING, SCATTERS, pool_case, running_case, scatter_case
+
+pytestmark = [pytest.mark.emulator, pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")]
+
+
+def products() -> list[Paste]:
+    """One of each text, with the tiles of large products and of small ones."""
+    pastes = [gemm_case(0, "gemm", (1, 512, 512, 512), "", "float32", ())[0], gemm_case(1, *("gemm", *GEMMS[2]))[0]]
+    for kind in RECORDS:
+        name = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
+        pastes.append(conv_paste(len(pastes), kind, name, CONVOLUTIONS[2])[0])
+    return pastes
+
+
+def others() -> list[Paste]:
+    scattered = [scatter_case(20 + i, *SCATTERS[i])[0] for i in (0, 1, 4)]
+    running = [running_case(0, mode, *RUNNING[3])[0] for mode in range(3)]
+    return [*(paste for paste, _, _ in pool_case(9, *POOLS[1])), *scattered, *running]
+
+
+@pytest.mark.parametrize("architecture", ["sm_90", *(pytest.param(a, marks=pytest.mark.long) for a in ("sm_80", "sm_100"))])
+def test_nvcc_compiles_the_texts_without_a_warning(architecture: str, tmp_path: Path) -> None:
+    pastes = [*products(), *others()]
+    (tmp_path / "module.cu").write_text(module_text(pastes))
+    strict = ["-Werror=all-warnings", "-Xptxas", "-v"]
+    command = ["nvcc", "-std=c++20", *strict, "-cubin", f"-arch={architecture}", "module.cu", "-o", "module.cubin"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    spilled = dict(re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores", done.stderr, re.DOTALL))
+    assert set(spilled) == {p.name for p in pastes}
+    assert {p.name: spilled[p.name] for p in pastes if not p.given and int(spilled[p.name]) > 128} == {}  # sums would be more

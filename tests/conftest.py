@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import shutil
@@ -29,6 +30,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_cache], ignore_errors=True)
+
+
+@functools.cache
+def no_gpu() -> str:
+    """Why the tests marked `cuda` cannot run, or ""."""
+    from exprc.errors import DeviceError
+    from exprc.runtime.devices import open_device
+
+    try:
+        open_device("cuda")
+    except DeviceError as error:
+        return str(error).partition("\n")[0]
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and no_gpu():
+        pytest.skip(no_gpu())
 
 
 @pytest.fixture(autouse=True)

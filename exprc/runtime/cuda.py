@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import math
 import os
 import re
 import threading
@@ -105,6 +106,7 @@ class Module:
         with device.pycuda_current("a GPU program cannot be loaded"):
             self._module = device.pycuda.module_from_buffer(made.code)
         self._functions: dict[str, Any] = {}
+        self.threads: dict[str, int] = {}  # that a block of a kernel may have
         self._shared: dict[str, int] = {}  # bytes that kernels were prepared for
 
     def function(self, launch: Launch) -> Any:
@@ -112,6 +114,7 @@ class Module:
         name = launch.kernel
         if name not in self._functions:
             self._functions[name] = self._module.get_function(name)
+            self.threads[name] = self._functions[name].max_threads_per_block
         function = self._functions[name]
         if launch.shared > self._shared.get(name, _PLAIN_SHARED):
             function.set_attribute(self._device.pycuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, launch.shared)
@@ -294,9 +297,9 @@ class Cuda:
             raise DeviceError(report(what, fix="make the sizes smaller, or use a GPU with more shared memory"))
 
     def _function(self, module: Module, launch: Launch) -> Any:
-        function, threads = module.function(launch), int(np.prod(launch.block))
-        if threads > function.max_threads_per_block:
-            what = f"kernel {launch.kernel} is started with {threads} threads a block, and can have {function.max_threads_per_block}"
+        function, threads, most = module.function(launch), math.prod(launch.block), module.threads[launch.kernel]
+        if threads > most:
+            what = f"kernel {launch.kernel} is started with {threads} threads a block, and can have {most}"
             raise DeviceError(report(what, fix=f"it uses {function.num_regs} registers a thread"))
         return function
 

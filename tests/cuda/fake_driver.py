@@ -20,12 +20,17 @@ SOURCE = Path(__file__).with_name("fake_driver.c")
 NO_PYCUDA = "pycuda is not installed (pip install 'exprc[cuda]'; .ci/run builds it where nvcc is)"
 
 #: Put before every program.
-PRELUDE = """
+BEGIN = """
 import os, sys
 import numpy as np
-from exprc.runtime import cubin, emulator
+from exprc.render.base import kernel_source
 from exprc.runtime.devices import open_device
 from exprc.runtime.launch import Launch
+"""
+#: Put before one that is for the fake driver.
+PRELUDE = """
+import os
+from exprc.runtime import cubin, emulator
 
 def emulated(text, architecture):
     assert architecture == "sm_90"
@@ -64,6 +69,14 @@ def run(driver: Path, program: str, **settings: str) -> subprocess.CompletedProc
     """Run a program on the fake driver; `settings` are those of fake_driver.c."""
     paths = os.pathsep.join(filter(None, [str(driver.parent), os.environ.get("LD_LIBRARY_PATH")]))
     environment = {**os.environ, "LD_LIBRARY_PATH": paths, **settings}
-    environment.pop("CUDA_VISIBLE_DEVICES", None)
-    code = PRELUDE + textwrap.dedent(program)
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # it hides GPUs, and messages speak of it
+    return _run(PRELUDE + BEGIN + textwrap.dedent(program), environment)
+
+
+def run_on_gpu(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program on the GPU of this machine."""
+    return _run(BEGIN + textwrap.dedent(program), dict(os.environ))
+
+
+def _run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False)

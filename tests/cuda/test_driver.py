@@ -1,4 +1,4 @@
-"""The road to a GPU (pycuda, the driver's calls, graphs, errors, the end of the process) on the fake driver."""
+"""The road to a GPU (pycuda, the driver's calls, graphs, errors, the end of the process) on the fake driver, and on a GPU where one is."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fake_driver.build(tmp_path_factory.mktemp("driver"))
 
 
+def _sound(done: Done) -> Done:
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr[-3000:] + done.stdout
+    return done
+
+
 @pytest.fixture
-def ran(driver: Path, tmp_path: Path) -> Callable[..., Done]:
-    """Run a program that must end well, and give everything back to the driver."""
+def faked(driver: Path, tmp_path: Path) -> Callable[..., Done]:
+    """Run a program on the fake driver; it must end well, and give everything back."""
 
     def run(program: str, clean: bool = True, **settings: str) -> Done:
         log = tmp_path / "log"
-        done = fake_driver.run(driver, program, FAKE_LOG=str(log), **settings)
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr[-3000:] + done.stdout
+        done = _sound(fake_driver.run(driver, program, FAKE_LOG=str(log), **settings))
         if clean:
             assert log.read_text() == "end\n"
         return done
@@ -35,8 +39,17 @@ def ran(driver: Path, tmp_path: Path) -> Callable[..., Done]:
     return run
 
 
+@pytest.fixture(params=["fake", pytest.param("gpu", marks=pytest.mark.cuda)])
+def ran(request: pytest.FixtureRequest) -> Callable[..., Done]:
+    """Run a program, that knows nothing of the fake driver, on that or on a GPU."""
+    if request.param == "fake":
+        run: Callable[..., Done] = request.getfixturevalue("faked")
+        return run
+    return lambda program, clean=True: _sound(fake_driver.run_on_gpu(program))
+
+
 KERNELS = '''
-text = """
+text = kernel_source("cuda/prelude.cuh") + """
 EXPRC_KERNEL void scale(const float *x, float *y, long long n, long long k) {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (i < n) y[i] = x[i] * k;
@@ -74,7 +87,7 @@ for k in range(3):
     d.read(c.address, y)
     assert (y == -3 * (x + k)[::-1]).all(), y
 d.prepare(m, []).run()
-assert "Fake GPU 0" in repr(d) and d.name == "cuda" and d.target.lanes(4) == 1
+assert d.gpu.name in repr(d) and d.name == "cuda" and d.target.lanes(4) == 1
 """)
 
 
@@ -82,8 +95,8 @@ def test_everything_is_given_back_even_while_the_user_holds_it(ran):
     ran(KERNELS + "g = d.prepare(m, [scale]); g.run(); keep = (d, m, a, b, c, g)")
 
 
-def test_what_is_dropped_is_given_back_at_once(ran):
-    ran("""
+def test_what_is_dropped_is_given_back_at_once(faked):
+    faked("""
 d = open_device("cuda")
 for k in range(20):
     d.allocate(2**25)  # half of the memory
@@ -189,8 +202,8 @@ own.pop(); own.detach()
 # -- errors
 
 
-def test_memory_that_is_not_there(ran):
-    done = ran("""
+def test_memory_that_is_not_there(faked):
+    done = faked("""
 d = open_device("cuda")
 held = [d.allocate(n * 2**20, label) for n, label in ((30, "container W"), (20, "arena"), (1, ""))]
 try:
@@ -209,8 +222,8 @@ again = d.allocate(40 * 2**20)
     )
 
 
-def test_memory_in_circles_of_python_is_found_before_giving_up(ran):
-    ran("""
+def test_memory_in_circles_of_python_is_found_before_giving_up(faked):
+    faked("""
 d = open_device("cuda")
 circle = [d.allocate(40 * 2**20)]
 circle.append(circle)
@@ -222,12 +235,11 @@ held = d.allocate(40 * 2**20)
 CASES = {
     "shared memory": (
         'd.prepare(m, [Launch("scale", (1, 1, 1), (1, 1, 1), 300000, (a.address, b.address, 1, 1))])',
-        "kernel scale asks for 300000 bytes of shared memory for a block, Fake GPU 0 has 232448\n"
-        "  make the sizes smaller, or use a GPU with more shared memory",
+        "kernel scale asks for 300000 bytes of shared memory for a block, ",
     ),
     "threads": (
         'd.prepare(m, [Launch("scale", (1, 1, 1), (2048, 1, 1), 0, (a.address, b.address, 1, 1))])',
-        "kernel scale is started with 2048 threads a block, and can have 1024\n  it uses 40 registers a thread",
+        "kernel scale is started with 2048 threads a block, and can have 1024\n  it uses ",
     ),
     "a kernel that is not there": (
         'd.prepare(m, [Launch("scael", (1, 1, 1), (1, 1, 1), 0, ())])',
@@ -275,7 +287,7 @@ for call in (lambda: (g.run(), d.synchronize()), g.run, lambda: d.allocate(4), l
 def test_a_kernel_that_fails_ends_the_device_and_not_the_process(ran):
     done = ran(KERNELS.replace("y[i] = x[i] * k;", "__trap();") + LOST + CPU, clean=False)
     first, *others = done.stdout.split("a GPU program failed; ")[1:]
-    assert first.startswith("the kernels that ran last are scale: a kernel failed: unspecified launch failure (CUDA_ERROR_LAUNCH_FAILED")
+    assert first.startswith("the kernels that ran last are scale: a kernel ")
     assert 'device="cuda-emulator" finds the line of a kernel' in first and "all values on the GPU are lost" in first
     assert others == [first] * 4
 
@@ -284,8 +296,8 @@ LOSSES = [(214, "an uncorrectable memory error of the GPU"), (700, "a kernel use
 
 
 @pytest.mark.parametrize("code, text", LOSSES)
-def test_a_lost_device_is_told_by_whoever_waits(ran, code, text):
-    done = ran(KERNELS + LOST + CPU, clean=False, FAKE_FAIL=f"cuStreamSynchronize={code}")
+def test_a_lost_device_is_told_by_whoever_waits(faked, code, text):
+    done = faked(KERNELS + LOST + CPU, clean=False, FAKE_FAIL=f"cuStreamSynchronize={code}")
     assert done.stdout.count(f"a GPU program failed; the kernels that ran last are scale: {text}") == 5
 
 
@@ -309,12 +321,12 @@ except DeviceError as error:
         ("cuda2", {"FAKE_GPUS": "2"}, "there is no GPU cuda2: this machine has cuda (Fake GPU 0), cuda1 (Fake GPU 1)\n  name one of these"),
     ],
 )
-def test_a_device_that_cannot_be_opened(ran, name, settings, text):
-    assert text in ran(OPEN.format(name=name) + CPU, **settings).stdout
+def test_a_device_that_cannot_be_opened(faked, name, settings, text):
+    assert text in faked(OPEN.format(name=name) + CPU, **settings).stdout
 
 
-def test_code_that_the_driver_is_too_old_for(ran):
-    done = ran(KERNELS.partition("m = d.load")[0] + """
+def test_code_that_the_driver_is_too_old_for(faked):
+    done = faked(KERNELS.partition("m = d.load")[0] + """
 from exprc.errors import DeviceError
 try:
     d.load(text)
@@ -332,7 +344,7 @@ g = d.prepare(m, [scale])
 sys.stdout.flush()
 child = os.fork()
 if not child:
-    del os.environ["FAKE_LOG"]  # the parent's
+    os.environ.pop("FAKE_LOG", None)  # the parent's
     try:
         g.run()
     except DeviceError as error:

@@ -1,0 +1,182 @@
+"""All that a machine with a GPU should look at, in parts of at most eight minutes.
+
+    python -m benchmarks.gpu_check --report FOLDER             all parts, one after the other
+    python -m benchmarks.gpu_check --report FOLDER --part 1    one of them
+
+Part 1 looks at what is there, compiles and runs a text, measures copies and launches, breaks things on purpose, and meets
+PyTorch. Part 2 is the test suite for GPUs, part 3 a few functions under compute-sanitizer, part 4 LeNet on MNIST. Each check is a
+process of its own, so that what ends one of them does not end the others. What they say is printed and kept in FOLDER/partN.txt, the
+results in FOLDER/report.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from benchmarks.turns import ROOT
+from exprc.errors import DeviceError
+from exprc.runtime.cache import atomic_write
+
+#: Seconds that a part may take; what is left of them is what a check may take.
+PART_SECONDS = 470.0
+
+
+class Check(NamedTuple):
+    """Something to look at: a command, and the seconds that it may take."""
+
+    name: str
+    command: tuple[str, ...]
+    seconds: float
+    needs: str = ""  # a program without which it is left out
+
+
+def _python(name: str, seconds: float, *options: str) -> Check:
+    return Check(" ".join((name, *options)), (sys.executable, "-m", "benchmarks.gpu_looks", name, *options), seconds)
+
+
+def _sanitized(tool: str, *options: str) -> Check:
+    command = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--print-limit", "20", *options)
+    return Check(tool, (*command, sys.executable, "-m", "benchmarks.gpu_looks", "small"), 150, "compute-sanitizer")
+
+
+_PYTEST = ("-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider", "-q", "-ra", "--durations=10", "--timeout=120", "tests")
+
+PARTS = {
+    1: [
+        Check("doctor", (sys.executable, "-m", "exprc", "doctor"), 60),
+        _python("machine", 60), _python("smoke", 60), _python("copies", 60), _python("launches", 90), _python("faults", 120),
+        _python("torch", 90),
+    ],
+    2: [Check("suite", (sys.executable, *_PYTEST), 460)],
+    3: [_sanitized("memcheck"), _sanitized("racecheck"), _sanitized("initcheck"), _sanitized("synccheck")],
+    4: [
+        _python("step", 100, "--net", "fc256", "--batch", "128"), _python("step", 120, "--net", "lenet", "--batch", "128"),
+        _python("step", 120, "--net", "lenet", "--batch", "500"), _python("mnist", 200),
+    ],
+}  # fmt: skip
+
+
+class Result(NamedTuple):
+    """How a check ended. status : ok, FAILED, out of time, or left out."""
+
+    name: str
+    status: str
+    seconds: float
+    numbers: dict[str, Any]
+
+
+def run(check: Check, device: str, log: IO[str], seconds: float) -> Result:
+    """Run one check; what it prints goes to the standard output and the log, lines ``= name value`` are its numbers."""
+    begin = time.monotonic()
+    if check.needs and shutil.which(check.needs) is None:
+        return Result(check.name, f"left out: there is no {check.needs}", 0.0, {})
+    command = [*check.command, *(["--device", device] if "benchmarks.gpu_looks" in check.command else [])]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    assert process.stdout is not None
+    ending = _Ending(process, min(check.seconds, seconds))
+    numbers: dict[str, Any] = {}
+    for line in process.stdout:
+        _say(f"    {line.rstrip()}", log)
+        if line.startswith("= "):
+            name, _, value = line[2:].strip().rpartition(" ")
+            numbers[name] = float(value)
+    process.wait()
+    spent = time.monotonic() - begin
+    return Result(check.name, ending.told(), round(spent, 2), numbers)
+
+
+class _Ending:
+    """Ends a process that takes too long."""
+
+    def __init__(self, process: subprocess.Popen[str], seconds: float):
+        import threading
+
+        self.process, self.seconds, self.late = process, seconds, False
+        self.timer = threading.Timer(max(seconds, 1.0), self._end)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def _end(self) -> None:
+        self.late = True
+        self.process.kill()
+
+    def told(self) -> str:
+        self.timer.cancel()
+        if self.late:
+            return f"out of time ({self.seconds:.0f} s)"
+        return "ok" if self.process.returncode == 0 else f"FAILED (exit status {self.process.returncode})"
+
+
+def _say(text: str, log: IO[str]) -> None:
+    print(text, flush=True)
+    print(text, file=log, flush=True)
+
+
+def run_part(number: int, device: str, folder: Path) -> list[Result]:
+    """Run the checks of a part."""
+    results, end = [], time.monotonic() + PART_SECONDS
+    with open(folder / f"part{number}.txt", "w", encoding="utf-8") as log:
+        for k, check in enumerate(PARTS[number], 1):
+            _say(f"== part {number}, {k} of {len(PARTS[number])}: {check.name}", log)
+            left = end - time.monotonic()
+            result = run(check, device, log, left) if left > 5 else Result(check.name, "left out: the part is out of time", 0.0, {})
+            _say(f"-- {check.name}: {result.status}, {result.seconds:.1f} s", log)
+            results.append(result)
+    return results
+
+
+def _keep(folder: Path, number: int, results: Sequence[Result]) -> None:
+    """Add the results of a part to the report."""
+    path = folder / "report.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    told[f"part {number}"] = [result._asdict() for result in results]
+    atomic_write(path, json.dumps(told, indent=2).encode())
+
+
+def _missing(device: str) -> str:
+    """Why the device cannot be used, or ""."""
+    from exprc.runtime.devices import open_device
+
+    try:
+        open_device(device)
+    except DeviceError as error:
+        return str(error)
+    return ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts that are asked for; the exit status is 0 where all is well, 1 where something failed, 2 without a device."""
+    plain = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__, formatter_class=plain)
+    parser.add_argument("--report", type=Path, required=True, metavar="FOLDER", help="where the report is written")
+    parser.add_argument("--part", type=int, choices=PARTS, action="append", help="which part; may be given several times (default: all)")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda1 ...; cuda-emulator tries the command itself (default: cuda)")
+    asked = parser.parse_args(arguments)
+    missing = _missing(asked.device)
+    if missing:
+        print(f"There is nothing to check here: {missing}", file=sys.stderr)
+        return 2
+    asked.report.mkdir(parents=True, exist_ok=True)
+    every: list[Result] = []
+    for number in asked.part or PARTS:
+        results = run_part(number, asked.device, asked.report)
+        _keep(asked.report, number, results)
+        every += results
+    print("== summary")
+    for result in every:
+        print(f"{result.status:<14} {result.seconds:7.1f} s  {result.name}")
+        for name, value in result.numbers.items():
+            print(f"{'':<26}{name} {value:g}")
+    return 0 if all(r.status == "ok" or r.status.startswith("left out") for r in every) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

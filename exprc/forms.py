@@ -632,7 +632,8 @@ class Implementation:
     flops(args, outs, params) : multiplications and additions, for `f.profile()`.
     device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda. The latter may be several texts, separated by blanks and pasted
         in order: the first says what the hooks of the next are, in its own.
-    launch(values) : of a CUDA text: the launches that compute it (`exprc.loops.Grid`), in order, from the numbers of its macros.
+    launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
+        bytes of an element.
     """
 
     name: str
@@ -645,7 +646,7 @@ class Implementation:
     flops: Callable[..., Dim] | None = None
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     device: str = "cpu"
-    launch: Callable[[Mapping[str, int]], Sequence[Any]] | None = None
+    launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 
 
 class Kernel(Op):

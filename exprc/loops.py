@@ -224,20 +224,6 @@ class Function:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """How an entry of a CUDA text is launched.
-
-    grid, block : the numbers of blocks and of threads in each, along x, y, z. shared : bytes of shared memory.
-    entry : for a text with several entries, what follows KERNEL and an underscore in the name of this one.
-    """
-
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
-    shared: int = 0
-    entry: str = ""
-
-
-@dataclass(frozen=True)
 class Template:
     """A text of kernels/ with the values of its macros; `launch` is the rule of a CUDA text (see `Implementation`)."""
 

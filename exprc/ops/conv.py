@@ -31,9 +31,8 @@ from exprc.forms import (
     shape_text,
     split_dims,
 )
-from exprc.loops import Grid
 from exprc.ops.rows import fold, unfold
-from exprc.ops.tiling import product_launch, product_parts, product_tile
+from exprc.ops.tiling import Launch, product_launch, product_parts, product_tile
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
 from exprc.size import Dim, ceildiv, floordiv
 from exprc.types import float_of, itemsize, promote
@@ -394,10 +393,10 @@ def _cuda_sizes(sizes: Any, up_of: Any, parts: bool) -> Callable[..., dict[str, 
     return made
 
 
-def _cuda_launch(values: Mapping[str, int]) -> Sequence[Grid]:
+def _cuda_launch(values: Mapping[str, int], size: int) -> Launch:
     up = (values["UP_H"], values["UP_W"])
     pixels = values["N"] * -(-values["P"] // up[0]) * -(-values["Q"] // up[1])
-    return product_launch(values, values["O"] // values["GROUPS"], pixels, values["GROUPS"] * up[0] * up[1])
+    return product_launch(values, values["O"] // values["GROUPS"], pixels, values["GROUPS"] * up[0] * up[1], size)
 
 
 def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Implementation, Implementation]:
@@ -440,8 +439,8 @@ def _cuda_weight_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[st
 _CUDA_WEIGHT = Implementation(
     name="conv2d_grad_weight", text="conv2d_grad_weight.cuh product.cuh", device="cuda", sizes=_cuda_weight_sizes, parts=_cuda_weight_parts,
     layouts=(("plain", "plain"), ("plain",)), flops=_weight_flops, hooks=_WEIGHT[1].hooks,
-    launch=lambda values: product_launch(
-        values, values["O"] // values["GROUPS"], values["CIN"] // values["GROUPS"] * values["KH"] * values["KW"], values["GROUPS"]),
+    launch=lambda values, size: product_launch(
+        values, values["O"] // values["GROUPS"], values["CIN"] // values["GROUPS"] * values["KH"] * values["KW"], values["GROUPS"], size),
 )  # fmt: skip
 
 # -- the records -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ among the factors of a product need no case of their own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ from exprc.ops.create import ones, shape_of, zeros
 from exprc.ops.formula import neq
 from exprc.ops.reduce import wide
 from exprc.ops.rows import by_first_axis
-from exprc.ops.tiling import blocks_launch
+from exprc.ops.tiling import Launch, blocks_launch
 from exprc.ops.view import broadcast_to, concatenate, getitem, reshape
 from exprc.size import Dim
-from exprc.types import dtype_name, itemsize
+from exprc.types import dtype_name
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = ["cumprod", "cumsum", "diff"]
@@ -52,15 +52,19 @@ def _cuda_sizes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: in
     columns = outer * inner
     across = min(32, 1 << max(columns - 1, 0).bit_length()) if isinstance(columns, int) else 32
     depth = 2048 // across
-    shared = (1 + (mode == 2)) * depth * (across + 1) * itemsize(args[0].dtype)
-    return {**dict(zip("ONI", args[0].shape)), "MODE": mode, "COLUMNS": across, "DEPTH": depth, "SHARED": shared}
+    return {**dict(zip("ONI", args[0].shape)), "MODE": mode, "COLUMNS": across, "DEPTH": depth}
+
+
+def _cuda_launch(values: Mapping[str, int], size: int) -> Launch:
+    """A tile of x in shared memory, for a recurrence one of a."""
+    shared = (1 + (values["MODE"] == 2)) * values["DEPTH"] * (values["COLUMNS"] + 1) * size
+    return blocks_launch(-(-values["O"] * values["I"] // values["COLUMNS"]), 256, shared)
 
 
 def _cuda_implementation(mode: int) -> Implementation:
     return dataclasses.replace(
-        _implementation(mode), text="cumulative.cuh", device="cuda",
+        _implementation(mode), text="cumulative.cuh", device="cuda", launch=_cuda_launch,
         sizes=lambda args, outs, params, lanes: _cuda_sizes(args, outs, params, lanes, mode),
-        launch=lambda values: blocks_launch(-(-values["O"] * values["I"] // values["COLUMNS"]), 256, values["SHARED"]),
     )  # fmt: skip
 
 

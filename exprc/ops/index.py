@@ -40,7 +40,7 @@ from exprc.ops.rows import everywhere, fold, unfold
 from exprc.ops.tiling import scatter_cut, scatter_launch
 from exprc.ops.view import broadcast_index, broadcast_to, dim_of, dimshuffle, reshape, subtensor
 from exprc.size import UNKNOWN, Dim
-from exprc.types import is_integer, itemsize
+from exprc.types import is_integer
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__: list[str] = []
@@ -210,7 +210,7 @@ _SCATTER = Implementation(
 
 _CUDA_SCATTER = dataclasses.replace(
     _SCATTER, text="scatter.cuh", device="cuda", launch=scatter_launch,
-    sizes=lambda args, *rest: {**_SCATTER.sizes(args, *rest), **scatter_cut(args[0].shape[0], args[0].shape[1], itemsize(args[0].dtype))},
+    sizes=lambda args, *rest: {**_SCATTER.sizes(args, *rest), **scatter_cut(args[0].shape[0], args[0].shape[1])},
 )  # fmt: skip
 
 

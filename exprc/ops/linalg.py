@@ -80,7 +80,7 @@ _CUDA_GEMM = Implementation(
         "STORE_y": Hook("store", 0, lambda r, g, i, j: (g, i, j)),
     },
     layouts=(("any", "any"), ("any",)), flags={"A_COLS_CONTIGUOUS": ("LOAD_a", "i"), "B_COLS_CONTIGUOUS": ("LOAD_b", "k")},
-    flops=_GEMM.flops, launch=lambda values: product_launch(values, values["M"], values["N"], values["BATCH"]),
+    flops=_GEMM.flops, launch=lambda values, size: product_launch(values, values["M"], values["N"], values["BATCH"], size),
 )  # fmt: skip
 _CUDA_GEMM_IN_PARTS = dataclasses.replace(
     _CUDA_GEMM, name="gemm_in_parts", parts=_cuda_parts,

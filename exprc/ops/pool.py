@@ -237,7 +237,7 @@ def _implementations(
             name, f"{text.removesuffix('.h')}.cuh",
             lambda args, outs, params, lanes: {**sizes(args, outs, params, 1), "N": args[0].shape[0]},
             hooks(lambda n, c, h, w: (n, c, h, w)), layouts("plain"), device="cuda",
-            launch=lambda values: elements_launch(math.prod(values[d] for d in ("NC" + ("HW" if pooled_first else "PQ")))),
+            launch=lambda values, size: elements_launch(math.prod(values[d] for d in ("NC" + ("HW" if pooled_first else "PQ")))),
         ),
     )  # fmt: skip
 

@@ -5,9 +5,8 @@ A tile is (TILE_M, TILE_N, REG_M, REG_N) of ``kernels/cuda/product.cuh``: what a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from exprc.loops import Grid
 from exprc.size import Dim, ceildiv, maximum
 
 #: The multiprocessors that a launch should fill: those of an H100. Fixed, so that results do not depend on the device.
@@ -29,6 +28,9 @@ _MOST_PARTS = 256
 DEPTH = 16
 
 Tile = tuple[int, int, int, int]
+
+#: Blocks, threads of a block, bytes of shared memory.
+Launch = tuple[int, int, int]
 
 #: tile -> the share of the peak that one reaches where the product is large: more elements a thread need fewer loads each.
 _FLOAT32: dict[Tile, float] = {
@@ -84,8 +86,7 @@ def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> dict[str,
     (128, 32)
     """
     (tile_m, tile_n, reg_m, reg_n), _ = _best(m, n, k, batch, itemsize)
-    shared = 2 * DEPTH * (tile_m * itemsize + tile_n * itemsize + 2 * 16)
-    return {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n, "SHARED": shared}
+    return {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n}
 
 
 def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> int:
@@ -97,39 +98,37 @@ def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> int:
     return _best(m, n, k, batch, itemsize)[1]
 
 
-def product_launch(values: Mapping[str, int], m: int, n: int, batch: int) -> Sequence[Grid]:
+def product_launch(values: Mapping[str, int], m: int, n: int, batch: int, itemsize: int) -> Launch:
     """The launch of ``product.cuh``: a block for each tile of each part."""
-    blocks = -(-m // values["TILE_M"]) * -(-n // values["TILE_N"]) * batch * values["PARTS"]
     tile = (values["TILE_M"], values["TILE_N"], values["REG_M"], values["REG_N"])
-    return blocks_launch(blocks, threads_of(tile), values["SHARED"])
+    blocks = -(-m // tile[0]) * -(-n // tile[1]) * batch * values["PARTS"]
+    return blocks_launch(blocks, threads_of(tile), 2 * values["TILE_K"] * ((tile[0] + tile[1]) * itemsize + 2 * 16))
 
 
-def blocks_launch(blocks: int, threads: int, shared: int) -> Sequence[Grid]:
-    """The launch of a text whose blocks take what there is in turn; at least one."""
-    return [Grid((max(1, min(blocks, MOST_BLOCKS)), 1, 1), (threads, 1, 1), shared)]
+def blocks_launch(blocks: int, threads: int, shared: int) -> Launch:
+    """The launch of a text whose blocks take what there is in turn."""
+    return min(blocks, MOST_BLOCKS), threads, shared
 
 
-def elements_launch(count: int) -> Sequence[Grid]:
+def elements_launch(count: int) -> Launch:
     """The launch of a text in which each thread computes an element, or several in turn."""
     return blocks_launch(-(-count // 256), 256, 0)
 
 
-def scatter_cut(rows: Dim, width: Dim, itemsize: int) -> dict[str, Dim]:
+def scatter_cut(rows: Dim, width: Dim) -> dict[str, Dim]:
     """Return the macros of ``scatter.cuh`` that cut (rows, width): a thread a column, and enough blocks of rows for all multiprocessors.
 
-    >>> scatter_cut(1000, 300, 4)
-    {'WIDTH': 256, 'ROWS_EACH': 8, 'SHARED': 16448}
+    >>> scatter_cut(1000, 300)
+    {'WIDTH': 256, 'ROWS_EACH': 8}
     """
     columns, across = 32, 1
     if isinstance(width, int):
         columns = min(256, 1 << max(width - 1, 0).bit_length())
         across = max(1, -(-width // columns))
-    down = max(1, 2 * MULTIPROCESSORS // across)
-    shared = 2048 * (8 + (itemsize if columns == 1 else 0)) + 64
-    return {"WIDTH": columns, "ROWS_EACH": maximum(ceildiv(rows, down), 1), "SHARED": shared}
+    return {"WIDTH": columns, "ROWS_EACH": maximum(ceildiv(rows, max(1, 2 * MULTIPROCESSORS // across)), 1)}
 
 
-def scatter_launch(values: Mapping[str, int]) -> Sequence[Grid]:
+def scatter_launch(values: Mapping[str, int], itemsize: int) -> Launch:
     """The launch of ``scatter.cuh``."""
     blocks = -(-values["R"] // values["WIDTH"]) * -(-values["ROWS"] // values["ROWS_EACH"])
-    return blocks_launch(blocks, 256, values["SHARED"])
+    return blocks_launch(blocks, 256, 64 + 2048 * (8 + (itemsize if values["WIDTH"] == 1 else 0)))

@@ -10,6 +10,7 @@ import numpy as np
 from exprc.forms import Arg, Implementation, Kernel
 from exprc.render.base import kernel_source
 from exprc.runtime.launch import Device, Launch
+from exprc.types import itemsize
 
 Array = np.ndarray[Any, Any]
 
@@ -31,7 +32,7 @@ class Paste:
     ) -> None:  # fmt: skip
         self.name, self.impl, self.given = name, impl, given
         self.sizes = {k: int(v) for k, v in impl.sizes(args, outs, params or {}, 1).items()}  # type: ignore[call-overload]
-        self.type = C_NAMES[args[0].dtype]
+        self.type, self.itemsize = C_NAMES[args[0].dtype], itemsize(args[0].dtype)
         declared = [b.replace("T *", f"{self.type} *__restrict__ ") for b in buffers]
         self.params = ", ".join([*declared, *(f"long long {n}" for n in given)])
         self.flags = {f: int(f in flags) for f in impl.flags}
@@ -48,11 +49,9 @@ class Paste:
         """Return the launches of the implementation's own rule, or with another number of blocks."""
         assert self.impl.launch is not None
         arguments = (*addresses, *(self.sizes[n] for n in self.given))
-        made = []
-        for g in self.impl.launch(self.sizes):
-            name = f"{self.name}_{g.entry}" if g.entry else self.name
-            made.append(Launch(name, (blocks, 1, 1) if blocks else g.grid, g.block, g.shared, arguments))
-        return made
+        own, threads, shared = self.impl.launch(self.sizes, self.itemsize)
+        grid = (blocks or own, 1, 1)
+        return [Launch(self.name, grid, (threads, 1, 1), shared, arguments)] if grid[0] else []
 
 
 def module_text(pastes: Sequence[Paste]) -> str:

@@ -292,6 +292,8 @@ def test_convolutions_of_constant_geometry(template: str, seed: int, tmp_path: p
     {"CIN": 20, "H": 12, "W": 12, "O": 50, "KH": 5, "KW": 5, "P": 8, "Q": 8, "PH": 0, "PW": 0},       # LeNet's second
     {"CIN": 50, "H": 8, "W": 8, "O": 20, "KH": 5, "KW": 5, "P": 12, "Q": 12, "PH": 4, "PW": 4},       # its input gradient
     {"CIN": 8, "H": 9, "W": 14, "O": 13, "KH": 3, "KW": 3, "P": 9, "Q": 14, "PH": 1, "PW": 1},
+    {"CIN": 5, "H": 24, "W": 25, "O": 9, "KH": 3, "KW": 3, "P": 22, "Q": 23, "PH": 0, "PW": 0},       # several pieces of an image
+    {"CIN": 24, "H": 20, "W": 12, "O": 48, "KH": 15, "KW": 7, "P": 6, "Q": 6, "PH": 0, "PW": 0},      # more weights than wait at a time
 ])
 def test_convolutions_of_networks(geometry: dict[str, int], tmp_path: pathlib.Path) -> None:
     s = {name: 1 for name in (*GEOMETRY, "PARTS")} | geometry

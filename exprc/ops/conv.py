@@ -34,7 +34,7 @@ from exprc.forms import (
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiling import Launch, product_launch, product_parts, product_tile
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
-from exprc.size import Dim, ceildiv, floordiv
+from exprc.size import Dim, ceildiv, floordiv, product
 from exprc.types import float_of, itemsize, promote
 
 # -- geometry ----------------------------------------------------------------------------------------------------------
@@ -266,9 +266,13 @@ def _input_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim
 
 
 def _flops(args: Any, outs: Any, params: Any) -> Dim:
-    n, o, p, q = outs[0].shape
-    c, kh, kw = args[1].shape[1:]
-    return 2 * n * o * p * q * c * kh * kw
+    return 2 * product(outs[0].shape) * product(args[1].shape[1:])  # type: ignore[operator]
+
+
+def _input_flops(args: Any, outs: Any, params: Any) -> Dim:
+    """As many as in the forward pass: each element of the gradient meets the weights of the channels that it goes to."""
+    c, _, kh, kw = args[1].shape
+    return 2 * product(args[0].shape) * floordiv(c, params["groups"]) * kh * kw  # type: ignore[operator]
 
 
 def _correlation_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr | None:
@@ -302,10 +306,10 @@ def _weight_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows
 _FILTER = Hook("load", 1, lambda o, c, u, v: (o, c, u, v))
 
 
-def _correlations(sizes: Callable[..., dict[str, Dim]]) -> tuple[Implementation, Implementation]:
+def _correlations(sizes: Callable[..., dict[str, Dim]], flops: Callable[..., Dim]) -> tuple[Implementation, Implementation]:
     """A vector of images at a time where there are enough; else image by image."""
     lanes = Implementation(
-        name="conv2d", text="conv2d.h", sizes=sizes, when=_fills_lanes, layouts=(("lanes", "turned"), ("lanes",)), flops=_flops,
+        name="conv2d", text="conv2d.h", sizes=sizes, when=_fills_lanes, layouts=(("lanes", "turned"), ("lanes",)), flops=flops,
         hooks={
             "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
             "LOAD_w": _FILTER,
@@ -313,7 +317,7 @@ def _correlations(sizes: Callable[..., dict[str, Dim]]) -> tuple[Implementation,
         },
     )  # fmt: skip
     plain = Implementation(
-        name="conv2d_plain", text="conv2d_plain.h", sizes=sizes, layouts=(("plain", "plain"), ("plain",)), flops=_flops,
+        name="conv2d_plain", text="conv2d_plain.h", sizes=sizes, layouts=(("plain", "plain"), ("plain",)), flops=flops,
         hooks={
             "LOAD_x": Hook("load", 0, lambda n, c, h, w: (n, c, h, w)),
             "LOAD_w": _FILTER,
@@ -336,12 +340,13 @@ def _weight_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Di
 
 
 def _weight_parts(args: Any, outs: Any, params: Any, lanes: int) -> int:
-    """At most 16 partial sums over the images, none where the filters alone give work enough; from sizes only, never from threads."""
-    o, c = outs[0].shape[-4:-2]
-    blocks = ceildiv(args[0].shape[0], lanes)
-    if isinstance(o, int) and isinstance(c, int) and o * c >= 4096:
-        return 1
-    return min(16, max(blocks, 1)) if isinstance(blocks, int) else 16
+    """At most 16 partial sums over the images, fewer where they would be large beside the data; from sizes only, never from threads."""
+    blocks: Any = ceildiv(args[0].shape[0], lanes)
+    data: Any = product(args[0].shape) + product(args[1].shape)  # type: ignore[operator]
+    weights: Any = product(outs[0].shape[-4:])
+    if not all(isinstance(n, int) for n in (blocks, data, weights)):
+        return 16
+    return max(1, min(16, blocks, data // (8 * max(weights, 1))))
 
 
 def _weight_flops(args: Any, outs: Any, params: Any) -> Dim:
@@ -489,14 +494,15 @@ def meet_as_floats(dtypes: Sequence[str]) -> Sequence[str]:
 conv2d_record = kernel(
     "conv2d", batched=_correlation_rows,
     shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=meet_as_floats, numpy=_conv_numpy, grad=_conv_grad,
-    samples=_conv_samples, implementations=(*_correlations(_forward_sizes), *_cuda_correlations(_forward_sizes, lambda params: (1, 1))),
+    samples=_conv_samples,
+    implementations=(*_correlations(_forward_sizes, _flops), *_cuda_correlations(_forward_sizes, lambda params: (1, 1))),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip
 conv2d_grad_input = kernel(
     "conv2d_grad_input", batched=_correlation_rows,
     data=2, shape=_input_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_input_numpy, grad=_input_grad,
     samples=_input_samples,
-    implementations=(*_correlations(_input_sizes), *_cuda_correlations(_input_sizes, lambda params: params["stride"])),
+    implementations=(*_correlations(_input_sizes, _input_flops), *_cuda_correlations(_input_sizes, lambda params: params["stride"])),
     doc="gradient of conv2d for its images, from that of its result and from the filters, `turned`; `size` is the images' rows and columns",
 )  # fmt: skip
 conv2d_grad_weight = kernel(

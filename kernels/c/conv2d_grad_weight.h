@@ -10,20 +10,22 @@
  * Layout: x is [NB][CIN][H][W][LANES], gy is [NB][O][P][Q][LANES]: lane l of block b is image b * LANES + l.
  *
  * Sizes   NB, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, GROUPS, PARTS
- * Hooks   PTR_x(b,c,h,w), PTR_g(b,o,p,q)   address of LANES values; LANES apart along w and q
+ * Hooks   PTR_x(b,c,h,w), PTR_g(b,o,p,q)   address of LANES values; LANES apart along w and q, every step in c and o alike
  *         STORE_y(r,o,c,u,v,value)         statement; run once per element
  *
- * Tiling: TALL output channels by WIDE weights of one kernel row u (neighbours in v; in c where KW is 1 or 2)
- * are summed in registers while b, p, q run.
+ * Tiling: TALL output channels by WIDE weights of one kernel row u (neighbours in v, of several c where KW is small)
+ * are summed in registers while columns q run.
  *
- *                        q ->                        for b, p, q:   acc[o][v] += gy[o, q] * x[q + v]
- *        gy[o]      +---+---+---+---+ .                             TALL + WIDE loads,
- *                   | q |   |   |                                   TALL * WIDE fused multiply-adds
+ *                        q ->                        for p, q:   acc[o][v] += gy[o, q] * x[q + v]
+ *        gy[o]      +---+---+---+---+ .                          TALL + WIDE loads,
+ *                   | q |   |   |                                TALL * WIDE fused multiply-adds
  *        x[c,h]     +---+---+---+---+---+---+ .
  *                   |v=0|v=1|v=2|   |   |
  *
+ * One block is some tiles of output channels by several c, all u and v, of one part. A piece of the images (rows of one,
+ * or several whole ones) stays in L2 while every tile of the block passes over it; its accumulators wait in `sums`
+ * between two pieces.
  * Near the border, the weights that see no image through column q are skipped one by one.
- * One block is one register tile of one part.
  */
 #ifndef KERNEL
 #define KERNEL conv2d_grad_weight
@@ -88,98 +90,152 @@ typedef T CONV_VEC;
 typedef T CONV_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
 #endif
 
-#define CONV_WIDE_MAX 6
-#define CONV_TALL_MAX (REGISTERS >= 32 ? 8 : 4)
+#define CONV_WIDE_MAX (REGISTERS >= 32 ? 7 : 6)
+#define CONV_TALL_MAX (REGISTERS >= 32 ? 8 : 3)
+#define CONV_ROOM ((int64_t)(131072 / sizeof(T)))           /* for the accumulators of one block: 128 KiB */
+#define CONV_PIECE 192                                      /* columns of a piece: enough to pay for the accumulators' way */
+#define CONV_TILES 4                                        /* tiles of output channels of one block */
+#define CONV_BLOCKS 32                                      /* so many at least, if there are c enough */
 
-/* The constants of one instance. wide_v * wide_c weights by `most` channels: 5*5, 6*4, 4*6, 3*8 (3*3, 4*2 with few registers). */
+/* How many v of n a tile has: the number that wastes least, the largest of those. */
+static inline __attribute__((always_inline)) int64_t CONV_NAME(wide_v)(int64_t n) {
+    int64_t best = CONV_MIN(n, CONV_WIDE_MAX);
+    CONV_UNROLL for (int64_t k = CONV_MIN(n, CONV_WIDE_MAX); k >= 3; k--)
+        if (CONV_CUT(n, k) * k < CONV_CUT(n, best) * best) best = k;
+    return best;
+}
+
+/* How many c of n a tile has beside wide_v weights: as many as fit, and as waste an eighth at most. */
+static inline __attribute__((always_inline)) int64_t CONV_NAME(wide_c)(int64_t n, int64_t wide_v) {
+    const int64_t most = wide_v == 1 ? 5 : wide_v == 2 ? 3 : wide_v == 3 ? 2 : 1;
+    CONV_UNROLL for (int64_t k = 5; k > 1; k--)
+        if (k <= most && CONV_CUT(n, k) * k * 8 <= n * 9) return k;
+    return 1;
+}
+
+/* In how many cuts o is taken, c in the others, for CONV_BLOCKS blocks: a cut of o reads all of x again, one of c all of gy. */
+static inline int64_t CONV_NAME(cuts_o)(int64_t apart, int64_t least, int64_t tiles_o, int64_t tiles_c, int64_t x, int64_t gy) {
+    int64_t o = least, c = 1;
+    while (o > 0 && apart * o * c < CONV_BLOCKS && (o < tiles_o || c < tiles_c)) {
+        if (o < tiles_o && (c == tiles_c || x * o <= gy * c)) o = CONV_MIN(2 * o, tiles_o);
+        else c = CONV_MIN(2 * c, tiles_c);
+    }
+    return o;
+}
+
+/* The constants of one instance. wide_v * wide_c weights by `most` channels: 7*3, 6*4, 5*5, 4*6, 3*7 (6*2, 5*2, 4*2, 3*3 with few registers). */
 #define CONV_SIZES                                                                                        \
     const int64_t group_o = (O) / (GROUPS), group_c = (CIN) / (GROUPS);                                   \
-    const int fixed = __builtin_constant_p(O) && __builtin_constant_p(KW);                                \
-    const int64_t wide_limit = REGISTERS >= 32 ? 6 : 4;                                                   \
-    const int64_t wide_v = __builtin_constant_p(KW) ? CONV_CUT(KW, CONV_CUT(KW, wide_limit)) : 3;         \
-    const int64_t wide_c = wide_v == 1 ? 4 : wide_v == 2 ? 2 : 1;                                         \
+    const int fixed = __builtin_constant_p(O) && __builtin_constant_p(KW) && __builtin_constant_p(CIN);   \
+    const int64_t wide_v = __builtin_constant_p(KW) ? CONV_NAME(wide_v)(KW) : 3;                          \
+    const int64_t wide_c = fixed ? CONV_NAME(wide_c)(group_c, wide_v) : 1;                                \
     const int64_t wide = wide_v * wide_c;                                                                 \
-    const int64_t most = REGISTERS >= 32 ? (wide == 5 ? 5 : 24 / wide) : wide >= 4 ? 2 : 3;               \
+    const int64_t most = CONV_MIN(CONV_TALL_MAX, (REGISTERS - 2) / (wide + 1));                           \
     const int64_t tiles_o = CONV_CUT(group_o, most), tiles_c = CONV_CUT(group_c, wide_c);                 \
     const int64_t tiles_v = CONV_CUT(KW, wide_v);                                                         \
-    (void)fixed
+    const int64_t apart = CONV_MAX(1, (PARTS) * (GROUPS)), few_o = CONV_CUT(tiles_o, CONV_TILES);         \
+    const int64_t cuts_o = CONV_NAME(cuts_o)(apart, few_o, tiles_o, tiles_c, (CIN) * (H) * (W), (O) * (P) * (Q)); \
+    const int64_t cuts_c = CONV_MAX(1, CONV_MIN(tiles_c, CONV_CUT(CONV_BLOCKS, apart * cuts_o + !cuts_o))); \
+    (void)fixed; (void)tiles_v
 
 __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
     CONV_SIZES;
-    return (PARTS) * (GROUPS) * tiles_o * tiles_c * (KH) * tiles_v;
+    return (PARTS) * (GROUPS) * cuts_o * cuts_c;
 }
 
+/* Where a tile begins, and its accumulators. The last c-s begin earlier where they run out, and are stored from first_c on. */
+#define CONV_PLACE(t, tile)                                                                               \
+    const int64_t o = g * group_o + ((t) < full ? (t) * height : full + (t) * (height - 1));              \
+    const int64_t v0 = (tile) % tiles_v * wide_v, u = (tile) / tiles_v % (KH);                            \
+    const int64_t first_c = (tile) / ((KH) * tiles_v) * wide_c, c0 = CONV_MIN(first_c, group_c - wide_c); \
+    T *const sum = sums + (((t) - first_t) * count + (tile) - first) * size;                              \
+    (void)first_c
+
 /* acc += gy[R channels] * x[wide weights] at column q of output row p of image block b */
-#define CONV_STEP(R, o, EDGE) do {                                                                        \
+#define CONV_STEP(R, EDGE) do {                                                                           \
     CONV_VEC g_r[CONV_TALL_MAX];                                                                          \
-    CONV_UNROLL for (int64_t r = 0; r < (R); r++) g_r[r] = *(const CONV_VEC *)(row_g[r] + q * LANES);     \
-    const T *x_q[CONV_WIDE_MAX];                                                                          \
-    CONV_UNROLL for (int64_t i = 0; i < wide_c; i++) {                                                    \
-        x_q[i] = row_x[i] + (q * (SW) + v0 * (DW) - (PW)) * LANES;                                        \
-        CONV_FORGET(x_q[i]);                                                                              \
-    }                                                                                                     \
+    CONV_UNROLL for (int64_t r = 0; r < (R); r++) g_r[r] = *(const CONV_VEC *)(g_p + r * step_g + q * LANES); \
+    const T *x_q = x_p + q * (SW) * LANES;                                                                \
+    CONV_FORGET(x_q);                                                                                     \
     CONV_UNROLL for (int64_t j = 0; j < wide; j++) {                                                      \
         const int64_t w = q * (SW) + (v0 + j % wide_v) * (DW) - (PW);                                     \
         if (EDGE && ((w < 0) | (w >= (W)))) continue;                                                     \
-        const CONV_VEC x_j = *(const CONV_VEC *)(x_q[j / wide_v] + (j % wide_v) * (DW) * LANES);          \
+        const CONV_VEC x_j = *(const CONV_VEC *)(x_q + j / wide_v * step_x + j % wide_v * (DW) * LANES);  \
         CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r][j] += g_r[r] * x_j;                          \
     }                                                                                                     \
 } while (0)
-/* R channels from o on. Channels c and weights v past the end repeat the last one, and are not stored. */
-#define CONV_TILE(R, o) do {                                                                              \
+/* sum[R channels from o on][wide weights] of kernel row u takes up a piece: rows p of image blocks b. */
+#define CONV_TILE(R, o, sum) do {                                                                         \
     CONV_VEC acc[CONV_TALL_MAX][CONV_WIDE_MAX];                                                           \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
-        CONV_UNROLL for (int64_t j = 0; j < wide; j++) acc[r][j] = (CONV_VEC){0};                         \
-    CONV_ROLLED for (int64_t b = first_b; b < last_b; b++)                                                \
-        CONV_ROLLED for (int64_t p = p0; p < p1; p++) {                                                   \
-            const T *row_x[CONV_WIDE_MAX], *row_g[CONV_TALL_MAX];                                         \
-            const int64_t h = p * (SH) + u * (DH) - (PH);                                                 \
-            CONV_UNROLL for (int64_t i = 0; i < wide_c; i++)                                              \
-                row_x[i] = PTR_x(b, g * group_c + CONV_MIN(c0 + i, group_c - 1), h, 0);                   \
-            CONV_UNROLL for (int64_t r = 0; r < (R); r++) row_g[r] = PTR_g(b, (o) + r, p, 0);             \
-            CONV_ROLLED for (int64_t q = 0; q < q0; q++) CONV_STEP(R, o, 1);                              \
-            CONV_ROLLED for (int64_t q = q0; q < q1; q++) CONV_STEP(R, o, 0);                             \
-            CONV_ROLLED for (int64_t q = q1; q < (Q); q++) CONV_STEP(R, o, 1);                            \
-        }                                                                                                 \
+        CONV_UNROLL for (int64_t j = 0; j < wide; j++) acc[r][j] = *(CONV_VEC *)((sum) + (r * wide + j) * LANES); \
+    CONV_ROLLED for (int64_t b = piece_b, p = p0; b < end_b; p + 1 < p1 ? p++ : (p = p0, b++)) {          \
+        const T *g_p = PTR_g(b, o, p, 0);                                                                 \
+        const T *x_p = PTR_x(b, g * group_c + c0, p * (SH) + u * (DH) - (PH), 0)                          \
+            + (v0 * (DW) - (PW)) * LANES;                                                                 \
+        CONV_ROLLED for (int64_t q = 0; q < q0; q++) CONV_STEP(R, 1);                                     \
+        CONV_ROLLED for (int64_t q = q0; q < q1; q++) CONV_STEP(R, 0);                                    \
+        CONV_ROLLED for (int64_t q = q1; q < (Q); q++) CONV_STEP(R, 1);                                   \
+    }                                                                                                     \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
-        CONV_UNROLL for (int64_t j = 0; j < wide; j++)                                                    \
-            *(CONV_VEC *)(tile + (r * wide + j) * LANES) = acc[r][j];                                     \
-    CONV_ROLLED for (int64_t r = 0; r < (R); r++)                                                         \
-        CONV_ROLLED for (int64_t j = 0; j < wide; j++) {                                                  \
-            const T *from = tile + (r * wide + j) * LANES;                                                \
-            const int64_t c = c0 + j / wide_v, v = v0 + j % wide_v;                                       \
-            T sum = 0;                                                                                    \
-            for (int64_t l = 0; l < LANES; l++) sum += from[l];                                           \
-            if (c < group_c && v < (KW)) { STORE_y(part, (o) + r, c, u, v, sum); }                        \
-        }                                                                                                 \
+        CONV_UNROLL for (int64_t j = 0; j < wide; j++) *(CONV_VEC *)((sum) + (r * wide + j) * LANES) = acc[r][j]; \
 } while (0)
-
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     CONV_SIZES;
-    T tile[CONV_TALL_MAX * CONV_WIDE_MAX * LANES] __attribute__((aligned(64)));
+    T sums[CONV_ROOM] __attribute__((aligned(64)));
     const int64_t height = fixed ? CONV_CUT(group_o, tiles_o + !tiles_o) : most;
     const int64_t full = fixed ? group_o - tiles_o * (height - 1) : tiles_o;   /* tiles of that height; the others have one less */
+    const int64_t size = most * wide * LANES;
+    const int64_t image = CONV_MAX((P) * (Q), 1), pieces = CONV_MAX(1, image / CONV_PIECE);   /* of one image */
+    const int64_t piece_rows = CONV_CUT(P, pieces), piece_images = CONV_CUT(CONV_PIECE, image);
+    const int64_t step_x = PTR_x(0, 1, 0, 0) - PTR_x(0, 0, 0, 0), step_g = PTR_g(0, 1, 0, 0) - PTR_g(0, 0, 0, 0);
 
     for (int64_t block = begin; block < end; block++) {
         int64_t rest = block;
-        const int64_t v0 = rest % tiles_v * wide_v; rest /= tiles_v;
-        const int64_t u = rest % (KH); rest /= (KH);
-        const int64_t c0 = rest % tiles_c * wide_c; rest /= tiles_c;
-        const int64_t t = rest % tiles_o; rest /= tiles_o;
+        const int64_t cut_c = rest % cuts_c; rest /= cuts_c;
+        const int64_t cut_o = rest % cuts_o; rest /= cuts_o;
         const int64_t g = rest % (GROUPS), part = rest / (GROUPS);
         const int64_t first_b = (NB) * part / (PARTS), last_b = (NB) * (part + 1) / (PARTS);
-        const int64_t first_o = g * group_o + (t < full ? t * height : full + t * (height - 1));
-        /* the p for which 0 <= p*SH + u*DH - PH < H; the q for which all weights of the tile see the image */
-        const int64_t above = (PH) - u * (DH), below = (H) + above;
-        const int64_t p0 = above > 0 ? CONV_CUT(above, SH) : 0;
-        const int64_t p1 = below > 0 ? CONV_MIN(P, CONV_CUT(below, SH)) : 0;
-        const int64_t left = (PW) - v0 * (DW), right = (W) + (PW) - (v0 + wide_v - 1) * (DW);
-        const int64_t q0 = CONV_MIN(Q, left > 0 ? CONV_CUT(left, SW) : 0);
-        const int64_t q1 = CONV_MAX(q0, right > 0 ? CONV_MIN(Q, CONV_CUT(right, SW)) : 0);
-        if (fixed && t < full) CONV_TILE(height, first_o);
-        else if (fixed) CONV_TILE(height - 1, first_o);
-        else if (t * most + most <= group_o) CONV_TILE(most, first_o);
-        else for (int64_t o = first_o; o < (g + 1) * group_o; o++) CONV_TILE(1, o);
+        const int64_t first_t = tiles_o * cut_o / cuts_o, last_t = tiles_o * (cut_o + 1) / cuts_o;
+        /* the tiles of c, u, v; as many at a time as `sums` holds for all the tiles of o */
+        const int64_t held = CONV_ROOM / (size * CONV_MAX(1, last_t - first_t));
+        const int64_t per_c = (KH) * tiles_v, last = tiles_c * (cut_c + 1) / cuts_c * per_c;
+        for (int64_t first = tiles_c * cut_c / cuts_c * per_c; first < last; first += held) {
+            const int64_t count = CONV_MIN(held, last - first);
+            for (int64_t i = 0; i < (last_t - first_t) * count * size; i++) sums[i] = 0;
+            for (int64_t piece_b = first_b; piece_b < last_b; piece_b += piece_images)
+                for (int64_t piece_p = 0; piece_p < (P); piece_p += piece_rows)
+                    for (int64_t t = first_t; t < last_t; t++)
+                        for (int64_t tile = first; tile < first + count; tile++) {
+                            CONV_PLACE(t, tile);
+                            const int64_t end_b = CONV_MIN(last_b, piece_b + piece_images), end_p = CONV_MIN(P, piece_p + piece_rows);
+                            /* the p for which 0 <= p*SH + u*DH - PH < H; the q for which all weights of the tile see the image */
+                            const int64_t above = (PH) - u * (DH), below = (H) + above;
+                            const int64_t p0 = CONV_MAX(piece_p, above > 0 ? CONV_CUT(above, SH) : 0);
+                            const int64_t p1 = below > 0 ? CONV_MIN(end_p, CONV_CUT(below, SH)) : 0;
+                            const int64_t left = (PW) - v0 * (DW), right = (W) + (PW) - (v0 + wide_v - 1) * (DW);
+                            const int64_t q0 = CONV_MIN(Q, left > 0 ? CONV_CUT(left, SW) : 0);
+                            const int64_t q1 = CONV_MAX(q0, right > 0 ? CONV_MIN(Q, CONV_CUT(right, SW)) : 0);
+                            if (p0 >= p1) continue;
+                            if (fixed && t < full) CONV_TILE(height, o, sum);
+                            else if (fixed) CONV_TILE(height - 1, o, sum);
+                            else if (t * most + most <= group_o) CONV_TILE(most, o, sum);
+                            else for (int64_t i = 0; i < group_o - t * most; i++) CONV_TILE(1, o + i, sum + i * wide * LANES);
+                        }
+            for (int64_t t = first_t; t < last_t; t++)
+                for (int64_t tile = first; tile < first + count; tile++) {
+                    CONV_PLACE(t, tile);
+                    const int64_t rows = CONV_MIN((g + 1) * group_o - o, height - (t >= full));
+                    for (int64_t r = 0; r < rows; r++)
+                        for (int64_t j = 0; j < wide; j++) {
+                            const T *from = sum + (r * wide + j) * LANES;
+                            const int64_t c = c0 + j / wide_v, v = v0 + j % wide_v;
+                            T total = 0;
+                            for (int64_t l = 0; l < LANES; l++) total += from[l];
+                            if (c >= first_c && v < (KW)) { STORE_y(part, o + r, c, u, v, total); }
+                        }
+                }
+        }
     }
 }
 
@@ -195,6 +251,11 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_MAX
 #undef CONV_WIDE_MAX
 #undef CONV_TALL_MAX
+#undef CONV_ROOM
+#undef CONV_PIECE
+#undef CONV_TILES
+#undef CONV_BLOCKS
+#undef CONV_PLACE
 #undef CONV_SIZES
 #undef CONV_STEP
 #undef CONV_TILE

@@ -123,6 +123,40 @@ def _compact(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
     return np.array(got), np.array([np.sort(np.where(part > 0, part, 0))[::-1] for part in x.reshape(2, 32)])
 
 
+def _tf32(x: Array) -> Array:
+    """To 10 bits of fraction, the nearest, halves away from zero."""
+    return ((x.view("uint32") + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view("float32")
+
+
+def _bf16(x: Array) -> Array:
+    """The upper 16 bits of a float, cut off."""
+    return (x.view("uint32") & np.uint32(0xFFFF0000)).view("float32")
+
+
+def _mma_tf32(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    m, n, k = 48, 24, 40
+    x, w = _floats(rng, m, k), _floats(rng, k, n)
+    a, b, y = bench.put(x), bench.put(w), bench.new(4 * m * n)
+    bench.run("product_tf32", (n // 8, m // 16), 32, a, b, y, n, k)
+    return bench.get(y, (m, n)), _tf32(x) @ _tf32(w)
+
+
+def _mma_bf16(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    m, n, k = 32, 16, 48
+    x, w = _floats(rng, m, k), _floats(rng, k, n)
+    pairs = [np.ascontiguousarray(v.view("uint32") >> 16).astype("uint16") for v in (x, w.T.copy())]
+    a, b, y = bench.put(pairs[0]), bench.put(pairs[1]), bench.new(4 * m * n)
+    bench.run("product_bf16", (n // 8, m // 16), 32, a, b, y, n, k)
+    return bench.get(y, (m, n)), _bf16(x) @ _bf16(w)
+
+
+def _pipelined(bench: Bench, rng: np.random.Generator) -> tuple[Array, Array]:
+    x = _floats(rng, 6, 515)
+    a, y = bench.put(x), bench.new(4 * 6)
+    bench.run("pipelined_sum", 6, 64, a, y, 515, shared=2 * 4 * 64)
+    return bench.get(y, 6), x.sum(1)
+
+
 SHAPES = {
     "elementwise": Shape(
         """
@@ -233,5 +267,68 @@ EXPRC_KERNEL void compact(const int *__restrict__ x, int *__restrict__ y) {
 }""",
         _compact,
         0,
+    ),
+    "mma_tf32": Shape(
+        """
+EXPRC_KERNEL void product_tf32(const float *__restrict__ a, const float *__restrict__ b, float *__restrict__ y, int64_t n, int64_t k) {
+    const int g = threadIdx.x / 4, t = threadIdx.x % 4;
+    const int64_t i = (int64_t)blockIdx.y * 16 + g, j = (int64_t)blockIdx.x * 8;
+    float d[4] = {0, 0, 0, 0};
+    for (int64_t l = t; l < k; l += 8) {
+        const unsigned left[4] = {
+            to_tf32(a[i * k + l]), to_tf32(a[(i + 8) * k + l]), to_tf32(a[i * k + l + 4]), to_tf32(a[(i + 8) * k + l + 4])};
+        const unsigned right[2] = {to_tf32(b[l * n + j + g]), to_tf32(b[(l + 4) * n + j + g])};
+        mma_tf32(d, left, right);
+    }
+    for (int e = 0; e < 4; e++) y[(i + e / 2 * 8) * n + j + 2 * t + e % 2] = d[e];
+}""",
+        _mma_tf32,
+    ),
+    "mma_bf16": Shape(
+        """
+EXPRC_KERNEL void product_bf16(const unsigned short *a, const unsigned short *b, float *__restrict__ y, int64_t n, int64_t k) {
+    const int g = threadIdx.x / 4, t = threadIdx.x % 4;
+    const int64_t i = (int64_t)blockIdx.y * 16 + g, j = (int64_t)blockIdx.x * 8;
+    float d[4] = {0, 0, 0, 0};
+    for (int64_t l = 2 * t; l < k; l += 16) {
+        const unsigned left[4] = {
+            *(const unsigned *)(a + i * k + l), *(const unsigned *)(a + (i + 8) * k + l),
+            *(const unsigned *)(a + i * k + l + 8), *(const unsigned *)(a + (i + 8) * k + l + 8)};
+        const unsigned right[2] = {*(const unsigned *)(b + (j + g) * k + l), *(const unsigned *)(b + (j + g) * k + l + 8)};
+        mma_bf16(d, left, right);
+    }
+    for (int e = 0; e < 4; e++) y[(i + e / 2 * 8) * n + j + 2 * t + e % 2] = d[e];
+}""",
+        _mma_bf16,
+    ),
+    "pipelined": Shape(
+        """
+EXPRC_KERNEL void pipelined_sum(const float *__restrict__ x, float *__restrict__ y, int64_t n) {
+    EXPRC_SHARED(base);
+    float *s = (float *)base;
+    const float *row = x + (int64_t)blockIdx.x * n;
+    const int64_t step = blockDim.x;
+    float total = 0;
+    copy_async<4>(s + threadIdx.x, row + threadIdx.x);
+    copy_commit();
+    for (int64_t first = 0, at = 0; first < n; first += step, at ^= 1) {
+        const int64_t next = first + step + threadIdx.x;
+        if (first + step < n) copy_async<4>(s + (at ^ 1) * step + threadIdx.x, next < n ? row + next : row, next < n ? 4 : 0);
+        copy_commit();
+        copy_wait<1>();
+        __syncthreads();
+        total += s[at * step + (step - 1 - threadIdx.x)];
+        __syncthreads();
+    }
+    s[threadIdx.x] = total;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        float sum = 0;
+        for (int64_t i = 0; i < step; i++) sum += s[i];
+        y[blockIdx.x] = sum;
+    }
+}""",
+        _pipelined,
+        1e-4,
     ),
 }  # fmt: skip

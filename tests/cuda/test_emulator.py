@@ -21,9 +21,10 @@ ALL = with_prelude("".join(shape.text for shape in SHAPES.values()))
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("mode", ["plain", "check"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_usual_shapes(name, order):
-    with config.override(emulator_order=order, emulator="check"):
+def test_usual_shapes(name, mode, order):
+    with config.override(emulator_order=order, emulator=mode):
         got, expected = SHAPES[name].check(Bench(ALL), np.random.default_rng(0))
     tolerance = SHAPES[name].tolerance
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)

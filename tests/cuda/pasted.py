@@ -38,12 +38,14 @@ class Paste:
         self.flags = {f: int(f in flags) for f in impl.flags}
         self.hooks = hooks
 
-    def text(self) -> str:
+    def text(self, changed: Mapping[str, str] | None = None) -> str:
+        """Return the text; `changed` has other texts for some of the files."""
+        sources = {name: kernel_source(f"cuda/{name}") for name in self.impl.text.split()} | dict(changed or {})
         sizes = {n: n if n in self.given else v for n, v in self.sizes.items()}
         macros = {"KERNEL": self.name, "T": self.type, "PARAMS": self.params, **sizes, **self.flags, **self.hooks}
         lines = [f"#define {n} {v}" for n, v in macros.items()]
         ends = [f"#undef {n.split('(')[0]}" for n in macros]
-        return "\n".join([*lines, *(kernel_source(f"cuda/{name}") for name in self.impl.text.split()), *ends, ""])
+        return "\n".join([*lines, *(sources[name] for name in self.impl.text.split()), *ends, ""])
 
     def launches(self, addresses: Sequence[int], blocks: int | None = None) -> list[Launch]:
         """Return the launches of the implementation's own rule, or with another number of blocks."""

@@ -66,12 +66,14 @@ static void note_access(int kind, const struct region *region, uintptr_t at, uns
     the.fault->bytes = (int64_t)(region->end - region->begin);
 }
 
+static int contains(const struct region *region, uintptr_t at) { return at - region->begin < region->end - region->begin; }
+
 /* The piece of memory that an address lies closest to. */
 static struct region *nearest(uintptr_t at) {
     if (at - checked.shared.begin < SHARED_LIMIT) return &checked.shared;
     const int64_t before = regions_before(at);
     struct region *left = before ? &memory.regions[before - 1] : 0, *right = before < memory.count ? &memory.regions[before] : 0;
-    if (!left || !right) return left ? left : right;
+    if (!left || !right || contains(left, at)) return left ? left : right;
     return at - left->end <= right->begin - at ? left : right;
 }
 
@@ -172,8 +174,6 @@ static void check_order(struct region *region, uintptr_t at, unsigned long size,
 }
 
 /* ---------------------------------------------------------------- an access */
-
-static int contains(const struct region *region, uintptr_t at) { return at - region->begin < region->end - region->begin; }
 
 /* Where an address lies; 0 where a kernel has no business. */
 static struct region *locate(uintptr_t at) {

@@ -9,7 +9,7 @@ TensorType(float32, (?,))
 
 from __future__ import annotations
 
-from exprc import tensor
+from exprc import device, tensor
 from exprc.config import config
 from exprc.derivatives import Lop, Rop, hessian, jacobian
 from exprc.draw import draw
@@ -29,6 +29,6 @@ from exprc.verify_grad import verify_grad
 __version__ = "0.1.0"
 
 __all__ = [
-    "CompileError", "Function", "In", "Lop", "Out", "Rop", "clone", "composite", "config", "debugprint", "draw", "function", "grad",
-    "grad_undefined", "hessian", "jacobian", "pp", "seed", "set_threads", "shared", "tensor", "vectorise", "verify_grad",
+    "CompileError", "Function", "In", "Lop", "Out", "Rop", "clone", "composite", "config", "debugprint", "device", "draw", "function",
+    "grad", "grad_undefined", "hessian", "jacobian", "pp", "seed", "set_threads", "shared", "tensor", "vectorise", "verify_grad",
 ]  # fmt: skip

@@ -17,14 +17,16 @@ from typing import Any
 
 import exprc
 from exprc.config import config
-from exprc.errors import CompileError, bytes_text
-from exprc.runtime import cache, compiler, cpu, inventory, threads
+from exprc.errors import CompileError, DeviceError, bytes_text
+from exprc.runtime import cache, compiler, cpu, cubin, cuda, inventory, libcuda, threads
 from exprc.runtime.compiler import NoCompiler, Target
 from exprc.runtime.entry import ffi
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 #: Less free space than this may not hold the programs of a day.
 _ROOM = 200 * 2**20
+#: CUDA 13 needs 2025.1.2.
+_PYCUDA = (2025, 1)
 _NEEDED = {"numpy": (2, 0), "cffi": (1, 17), "platformdirs": (0, 0)}
 
 
@@ -202,7 +204,7 @@ def _openmp() -> Finding:
     return Finding("OpenMP", WARN, "the compiler cannot build parallel programs: functions use one thread", mend)
 
 
-# -- threads, BLAS, GPU
+# -- threads, BLAS
 
 
 def _threads() -> Finding:
@@ -224,10 +226,78 @@ def _blas() -> Finding:
     return Finding("BLAS", OK, f"not used: products of matrices are C that exprc generates ({found})", "", {"scipy-openblas32": own})
 
 
+# -- GPUs
+
+_NOT_NEEDED = "not needed: there is no GPU to use"
+_CUDA_TRIAL = 'extern "C" __global__ void scale(float *x, long long n) { if (threadIdx.x < n) x[threadIdx.x] *= 2.0f; }\n'
+
+
+def _has_gpu() -> bool:
+    """Whether the machine seems to have an NVIDIA GPU, even one whose driver does not work."""
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None or _gpus() is not None
+
+
+def _gpus() -> list[libcuda.Gpu] | None:
+    try:
+        return libcuda.gpus()
+    except DeviceError:
+        return None
+
+
+def _driver() -> Finding:
+    if not _has_gpu():
+        text = 'no NVIDIA GPU and no driver found: device="cuda" cannot be used here, device="cuda-emulator" can'
+        return Finding("driver", OK, text, "", {"cuda": None})
+    try:
+        found = libcuda.gpus()
+        version = libcuda.driver_version()
+    except DeviceError as error:
+        return Finding("driver", WARN, *_told(error))
+    count = f"{len(found)} GPU{'s' * (len(found) > 1)}"
+    return Finding("driver", OK, f"the NVIDIA driver knows CUDA {version} and finds {count}", "", {"cuda": version})
+
+
 def _gpu() -> Finding:
-    there = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
-    found = "an NVIDIA driver is there" if there else "no NVIDIA driver found"
-    return Finding("GPU", OK, f"not used: exprc makes no GPU programs yet ({found})", "", {"driver": there})
+    found = _gpus()
+    if not found:
+        return Finding("GPU", OK, "none that the driver finds", "", {"gpus": []})
+    text = "; ".join(f"{g.device}: {g.described}, {bytes_text(g.memory)}" for g in found)
+    return Finding("GPU", OK, text, "", {"gpus": [asdict(g) for g in found]})
+
+
+def _pycuda() -> Finding:
+    version = _version("pycuda")
+    if not _has_gpu():
+        return Finding("pycuda", OK, f"{_NOT_NEEDED} ({version or 'not installed'})", "", {"pycuda": version})
+    if version and _numbers(version) < _PYCUDA:
+        return Finding("pycuda", WARN, f"pycuda {version} is too old for CUDA 13", "pip install -U 'exprc[cuda]'", {"pycuda": version})
+    try:
+        cuda.import_pycuda()
+    except DeviceError as error:
+        return Finding("pycuda", WARN, *_told(error), {"pycuda": version})
+    return Finding("pycuda", OK, f"pycuda {version}", "", {"pycuda": version})
+
+
+def _cuda() -> Finding:
+    """Compile a small kernel for the GPU, or for a usual one, past the cache."""
+    gpus = _gpus()
+    try:
+        found = cubin.find_cuda_compiler()
+    except CompileError as error:
+        if gpus:
+            return Finding("CUDA", WARN, *_told(error))
+        return Finding("CUDA", OK, _NOT_NEEDED)
+    architecture = gpus[0].architecture if gpus else "sm_90"
+    begin, folder = time.perf_counter(), cache.private_folder()
+    try:
+        cubin.compile_cubin(_CUDA_TRIAL, architecture, folder)
+    except (CompileError, OSError) as error:
+        return Finding("CUDA", WARN, *_told(error))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    seconds = time.perf_counter() - begin
+    text = f"{found.kind} ({found.path}) compiled a small kernel for {architecture} in {seconds:.2f} s"
+    return Finding("CUDA", OK, text, "", {"compiler": found.kind, "version": found.version, "seconds": seconds})
 
 
 # -- folders
@@ -284,5 +354,5 @@ def _temporary() -> Finding:
 
 LOOKS: dict[str, Callable[[], Finding]] = {
     "versions": _versions, "compiler": _find_compiler, "CPU": _processor, "build": _build, "OpenMP": _openmp, "threads": _threads,
-    "BLAS": _blas, "cache": _cache, "temporary": _temporary, "GPU": _gpu,
+    "BLAS": _blas, "cache": _cache, "temporary": _temporary, "driver": _driver, "GPU": _gpu, "pycuda": _pycuda, "CUDA": _cuda,
 }  # fmt: skip

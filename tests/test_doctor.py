@@ -17,7 +17,8 @@ import pytest
 from exprc import doctor
 from exprc.__main__ import main
 from exprc.doctor import FAIL, LOOKS, OK, WARN, Finding
-from exprc.runtime import cache, compiler, inventory
+from exprc.errors import CompileError, DeviceError
+from exprc.runtime import cache, compiler, cubin, cuda, inventory, libcuda
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,65 @@ def test_a_look_that_breaks_down_does_not_end_the_others(monkeypatch):
     first, second = doctor.examine()
     says(first, FAIL, "out of order", "try again")
     assert second.name == "GPU" and not doctor.healthy([first, second]) and doctor.healthy([second])
+
+
+# -- GPUs
+
+ONE = libcuda.Gpu(0, "Some GPU", 80 << 30, (9, 0), 132, 232448)
+
+
+def fails(error: Exception):
+    def work(*_):
+        raise error
+
+    return work
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine with a GPU, as far as the doctor can see."""
+    monkeypatch.setattr(libcuda, "gpus", lambda: [ONE])
+    monkeypatch.setattr(libcuda, "driver_version", lambda: "13.0")
+    monkeypatch.setattr(doctor, "_version", lambda name: "2026.1")
+    monkeypatch.setattr(cuda, "import_pycuda", lambda: None)
+    monkeypatch.setattr(cubin, "find_cuda_compiler", lambda: cubin.CudaCompiler((), "libnvrtc.so.13", "NVRTC 13.0"))
+    monkeypatch.setattr(cubin, "compile_cubin", lambda *_: None)
+
+
+def test_a_machine_with_a_gpu(gpu):
+    says(look("driver"), OK, "the NVIDIA driver knows CUDA 13.0 and finds 1 GPU", "")
+    says(look("GPU"), OK, "cuda: Some GPU, compute capability 9.0, 132 multiprocessors, 80.0 GiB", "")
+    says(look("pycuda"), OK, "pycuda 2026.1", "")
+    says(look("CUDA"), OK, "NVRTC (libnvrtc.so.13) compiled a small kernel for sm_90", "")
+
+
+def test_a_machine_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(libcuda, "gpus", fails(DeviceError("no NVIDIA driver found\n  install it")))
+    monkeypatch.setattr(doctor, "_has_gpu", lambda: False)
+    monkeypatch.setattr(cubin, "find_cuda_compiler", fails(CompileError("no CUDA compiler found\n  pip install it")))
+    for name in ("driver", "GPU", "pycuda", "CUDA"):
+        assert look(name).status == OK
+    assert 'device="cuda-emulator" can' in look("driver").text
+
+
+def test_a_gpu_whose_driver_does_not_work(monkeypatch):
+    monkeypatch.setattr(doctor, "_has_gpu", lambda: True)
+    monkeypatch.setattr(libcuda, "gpus", fails(DeviceError("the NVIDIA driver does not start: mismatch\n  start the machine again")))
+    says(look("driver"), WARN, "the NVIDIA driver does not start: mismatch", "start the machine again")
+
+
+def test_a_gpu_without_pycuda(gpu, monkeypatch):
+    monkeypatch.setattr(cuda, "import_pycuda", fails(DeviceError("pycuda is not installed\n  pip install 'exprc[cuda]'")))
+    says(look("pycuda"), WARN, "pycuda is not installed", "pip install 'exprc[cuda]'")
+    monkeypatch.setattr(doctor, "_version", lambda name: "2024.1")
+    says(look("pycuda"), WARN, "pycuda 2024.1 is too old for CUDA 13", "pip install -U 'exprc[cuda]'")
+
+
+def test_a_gpu_without_a_compiler_or_with_one_that_fails(gpu, monkeypatch):
+    monkeypatch.setattr(cubin, "compile_cubin", fails(CompileError("nvcc failed: exit status 1\n  look closer\n  it said nothing")))
+    says(look("CUDA"), WARN, "nvcc failed: exit status 1", "look closer it said nothing")
+    monkeypatch.setattr(cubin, "find_cuda_compiler", fails(CompileError("no CUDA compiler found\n  pip install nvidia-cuda-nvrtc")))
+    says(look("CUDA"), WARN, "no CUDA compiler found", "pip install nvidia-cuda-nvrtc")
 
 
 # -- versions

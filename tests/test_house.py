@@ -32,7 +32,7 @@ LAYERS = (
     "render",
     "runtime",
     "machines compiled segments build guard profile parameters arguments seeing draw function",
-    "tensor nn io datasets distributed doctor __main__",
+    "tensor nn io datasets distributed device doctor __main__",
     "compat",
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms.split()}

@@ -53,7 +53,7 @@ def open_device(name: str) -> Cuda:
         raise ValueError(report(f"{name!r} is no GPU", fix="GPUs are called cuda, cuda1, cuda2 ..."))
     index, found = int(number[1] or 0), libcuda.gpus()
     if index >= len(found):
-        have = ", ".join(f"cuda{gpu.index or ''} ({gpu.name})" for gpu in found)
+        have = ", ".join(f"{gpu.device} ({gpu.name})" for gpu in found)
         raise DeviceError(report(f"there is no GPU {name}: this machine has {have}", fix="name one of these"))
     if index not in _opened:
         _opened[index] = Cuda(found[index])
@@ -179,7 +179,7 @@ class Cuda:
     target = CUDA
 
     def __init__(self, gpu: libcuda.Gpu):
-        self.gpu, self.name = gpu, f"cuda{gpu.index or ''}"
+        self.gpu, self.name = gpu, gpu.device
         self.pycuda = import_pycuda()
         self._driver = libcuda.library()
         self._lock = threading.RLock()

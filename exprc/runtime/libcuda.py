@@ -153,6 +153,15 @@ class Gpu:
     shared: int
 
     @property
+    def device(self) -> str:
+        """What ``device=`` calls it."""
+        return f"cuda{self.index or ''}"
+
+    @property
+    def described(self) -> str:
+        return f"{self.name}, compute capability {self.capability[0]}.{self.capability[1]}, {self.processors} multiprocessors"
+
+    @property
     def architecture(self) -> str:
         return f"sm_{self.capability[0]}{self.capability[1]}"
 

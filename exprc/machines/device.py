@@ -15,7 +15,7 @@ import numpy as np
 from exprc import gpu
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
-from exprc.loops import Buffer, Grid, Kernel
+from exprc.loops import Buffer, Kernel
 from exprc.machines import number_of, replaced
 from exprc.render.cuda import render
 from exprc.runtime.containers import check_new_shape
@@ -80,7 +80,9 @@ class Shape:
     """A launch whose addresses are not known yet."""
 
     kernel: str
-    grid: Grid
+    blocks: int
+    threads: int
+    shared: int
     buffers: tuple[Buffer, ...]
 
 
@@ -98,19 +100,19 @@ class DeviceRunner:
         self.nbytes = {b: number(b.size) * itemsize(b.dtype) for b in loaded.lowered.buffers}
         self.outputs = [(s.buffer, tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
-        shapes = [s for step, name in zip(loaded.lowered.steps, loaded.entries) for s in self._shapes(step, name)]
-        self.launches = [s for s in shapes if 0 not in s.grid.grid]
-        form = (tuple(s.grid for s in self.launches), tuple(self.offsets.values()))
+        self.launches = [s for step, name in zip(loaded.lowered.steps, loaded.entries) if (s := self._shape(step, name)).blocks]
+        form = (tuple((s.blocks, s.shared) for s in self.launches), tuple(self.offsets.values()))
         self.form = self.program.forms.setdefault(form, len(self.program.forms))
         self.guard = Guard(plan, loaded.bound, number)
 
-    def _shapes(self, step: Any, entry: str) -> list[Shape]:
+    def _shape(self, step: Any, entry: str) -> Shape:
         if isinstance(step, Kernel):
             arrays = [a.buffer for a in step.body[:-1]]
             shared = max((a.shared + self.number(a.size) * itemsize(a.dtype) for a in arrays), default=0)
-            return [Shape(entry, Grid((self.number(step.blocks), 1, 1), (step.threads, 1, 1), shared), step.buffers)]
-        grids = step.launch({name: self.number(d) for name, d in step.macros.items()})
-        return [Shape(f"{entry}_{g.entry}" if g.entry else entry, g, step.buffers) for g in grids]
+            return Shape(entry, self.number(step.blocks), step.threads, shared, step.buffers)
+        macros = {name: self.number(d) for name, d in step.macros.items()}
+        blocks, threads, shared = step.launch(macros, itemsize(step.dtype))
+        return Shape(entry, blocks, threads, shared, step.buffers)
 
     # -- calls
 
@@ -234,7 +236,7 @@ class Frame:
     def _launches(self, runner: DeviceRunner, addresses: Mapping[Buffer, int]) -> list[Launch]:
         tail = ([self.places["sizes"].address] if len(runner.sizes) else []) + [self.places["status"].address]
         return [
-            Launch(s.kernel, s.grid.grid, s.grid.block, s.grid.shared, (*(addresses[b] for b in s.buffers), *tail))
+            Launch(s.kernel, (s.blocks, 1, 1), (s.threads, 1, 1), s.shared, (*(addresses[b] for b in s.buffers), *tail))
             for s in runner.launches
         ]
 

@@ -59,7 +59,8 @@ PARTS = {
     3: [_sanitized("memcheck"), _sanitized("racecheck"), _sanitized("initcheck"), _sanitized("synccheck")],
     4: [
         _python("step", 100, "--net", "fc256", "--batch", "128"), _python("step", 120, "--net", "lenet", "--batch", "128"),
-        _python("step", 120, "--net", "lenet", "--batch", "500"), _python("mnist", 200),
+        _python("step", 120, "--net", "lenet", "--batch", "500"), _python("mnist", 150), _python("peers", 90, "--batch", "128"),
+        _python("peers", 90, "--batch", "500"),
     ],
 }  # fmt: skip
 

@@ -298,6 +298,44 @@ def step(device: Device, asked: argparse.Namespace) -> None:
     number(f"{asked.net} step of {asked.batch}, GFLOP/s", nets.step_flops(task.net, task.batch) / took / 1e9)
 
 
+def peers(device: Device, asked: argparse.Namespace) -> None:
+    """A training step of exprc and of PyTorch, taking turns on the same batches of the host's; the ratio is the median over rounds."""
+    from benchmarks.exprc_step import Exprc
+
+    task = nets.digits_task(nets.NETS[asked.net], asked.batch, 16)
+    with exprc.config.override(device=asked.device):
+        ours = Exprc(task, 1)
+    ours.reset()
+    programs: dict[str, tuple[Callable[[], None], Callable[[int], float]]] = {"exprc": (lambda: None, ours.step)}
+    try:
+        from benchmarks.peers.torch_gpu_step import TorchGpu, TorchGraph
+    except ImportError:
+        print("PyTorch is not installed: exprc alone")
+    else:
+        for name, kind, tf32 in (("eager", TorchGpu, False), ("graph", TorchGraph, False), ("graph with TF32", TorchGraph, True)):
+            made = kind(task, tf32)
+            programs[f"PyTorch {name}"] = (made.ready, made.step)
+    times = _turns(programs, asked.steps)
+    for name, took in times.items():
+        number(f"{asked.net} {asked.batch} {name}, us", 1e6 * median(took))
+        number(f"{asked.net} {asked.batch} {name} / exprc", median(t / o for t, o in zip(took, times["exprc"], strict=True)))
+
+
+def _turns(programs: dict[str, Any], steps: int, rounds: int = 7) -> dict[str, list[float]]:
+    """Seconds of a step in each round of each program."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, (ready, step) in programs.items():
+            ready()
+            for k in range(5):
+                step(k)
+            begin = time.perf_counter()
+            for k in range(steps):
+                step(k % 16)
+            times[name].append((time.perf_counter() - begin) / steps)
+    return times
+
+
 def mnist(device: Device, asked: argparse.Namespace) -> None:
     """examples/mnist.py as a user runs it, on the device."""
     exprc.config.device = asked.device
@@ -312,7 +350,7 @@ def mnist(device: Device, asked: argparse.Namespace) -> None:
         number(f"{asked.epochs} epochs and all around them, s", time.perf_counter() - begin)
 
 
-LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, mnist)}
+LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, peers, mnist)}
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,12 @@ def test_a_gpu_that_cannot_be_used_says_why(monkeypatch, room, name, error):
     assert "cuda" not in listed()
     found = listed(missing=True)["cuda"]
     assert found.missing == str(error).replace("\n  ", "; ") and "not usable: no" in str(found)
+
+
+def test_the_page_about_gpus_runs():
+    page = Path(__file__).parents[1] / "docs" / "gpu.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert failed == 0 and tried >= 4
 
 
 def test_nothing_of_cuda_is_imported_before_it_is_asked_for():

@@ -199,6 +199,25 @@ own.pop(); own.detach()
 """)
 
 
+def test_a_training_step_is_that_of_the_cpu(ran):
+    ran("""
+import exprc, exprc.tensor as T
+rng = np.random.default_rng(0)
+images, labels = rng.random((6, 2, 8, 8), np.float32), np.arange(6, dtype="int32") % 4
+def learn(device):
+    W, V = (exprc.shared(np.random.default_rng(1).standard_normal(s).astype("float32")) for s in ((3, 2, 3, 3), (27, 4)))
+    x, t = T.tensor4("x"), T.ivector("t")
+    maps = T.relu(T.pool_2d(T.conv2d(x, W), 2))
+    p = T.softmax(maps.flatten(2) @ V)
+    cost = -T.mean(T.log(p)[T.arange(t.shape[0]), t])
+    updates = {w: w - 0.1 * g for w, g in zip((W, V), exprc.grad(cost, [W, V]))}
+    step = exprc.function([x, t], cost, updates=updates, device=device)
+    return [float(step(images, labels)) for _ in range(4)], W.get_value(), V.get_value()
+for here, there in zip(learn("cpu"), learn("cuda")):
+    np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-6)
+""")
+
+
 # -- errors
 
 

@@ -3,6 +3,8 @@
     python examples/mnist.py              LeNet on MNIST, 5 epochs
     python examples/mnist.py --quick      less than a minute, on generated digits, whatever this machine has
     python examples/mnist.py --model fc256 --epochs 20
+    python examples/mnist.py --device cuda        on an NVIDIA GPU
+    python examples/mnist.py --device cuda-emulator --quick       its kernels on the CPU: a minute or two
 
 The training images fit the weights, the validation images choose the best epoch, and the test images are used once, at
 the end. The folder `out` then holds the weights, a picture of those of the first layer, and the learning curve.
@@ -27,6 +29,7 @@ import exprc
 import exprc.tensor as T
 from exprc import nn
 from exprc.datasets import DataSet, Images, as_floats, digits, find_mnist, load_mnist, split
+from exprc.errors import DeviceError
 from exprc.io import load_npz, save_npz
 
 L = nn.layers
@@ -50,6 +53,7 @@ DECAY = 5e-4  # how much of each weight is lost with each step, times the learni
 MOMENTUM = 0.9
 DIGITS = (10_000, 2_000, 2_000)  # generated digits to train, to validate and to test
 QUICK = (6_000, 2_000, 2_000)
+QUICK_EMULATED = (2_000, 500, 500)  # where the CPU plays GPU
 QUICK_EPOCHS = 3
 
 
@@ -75,7 +79,7 @@ def placeholders(batch: int) -> tuple[Any, Any]:
     return T.tensor4("images", shape=(batch, 1, 28, 28)), T.vector("labels", dtype="uint8", shape=(batch,))
 
 
-def training_step(net: Any, batch: int, steps: int, rate: float) -> exprc.Function:
+def training_step(net: Any, batch: int, steps: int, rate: float, device: str | None = None) -> exprc.Function:
     """Compile one step: images and labels to their mean loss; the updates move the weights."""
     images, labels = placeholders(batch)
     loss = nn.objectives.categorical_crossentropy(L.get_output(net, images), labels).mean()
@@ -84,15 +88,15 @@ def training_step(net: Any, batch: int, steps: int, rate: float) -> exprc.Functi
     decaying = rate * (1 - done / steps)
     params = L.get_all_params(net, trainable=True)
     updates = nn.updates.nesterov_momentum(loss + penalty, params, decaying, MOMENTUM)
-    return exprc.function([images, labels], loss, updates={**updates, done: done + 1}, name="training step")
+    return exprc.function([images, labels], loss, updates={**updates, done: done + 1}, name="training step", device=device)
 
 
-def scoring(net: Any, batch: int) -> exprc.Function:
+def scoring(net: Any, batch: int, device: str | None = None) -> exprc.Function:
     """Compile the test of a batch: images and labels to their mean loss and to the digits that the network reads."""
     images, labels = placeholders(batch)
     probabilities = L.get_output(net, images, deterministic=True)
     loss = nn.objectives.categorical_crossentropy(probabilities, labels).mean()
-    return exprc.function([images, labels], [loss, probabilities.argmax(axis=1)], name="scoring")
+    return exprc.function([images, labels], [loss, probabilities.argmax(axis=1)], name="scoring", device=device)
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
@@ -121,9 +125,9 @@ class Training:
         self.params = {p.name: p for p in L.get_all_params(self.net)}
         say(f"network     {args.model}, {L.count_params(self.net):,} parameters")
         self.steps = len(data.train.labels) // args.batch  # what is left over waits for the next shuffle
-        self.step = compiled(training_step, self.net, args.batch, self.steps * args.epochs, args.rate)
+        self.step = compiled(training_step, self.net, args.batch, self.steps * args.epochs, args.rate, args.device)
         self.score_batch = math.gcd(len(data.validation.labels), len(data.test.labels), 1000)
-        self.score = compiled(scoring, self.net, self.score_batch)
+        self.score = compiled(scoring, self.net, self.score_batch, args.device)
         self.state = {f"state/{n}.{v.name}": v for n, v in enumerate(self.step.updates)}  # random numbers' too
         self.best = self.weights()
         self.rows: list[Row] = []
@@ -268,14 +272,14 @@ class Lines:
 # -- from the command line ---------------------------------------------------------------------------------------------
 
 
-def load(name: str | None, quick: bool) -> DataSet:
+def load(name: str | None, quick: bool, emulated: bool = False) -> DataSet:
     """The data that were asked for; where none were, MNIST if it can be had, and generated digits if not."""
     if name is None and not quick:
         try:
             return load("mnist", False)
         except FileNotFoundError as error:
             say(f"data        {str(error).splitlines()[0]} and cannot be fetched; generated digits take its place")
-    counts = QUICK if quick else DIGITS
+    counts = (QUICK_EMULATED if emulated else QUICK) if quick else DIGITS
     if name in (None, "digits"):
         say(f"data        drawing {sum(counts):,} digits")
         return split(digits(sum(counts)), *counts)
@@ -303,6 +307,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=float, help="learning rate of the first step (default: the model's own)")
     add("--seed", type=int, default=0, help="of the first weights, the shuffling and the dropout (default: 0)")
     add("--quick", action="store_true", help=f"{QUICK[0]:,} images, by default generated, and {QUICK_EPOCHS} epochs")
+    add("--device", help="cpu, cuda, cuda1 ... or cuda-emulator (default: what EXPRC_FLAGS says, or cpu)")
     add("--resume", metavar="FILE", type=Path, help="go on with an interrupted run, with the same settings")
     add("--out", metavar="DIR", type=Path, default=Path("out"), help="folder for weights and pictures (default: out)")
     args = parser.parse_args(given)
@@ -314,7 +319,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def prepared(args: argparse.Namespace) -> Training:
     """Data, network and functions; whatever is wrong with what the user gave comes out here."""
     args.out.mkdir(parents=True, exist_ok=True)
-    data = load(args.data, args.quick)
+    data = load(args.data, args.quick, args.device == "cuda-emulator")
     counts = [f"{len(part.labels):,}" for part in data]
     say(f"            {counts[0]} images to train, {counts[1]} to validate, {counts[2]} to test")
     if args.batch > len(data.train.labels):
@@ -344,7 +349,7 @@ def main(given: Sequence[str] | None = None) -> int:
     args = arguments(given)
     try:
         training = prepared(args)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DeviceError) as error:
         print(f"mnist.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

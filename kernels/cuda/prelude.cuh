@@ -8,6 +8,7 @@
  *   EXPRC_DEVICE          a function of one thread, inlined: hooks, scalar mathematics
  *   EXPRC_CALL            a long one, called
  *   EXPRC_TABLE           a constant table that such functions read
+ *   EXPRC_UNROLL          before a short loop over arrays that shall lie in registers
  *   EXPRC_SHARED(name)    declares the one base, bytes aligned to 16, from which a kernel carves all of its shared memory
  *   EXPRC_NAME(a, b)      the name a_b, for entries and functions of a text that are named after KERNEL
  *
@@ -30,6 +31,13 @@
 #endif
 #ifndef EXPRC_CALL
 #define EXPRC_CALL static __device__ __noinline__
+#endif
+#ifndef EXPRC_UNROLL
+#ifdef __CUDACC__
+#define EXPRC_UNROLL _Pragma("unroll")
+#else
+#define EXPRC_UNROLL _Pragma("GCC unroll 8")
+#endif
 #endif
 #ifndef EXPRC_TABLE
 #define EXPRC_TABLE static __device__ const

@@ -72,14 +72,14 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 /* The next tiles, from memory to registers; 0 beyond the end. */
 #define PRODUCT_FETCH(piece) do {                                                                         \
     const long long first_k = (piece) * TILE_K;                                                           \
-    _Pragma("unroll")                                                                                     \
+    EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k);                                                                            \
         T loaded = 0;                                                                                     \
         if (first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K)) { PRODUCT_A(loaded, g, first_i + i, first_k + k); } \
         a_next[s] = loaded;                                                                               \
     }                                                                                                     \
-    _Pragma("unroll")                                                                                     \
+    EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j);                                                                            \
         T loaded = 0;                                                                                     \
@@ -91,12 +91,12 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 /* From registers to shared memory. */
 #define PRODUCT_KEEP(stage) do {                                                                          \
     T *const a_to = shared + (stage) * PRODUCT_STAGE, *const b_to = a_to + TILE_K * PRODUCT_A_STRIDE;     \
-    _Pragma("unroll")                                                                                     \
+    EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k);                                                                            \
         a_to[k * PRODUCT_A_STRIDE + i] = a_next[s];                                                       \
     }                                                                                                     \
-    _Pragma("unroll")                                                                                     \
+    EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j);                                                                            \
         b_to[k * PRODUCT_B_STRIDE + j] = b_next[s];                                                       \
@@ -116,9 +116,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
         PRODUCT_BEGIN(g);
         const long long begin = pieces * part / (PRODUCT_PARTS), end = pieces * (part + 1) / (PRODUCT_PARTS);
         T sum[REG_M][REG_N], a_next[PRODUCT_A_LOADS], b_next[PRODUCT_B_LOADS];
-        _Pragma("unroll")
+        EXPRC_UNROLL
         for (int r = 0; r < REG_M; r++) {
-            _Pragma("unroll")
+            EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
         }
         for (long long piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
@@ -126,18 +126,18 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
             const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
             if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
             if (piece >= begin) {
-                _Pragma("unroll")
+                EXPRC_UNROLL
                 for (int k = 0; k < TILE_K; k++) {
                     struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];
-                    _Pragma("unroll")
+                    EXPRC_UNROLL
                     for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)
                         a_k[r] = *(const struct PRODUCT_VEC *)(a_from + k * PRODUCT_A_STRIDE + (r * PRODUCT_DOWN + down) * PRODUCT_WIDE);
-                    _Pragma("unroll")
+                    EXPRC_UNROLL
                     for (int c = 0; c < REG_N / PRODUCT_WIDE; c++)
                         b_k[c] = *(const struct PRODUCT_VEC *)(b_from + k * PRODUCT_B_STRIDE + (c * PRODUCT_ACROSS + across) * PRODUCT_WIDE);
-                    _Pragma("unroll")
+                    EXPRC_UNROLL
                     for (int r = 0; r < REG_M; r++) {
-                        _Pragma("unroll")
+                        EXPRC_UNROLL
                         for (int c = 0; c < REG_N; c++)
                             sum[r][c] += a_k[r / PRODUCT_WIDE].x[r % PRODUCT_WIDE] * b_k[c / PRODUCT_WIDE].x[c % PRODUCT_WIDE];
                     }
@@ -146,9 +146,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
             if (piece + 1 < end) PRODUCT_KEEP(stage ^ 1);
             __syncthreads();
         }
-        _Pragma("unroll")
+        EXPRC_UNROLL
         for (int r = 0; r < REG_M; r++) {
-            _Pragma("unroll")
+            EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++)
                 shared[down * TILE_N + (c / PRODUCT_WIDE * PRODUCT_ACROSS + across) * PRODUCT_WIDE + c % PRODUCT_WIDE] = sum[r][c];
             __syncthreads();

@@ -69,7 +69,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
         T held = 0;
         for (long long first_m = 0; first_m < (M); first_m += SCATTER_CHUNK) {
             int row_of[SCATTER_EACH], count = 0;
-            _Pragma("unroll")
+            EXPRC_UNROLL
             for (int s = 0; s < SCATTER_EACH; s++) {
                 const long long m = first_m + thread * SCATTER_EACH + s;
                 const long long row = m < (M) ? LOAD_index(m) - first_row : -1;
@@ -77,7 +77,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
                 count += row_of[s] >= 0;
             }
             int before = count;   /* entries of the threads up to this one, in its warp */
-            _Pragma("unroll")
+            EXPRC_UNROLL
             for (int step = 1; step < 32; step *= 2) {
                 const int other = __shfl_up_sync(0xffffffffu, before, step);
                 if (lane >= step) before += other;
@@ -89,7 +89,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
                 if (w < warp) place += totals[w];
                 entries += totals[w];
             }
-            _Pragma("unroll")
+            EXPRC_UNROLL
             for (int s = 0; s < SCATTER_EACH; s++) {
                 if (row_of[s] < 0) continue;
                 list_row[place] = row_of[s];
@@ -102,7 +102,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
             for (int first = 0; first < entries; first += SCATTER_AHEAD) {
                 T v_next[SCATTER_AHEAD];
                 int row_next[SCATTER_AHEAD];
-                _Pragma("unroll")
+                EXPRC_UNROLL
                 for (int s = 0; s < SCATTER_AHEAD; s++) {
                     const int e = first + s, row = e < entries ? list_row[e] : -1;
                     const bool mine = owner && row >= 0 && row % groups == group;
@@ -110,7 +110,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
                     v_next[s] = 0;
                     if (mine) v_next[s] = (WIDTH) == 1 ? list_v[e] : LOAD_v(first_m + list_m[e], r);
                 }
-                _Pragma("unroll")
+                EXPRC_UNROLL
                 for (int s = 0; s < SCATTER_AHEAD; s++) {
                     if (row_next[s] < 0) continue;
                     if (row_next[s] != held_row) {

@@ -206,6 +206,7 @@ class Frame:
     def bound(self, runner: DeviceRunner, values: Mapping[Expr, Any]) -> Prepared:
         """Copy the inputs, and return the launches of a call."""
         base = self._place("arena", runner.bytes)
+        self.device.forget(base, runner.bytes)
         addresses = {b: base + at for b, at in runner.offsets.items()}
         if len(runner.sizes):
             self._place("sizes", runner.sizes.nbytes)
@@ -234,11 +235,14 @@ class Frame:
             self.constants.add(buffer)
 
     def _launches(self, runner: DeviceRunner, addresses: Mapping[Buffer, int]) -> list[Launch]:
-        tail = ([self.places["sizes"].address] if len(runner.sizes) else []) + [self.places["status"].address]
-        return [
-            Launch(s.kernel, (s.blocks, 1, 1), (s.threads, 1, 1), s.shared, (*(addresses[b] for b in s.buffers), *tail))
-            for s in runner.launches
-        ]
+        tail = ([self.places["sizes"]] if len(runner.sizes) else []) + [self.places["status"]]
+        ends, reach = [m.address for m in tail], [m.nbytes for m in tail]
+
+        def launch(s: Shape) -> Launch:
+            arguments, extents = (*(addresses[b] for b in s.buffers), *ends), (*(runner.nbytes[b] for b in s.buffers), *reach)
+            return Launch(s.kernel, (s.blocks, 1, 1), (s.threads, 1, 1), s.shared, arguments, extents)
+
+        return [launch(s) for s in runner.launches]
 
     def output(self, buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> Any:
         array = np.empty(shape, dtype)

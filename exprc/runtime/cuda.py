@@ -403,6 +403,9 @@ class Cuda:
             with self:
                 self._check(self._driver.cuMemcpyDtoDAsync_v2(target, source, nbytes, self._stream), "a copy on the GPU failed")
 
+    def forget(self, address: int, nbytes: int) -> None:
+        """Nothing to do: what lies there is written again before it is read."""
+
     def synchronize(self) -> None:
         """Wait until all work is done; raise what went wrong in it."""
         with self:

@@ -23,11 +23,12 @@ EMULATOR = """
     int exprc_emulator_write(int64_t address, const void *host, int64_t bytes, int64_t *told);
     int exprc_emulator_read(int64_t address, void *host, int64_t bytes, int64_t *told);
     int exprc_emulator_copy(int64_t source, int64_t target, int64_t bytes, int64_t *told);
+    int exprc_emulator_forget(int64_t address, int64_t bytes, int64_t *told);
     void *exprc_emulator_open(const char *path, char *said, int64_t room);
     void exprc_emulator_close(void *module);
     void *exprc_emulator_kernel(void *module, const char *name);
     int exprc_emulator_launch(void *module, void *kernel, const int64_t *shape, const int64_t *arguments,
-                              const unsigned char *read_only, int64_t count, int64_t *fault);
+                              const unsigned char *read_only, const int64_t *extents, int64_t count, int64_t *fault);
 """
 
 #: CUDA Driver API Reference. Devices and results are int, handles void *, addresses on a device uint64_t.

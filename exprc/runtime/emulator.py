@@ -201,14 +201,16 @@ class _Call:
         given = module.parameters.get(launch.kernel, ())
         _check_count(launch, given)
         self.read_only = ffi.new("unsigned char[]", [p.read_only for p in given] or count + 1)
+        self.extents = ffi.new("int64_t[]", launch.extents or [-1] * count)
 
     def run(self, order: int, milliseconds: int) -> None:
         told = ffi.new("int64_t[]", len(FAULT_FIELDS))
         with _lock:
             self.shape[7], self.shape[8], self.shape[9] = order, next(_numbers), milliseconds
             status = _engine().exprc_emulator_launch(
-                self.module.handle, self.kernel, self.shape, self.arguments, self.read_only, len(self.launch.arguments), told
-            )
+                self.module.handle, self.kernel, self.shape,
+                self.arguments, self.read_only, self.extents, len(self.launch.arguments), told,
+            )  # fmt: skip
         if status < 0:
             raise MemoryError(report(f"cuda-emulator: no memory for the threads of {self.launch.kernel}"))
         if status:
@@ -260,15 +262,20 @@ class Emulator:
         if nbytes:
             self._move("copy", source, target, nbytes)
 
-    def _move(self, how: str, address: int, other: Any, nbytes: int) -> None:
+    def forget(self, address: int, nbytes: int) -> None:
+        if nbytes:
+            self._move("forget", address, nbytes)
+
+    def _move(self, how: str, address: int, *others: Any) -> None:
         told = ffi.new("int64_t[2]")
         with _lock:
-            status = getattr(_engine(), f"exprc_emulator_{how}")(address, other, nbytes, told)
+            status = getattr(_engine(), f"exprc_emulator_{how}")(address, *others, told)
         if status == 1:
-            text = f"cuda-emulator: a {how} of {nbytes} bytes goes beyond the memory that it is in"
+            text = f"cuda-emulator: a {how} of {others[-1]} bytes goes beyond the memory that it is in"
             raise ValueError(report(text, fix=f"it begins at byte {told[0]} of a piece of {told[1]}"))
         if status == 2:
-            raise KernelError(report(f"cuda-emulator: byte {told[0]} of {nbytes} that are read back was never written"), "uninitialised")
+            text = f"cuda-emulator: byte {told[0]} of {others[-1]} that are read back was never written"
+            raise KernelError(report(text), "uninitialised")
 
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
         return Prepared(module, launches, config.emulator_order)

@@ -94,7 +94,7 @@ def _words(fault: dict[str, int], launch: Launch, module: Any) -> dict[str, Any]
 
 
 def _buffer(fault: dict[str, int], launch: Launch, module: Any) -> tuple[str, int]:
-    """What memory a fault is about, and the byte of it: the argument that points there, at or before the place."""
+    """What memory a fault is about, and the byte of it: the argument that begins there, or lies at or before the place."""
     if fault["buffer"] == _SHARED:
         return "shared memory", fault["offset"]
     if not fault["buffer"]:
@@ -104,7 +104,7 @@ def _buffer(fault: dict[str, int], launch: Launch, module: Any) -> tuple[str, in
     fitting = [i for i in inside if launch.arguments[i] <= place] or inside
     if not fitting:
         return f"a buffer that is no argument of the launch (address {begin:#x})", fault["offset"]
-    index = max(fitting, key=lambda i: launch.arguments[i])
+    index = launch.arguments.index(begin) if begin in launch.arguments else max(fitting, key=lambda i: launch.arguments[i])
     given = module.parameters.get(launch.kernel, ())
     name = f"{given[index].name} (argument {index})" if index < len(given) else f"argument {index}"
     ahead = launch.arguments[index] - begin

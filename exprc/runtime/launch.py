@@ -25,6 +25,7 @@ class Launch:
 
     kernel : the name of its entry in the text. grid, block : the numbers of blocks and of threads in each, along x, y, z.
     shared : bytes of shared memory. arguments : one number of 8 bytes each, an address on the device or an integer.
+    extents : for each argument the bytes that it may reach, -1 where that is not known; () where of none. The emulator looks at them.
     """
 
     kernel: str
@@ -32,6 +33,7 @@ class Launch:
     block: tuple[int, int, int]
     shared: int
     arguments: tuple[int, ...]
+    extents: tuple[int, ...] = ()
 
 
 class Memory(Protocol):
@@ -91,6 +93,9 @@ class Device(Protocol):
 
     def copy(self, source: int, target: int, nbytes: int) -> None:
         """Copy from one place on the device to another."""
+
+    def forget(self, address: int, nbytes: int) -> None:
+        """Declare that nothing reads what lies there before it is written again; the emulator sees who does."""
 
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
         """Make launches ready to run; the memory that they name must live as long as they are run."""

@@ -1,6 +1,6 @@
 /* emulator_checks.c: what the checking build looks at when a thread reads or writes. It follows emulator_engine.c.
  *
- * Bounds        an address must lie in shared memory, or in a piece of memory that an argument of the launch points into
+ * Bounds        an address must lie in shared memory, or in a window: what one argument of the launch may reach
  * Initialised   a byte for each byte: written by the host or by a kernel
  * Races         a cell for each 4 bytes (for each byte, once a smaller access was seen) says who wrote and read it last
  *
@@ -16,9 +16,24 @@
  *      (shared memory: always)                  across __syncwarp              barrier; else only through __syncwarp.
  */
 
+struct window {
+    uintptr_t begin, end;
+    struct region *region;
+    int read_only, alone; /* alone: nothing that may be written overlaps it */
+};
+
+struct access {
+    const struct window *window;
+    uintptr_t at;
+    unsigned long size;
+    int how;
+    int64_t place;
+};
+
 struct cell {
-    uint64_t write, reads[3]; /* the last reader, the one before, the last one of another warp than the last */
-    int32_t write_place, read_places[3];
+    uint64_t writes[2]; /* the last writer; an atomic one before it, where the last is atomic too and not in order after it */
+    uint64_t reads[3];  /* the last reader, the one before, the last one of another warp than the last */
+    int32_t write_places[2], read_places[3];
 };
 
 static struct {
@@ -27,10 +42,16 @@ static struct {
     int64_t blocks, room;
     uint16_t clock[THREADS], seen[WARPS][32][32];
     uint64_t joined[WARPS]; /* the interval that `seen` of a warp is about */
-    struct region shared, statics, *last;
+    struct region shared, statics;
+    struct window windows[ARGUMENTS + 2], *last; /* what the arguments reach, and the window that was looked into last */
+    int window_count;
 } checked;
 
 /* ---------------------------------------------------------------- faults */
+
+static int is_shared(const struct region *region) { return region == &checked.shared || region == &checked.statics; }
+
+static struct window shared_window(struct region *region) { return (struct window){region->begin, region->end, region, 0, 0}; }
 
 /* The block that was running in an interval. */
 static int64_t block_of_interval(uint64_t interval) {
@@ -52,29 +73,33 @@ static void describe_other(uint64_t stamp, int64_t place, int how) {
     the.fault->other_how = stamp & 2 ? EMULATOR_ATOMIC : how;
 }
 
-static int is_shared(const struct region *region) { return region == &checked.shared || region == &checked.statics; }
+static int contains(const struct window *window, uintptr_t at) { return at - window->begin < window->end - window->begin; }
 
-static void note_access(int kind, const struct region *region, uintptr_t at, unsigned long size, int how, int64_t place) {
+static void note_access(int kind, const struct window *window, uintptr_t at, unsigned long size, int how, int64_t place) {
     if (the.stopped) return;
     note(kind, the.lane, place, 0, 0);
     the.fault->address = (int64_t)at;
     the.fault->size = (int64_t)size;
     the.fault->how = how;
-    if (!region) return;
-    the.fault->buffer = is_shared(region) ? -1 : (int64_t)region->begin;
-    the.fault->offset = (int64_t)(at - region->begin);
-    the.fault->bytes = (int64_t)(region->end - region->begin);
+    if (!window) return;
+    the.fault->buffer = is_shared(window->region) ? -1 : (int64_t)window->begin;
+    the.fault->offset = (int64_t)(at - window->begin);
+    the.fault->bytes = (int64_t)(window->end - window->begin);
 }
 
-static int contains(const struct region *region, uintptr_t at) { return at - region->begin < region->end - region->begin; }
-
-/* The piece of memory that an address lies closest to. */
-static struct region *nearest(uintptr_t at) {
-    if (at - checked.shared.begin < SHARED_LIMIT) return &checked.shared;
-    const int64_t before = regions_before(at);
-    struct region *left = before ? &memory.regions[before - 1] : 0, *right = before < memory.count ? &memory.regions[before] : 0;
-    if (!left || !right || contains(left, at)) return left ? left : right;
-    return at - left->end <= right->begin - at ? left : right;
+/* The window that an address lies closest to. */
+static const struct window *nearest(uintptr_t at) {
+    static struct window shared;
+    const struct window *found = 0;
+    uintptr_t least = UINTPTR_MAX;
+    for (int i = 0; i < checked.window_count; i++) {
+        const struct window *window = &checked.windows[i];
+        const uintptr_t far = at < window->begin ? window->begin - at : at < window->end ? 0 : at - window->end;
+        if (far < least) found = window, least = far;
+    }
+    if (at - checked.shared.begin >= SHARED_LIMIT) return found;
+    shared = shared_window(&checked.shared);
+    return &shared;
 }
 
 /* ---------------------------------------------------------------- who comes before whom */
@@ -147,76 +172,103 @@ static void remember_read(struct cell *cell, uint64_t now, int32_t place, int sh
     cell->read_places[0] = place;
 }
 
-static void conflict(const struct region *region, uintptr_t at, unsigned long size, int how, int64_t place, uint64_t other, int32_t other_place, int other_how) {
-    note_access(other >> 28 >= checked.block_first ? FAULT_RACE : FAULT_BLOCKS, region, at, size, how, place);
+static void remember_write(struct cell *cell, uint64_t now, int32_t place, int shared) {
+    if (cell->writes[0] && !in_order(cell->writes[0], shared)) {
+        cell->writes[1] = cell->writes[0];
+        cell->write_places[1] = cell->write_places[0];
+    } else if (cell->writes[1] && in_order(cell->writes[1], shared)) cell->writes[1] = 0;
+    cell->writes[0] = now;
+    cell->write_places[0] = place;
+    memset(cell->reads, 0, sizeof cell->reads);
+}
+
+static void conflict(const struct access *access, uint64_t other, int32_t other_place, int other_how) {
+    note_access(other >> 28 >= checked.block_first ? FAULT_RACE : FAULT_BLOCKS, access->window, access->at, access->size, access->how, access->place);
     describe_other(other, other_place, other_how);
     abandon();
 }
 
-static void check_order(struct region *region, uintptr_t at, unsigned long size, int how, int64_t place) {
-    const int shared = is_shared(region), atomic = how == EMULATOR_ATOMIC;
+static void check_order(const struct access *access) {
+    struct region *region = access->window->region;
+    const int shared = is_shared(region), atomic = access->how == EMULATOR_ATOMIC;
     const uint64_t now = stamp() | (atomic ? 2 : 0);
-    const uintptr_t first = (at - region->begin) >> region->cell_log2, last = (at + size - 1 - region->begin) >> region->cell_log2;
+    const uintptr_t offset = access->at - region->begin;
+    const uintptr_t first = offset >> region->cell_log2, last = (offset + access->size - 1) >> region->cell_log2;
     for (uintptr_t i = first; i <= last; i++) {
         struct cell *cell = &region->cells[i];
-        const uint64_t write = cell->write;
-        if (write && !(atomic && (write & 2)) && !in_order(write, shared))
-            conflict(region, at, size, how, place, write, cell->write_place, EMULATOR_WRITE);
-        if (how == EMULATOR_READ) {
-            if (cell->reads[0] != now) remember_read(cell, now, (int32_t)place, shared);
+        for (int k = 0; k < 2; k++) {
+            const uint64_t write = cell->writes[k];
+            if (write && !(atomic && (write & 2)) && !in_order(write, shared)) conflict(access, write, cell->write_places[k], EMULATOR_WRITE);
+        }
+        if (access->how == EMULATOR_READ) {
+            if (cell->reads[0] != now) remember_read(cell, now, (int32_t)access->place, shared);
             continue;
         }
         for (int k = 0; k < 3; k++)
-            if (cell->reads[k] && !in_order(cell->reads[k], shared))
-                conflict(region, at, size, how, place, cell->reads[k], cell->read_places[k], EMULATOR_READ);
-        *cell = (struct cell){now, {0, 0, 0}, (int32_t)place, {0, 0, 0}};
+            if (cell->reads[k] && !in_order(cell->reads[k], shared)) conflict(access, cell->reads[k], cell->read_places[k], EMULATOR_READ);
+        remember_write(cell, now, (int32_t)access->place, shared);
     }
 }
 
 /* ---------------------------------------------------------------- an access */
 
-/* Where an address lies; 0 where a kernel has no business. */
-static struct region *locate(uintptr_t at) {
-    if (contains(&checked.shared, at)) return &checked.shared;
-    if (contains(&checked.statics, at)) return &checked.statics;
-    if (checked.last && contains(checked.last, at)) return checked.last;
-    struct region *found = region_at(at);
-    if (!found || !contains(found, at) || found->launch != checked.launch_first) return 0;
-    return checked.last = found;
-}
-
-static void fault_access(int kind, const struct region *region, uintptr_t at, unsigned long size, int how, int64_t place) {
-    note_access(kind, region, at, size, how, place);
+static void fault_access(int kind, const struct access *access) {
+    note_access(kind, access->window, access->at, access->size, access->how, access->place);
     abandon();
 }
 
-static void check_known(struct region *region, uintptr_t at, unsigned long size, int how, int64_t place) {
-    unsigned char *known = region->known + (at - region->begin);
-    if (how == EMULATOR_WRITE) {
-        memset(known, 1, size);
+/* Whether an access may be made through a window; if it is in there at all, that is noted as what a fault is about. */
+static int allows(struct access *access, const struct window *window) {
+    if (!contains(window, access->at)) return 0;
+    access->window = window;
+    return access->size <= window->end - access->at && !(window->read_only && access->how != EMULATOR_READ);
+}
+
+static void locate(struct access *access) {
+    if (checked.last && allows(access, checked.last)) return;
+    access->window = 0;
+    for (int i = 0; i < checked.window_count; i++)
+        if (allows(access, &checked.windows[i])) {
+            checked.last = &checked.windows[i];
+            return;
+        }
+    if (!access->window) access->window = nearest(access->at);
+    else if (access->size <= access->window->end - access->at) fault_access(FAULT_READ_ONLY, access);
+    fault_access(FAULT_BOUNDS, access);
+}
+
+static void check_known(struct access *access) {
+    unsigned char *known = access->window->region->known + (access->at - access->window->region->begin);
+    if (access->how == EMULATOR_WRITE) {
+        memset(known, 1, access->size);
         return;
     }
-    const unsigned char *missing = memchr(known, 0, size);
-    if (missing) fault_access(FAULT_UNINITIALISED, region, at + (uintptr_t)(missing - known), size, how, place);
+    const unsigned char *missing = memchr(known, 0, access->size);
+    if (!missing) return;
+    access->at += (uintptr_t)(missing - known);
+    fault_access(FAULT_UNINITIALISED, access);
 }
 
 static void check_access(uintptr_t at, unsigned long size, int how, int64_t place) {
-    struct region *region = locate(at);
-    if (!region) fault_access(FAULT_BOUNDS, nearest(at), at, size, how, place);
-    if (size > region->end - at) fault_access(FAULT_BOUNDS, region, at, size, how, place);
-    if (region->read_only && how != EMULATOR_READ) fault_access(FAULT_READ_ONLY, region, at, size, how, place);
+    struct access access = {0, at, size, how, place};
+    locate(&access);
+    struct region *region = access.window->region;
     if (how == EMULATOR_ATOMIC && at % size) engine_fault(FAULT_MISALIGNED, (int)place, 0, (long long)at, (long long)size);
-    if (region->known) check_known(region, at, size, how, place);
-    if (region->read_only) return;  /* nobody writes it: no race */
-    if (!prepare_cells(region, at, size)) fault_access(FAULT_MEMORY, region, at, size, how, place);
-    check_order(region, at, size, how, place);
+    if (region->known) check_known(&access);
+    if (access.window->alone) return;
+    if (!prepare_cells(region, at, size)) fault_access(FAULT_MEMORY, &access);
+    check_order(&access);
+}
+
+static int in_image(uintptr_t at) {
+    return at - the.image < the.image_end - the.image && at - checked.statics.begin >= checked.statics.end - checked.statics.begin;
 }
 
 static void engine_access(const void *address, unsigned long size, int how, const void *code, int place) {
     const uintptr_t at = (uintptr_t)address;
     if (at - (uintptr_t)the.stacks < (uintptr_t)STACK_STRIDE * (THREADS + 1)) return;  /* a thread's own variables */
     check_time();
-    if (at - the.image < the.image_end - the.image && !contains(&checked.statics, at)) return;  /* tables of the module */
+    if (in_image(at)) return;  /* tables of the module */
     check_access(at, size, how, place_of(code, place));
 }
 
@@ -232,26 +284,40 @@ static void shared_region(struct region *region, uintptr_t begin, uintptr_t end)
     region->end = end;
 }
 
-/* The pieces that the arguments reach, and those that no argument may write. */
-static void mark_reached(void) {
-    for (int writes = 0; writes < 2; writes++)
-        for (int i = 0; i < the.argument_count; i++) {
-            struct region *region = region_at((uintptr_t)the.arguments[i]);
-            if (!region || (writes && the.read_only[i])) continue;
-            region->launch = checked.launch_first;
-            region->read_only = !writes;
+static int overlap(const struct window *a, const struct window *b) { return a->begin < b->end && b->begin < a->end; }
+
+/* What each argument that is an address may reach: as many bytes as the launch says, or the piece of memory that it points into. */
+static void open_windows(void) {
+    checked.window_count = 0;
+    checked.last = 0;
+    for (int i = 0; i < the.argument_count; i++) {
+        struct region *region = region_at((uintptr_t)the.arguments[i]);
+        if (!region) continue;
+        struct window window = {region->begin, region->end, region, the.read_only[i], 0};
+        if (the.extents && the.extents[i] >= 0) {
+            window.begin = (uintptr_t)the.arguments[i];
+            if ((uintptr_t)the.extents[i] < window.end - window.begin) window.end = window.begin + (uintptr_t)the.extents[i];
         }
+        checked.windows[checked.window_count++] = window;
+    }
+    for (int i = 0; i < checked.window_count; i++) {
+        struct window *window = &checked.windows[i];
+        window->alone = window->read_only;
+        for (int k = 0; k < checked.window_count; k++)
+            if (!checked.windows[k].read_only && overlap(window, &checked.windows[k])) window->alone = 0;
+    }
+    if (the.shared_bytes) checked.windows[checked.window_count++] = shared_window(&checked.shared);
+    if (checked.statics.end != checked.statics.begin) checked.windows[checked.window_count++] = shared_window(&checked.statics);
 }
 
 static void begin_checks(void) {
     new_interval();
     checked.launch_first = checked.interval;
     checked.blocks = 0;
-    checked.last = 0;
     shared_region(&checked.shared, (uintptr_t)the.shared, (uintptr_t)the.shared + SHARED_LIMIT);
     checked.shared.end = checked.shared.begin + (uintptr_t)the.shared_bytes;
     shared_region(&checked.statics, (uintptr_t)the.module->statics, (uintptr_t)the.module->statics_end);
-    mark_reached();
+    open_windows();
 }
 
 static void begin_checked_block(void) {
@@ -316,8 +382,12 @@ static void engine_copy(void *target, const void *source, unsigned size, unsigne
     see(source, from_source, EMULATOR_READ, place);
     see(target, size, EMULATOR_WRITE, place);
     memset(target, POISON, size);
-    struct region *region = the.checks ? locate((uintptr_t)target) : 0;
-    if (region && region->known) memset(region->known + ((uintptr_t)target - region->begin), 0, size);
+    if (the.checks) {
+        struct access access = {0, (uintptr_t)target, size, EMULATOR_WRITE, place};
+        locate(&access);
+        const struct region *region = access.window->region;
+        if (region->known) memset(region->known + (access.at - region->begin), 0, size);
+    }
     if (pending[number].count == COPIES) finish_copies(number, pending[number].copies[0].group);
     pending[number].copies[pending[number].count++] = (struct pending){target, source, size, from_source, pending[number].group, place};
 }

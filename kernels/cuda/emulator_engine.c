@@ -126,6 +126,7 @@ static struct {
     void *kernel;
     const int64_t *arguments;
     const unsigned char *read_only;
+    const int64_t *extents;
     int argument_count, order, checks;
     int64_t blocks, block_step, block_start, shared_bytes;
     uint64_t random;
@@ -170,8 +171,7 @@ struct region {
     void *block;               /* what to free; 0 for shared memory */
     unsigned char *known;      /* 1 for every byte that was written; 0 where nobody asks */
     struct cell *cells;        /* who has used it */
-    int cell_log2, read_only;
-    uint64_t launch;           /* the last one that has an argument pointing here */
+    int cell_log2;
     uintptr_t room;            /* bytes that `known` and `cells` are for; shared memory may use fewer */
 };
 
@@ -274,6 +274,15 @@ API int exprc_emulator_copy(int64_t source, int64_t target, int64_t bytes, int64
     unsigned char *known = to->known + ((uintptr_t)target - to->begin);
     if (from->known) memmove(known, from->known + ((uintptr_t)source - from->begin), (size_t)bytes);
     else memset(known, 1, (size_t)bytes);
+    return 0;
+}
+
+/* What lies there counts as never written from now on. */
+API int exprc_emulator_forget(int64_t address, int64_t bytes, int64_t *told) {
+    if (!inside((uintptr_t)address, bytes, told)) return 1;
+    struct region *found = region_at((uintptr_t)address);
+    memset((void *)address, POISON, (size_t)bytes);
+    if (found->known) memset(found->known + ((uintptr_t)address - found->begin), 0, (size_t)bytes);
     return 0;
 }
 
@@ -684,14 +693,16 @@ static int launch(const struct opened *opened, const int64_t *shape) {
  * shape      grid x y z, block x y z, bytes of shared memory, order, seed, milliseconds that it may take (0: any)
  * arguments  `count` of them, 8 bytes each; room for ARGUMENTS is read
  * read_only  for each argument whether the kernel promises not to write through it
+ * extents    for each argument how many bytes it may reach, -1: as far as the piece of memory goes; 0: so for all of them
  * fault      filled in if the result, the kind of fault, is not 0; -1: no memory for the threads
  */
 API int exprc_emulator_launch(void *module, void *kernel, const int64_t *shape, const int64_t *arguments,
-                              const unsigned char *read_only, int64_t count, int64_t *fault) {
+                              const unsigned char *read_only, const int64_t *extents, int64_t count, int64_t *fault) {
     the.kernel = kernel;
     the.arguments = arguments;
     the.argument_count = (int)count;
     the.read_only = read_only;
+    the.extents = extents;
     the.fault = (struct fault *)fault;
     return launch(module, shape);
 }

@@ -148,7 +148,7 @@ static struct {
     void *(*open)(const char *, char *, int64_t);
     void (*close)(void *);
     void *(*kernel)(void *, const char *);
-    int (*launch)(void *, void *, const int64_t *, const int64_t *, const unsigned char *, int64_t, int64_t *);
+    int (*launch)(void *, void *, const int64_t *, const int64_t *, const unsigned char *, const int64_t *, int64_t, int64_t *);
 } engine;
 
 /* Before any memory is taken: memory and kernels are the engine's alike. */
@@ -162,7 +162,7 @@ static int find_engine(void) {
     engine.open = (void *(*)(const char *, char *, int64_t))dlsym(library, "exprc_emulator_open");
     engine.close = (void (*)(void *))dlsym(library, "exprc_emulator_close");
     engine.kernel = (void *(*)(void *, const char *))dlsym(library, "exprc_emulator_kernel");
-    engine.launch = (int (*)(void *, void *, const int64_t *, const int64_t *, const unsigned char *, int64_t, int64_t *))
+    engine.launch = (int (*)(void *, void *, const int64_t *, const int64_t *, const unsigned char *, const int64_t *, int64_t, int64_t *))
         dlsym(library, "exprc_emulator_launch");
     return engine.launch != 0;
 }
@@ -308,7 +308,7 @@ static R run(const struct node *node) {
     static const unsigned char writable[512];
     int64_t fault[64] = {0}, shape[32] = {0};
     memcpy(shape, node->shape, sizeof node->shape);
-    if (engine.launch(node->function->module, node->function->kernel, shape, node->arguments, writable, node->count, fault))
+    if (engine.launch(node->function->module, node->function->kernel, shape, node->arguments, writable, 0, node->count, fault))
         return stuck = LAUNCH_FAILED;
     return OK;
 }

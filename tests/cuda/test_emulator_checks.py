@@ -11,6 +11,7 @@ import pytest
 
 from exprc.config import config
 from exprc.errors import KernelError
+from exprc.runtime.launch import Launch
 from tests.cuda.shapes import Bench, with_prelude
 
 pytestmark = pytest.mark.emulator
@@ -175,8 +176,8 @@ PLANTED = {
     __syncthreads();
     atomicAdd(&count[0], 1);
     if (threadIdx.x == 50) count[1] = count[0]; // bug""",
-        "race", "updates atomically byte 0 of y .argument 1., which another thread of its block reads",
-        who=((0, 0, 0), (51, 0, 0)),
+        "race", "reads byte 0 of y .argument 1., which another thread of its block updates atomically",
+        who=((0, 0, 0), (50, 0, 0)),
     ),
     "two_blocks": Planted(
         """
@@ -401,21 +402,41 @@ def test_what_a_kernel_without_checks_may_have_written_counts_as_written():
     bench.run("nobody_wrote", 1, 64, x, y, n)
 
 
-def test_a_buffer_that_is_no_argument_is_out_of_bounds():
+def test_another_buffer_is_out_of_bounds():
     bench = Checking(with_prelude("EXPRC_KERNEL void wild(float *y, int64_t offset) { y[offset] = 1; }"))
     with config.override(emulator="check"):
         y, other = bench.new(64), bench.new(64)
-    with pytest.raises(KernelError, match="a buffer that is no argument of the launch") as caught:
+    with pytest.raises(KernelError, match="out of bounds: byte .* of 64 of y") as caught:
         bench.run("wild", 1, 1, y, (other - y) // 4)
     assert caught.value.kind == "bounds"
+
+
+def test_an_argument_reaches_as_far_as_its_launch_says():
+    bench = Checking(with_prelude("EXPRC_KERNEL void parts(const float *x, float *y, int64_t n) { y[n] = x[n]; }"))
+    arena = bench.put(np.zeros(64, "float32"))
+    said = {7: "", 8: r"reads 4 bytes out of bounds: byte 32 of 32 of x \(argument 0\)", -1: "reads 4 bytes out of bounds: byte -4"}
+    for n, what in said.items():
+        launch = Launch("parts", (1, 1, 1), (1, 1, 1), 0, (arena + 64, arena + 128, n), (32, 36, -1))
+        prepared = bench.device.prepare(bench.module, [launch])
+        if what:
+            with pytest.raises(KernelError, match=what):
+                prepared.run()
+        else:
+            prepared.run()
+
+
+def test_what_was_forgotten_counts_as_never_written():
+    bench = Checking()
+    x, y, n = bench.arguments()
+    bench.device.forget(x + 4, 8)
+    with pytest.raises(KernelError, match="reads 4 bytes that nothing has written: byte 4 of 256 of x"):
+        bench.run("halves", 1, 64, x, y, n, shared=256)
 
 
 def test_a_kernel_that_never_ends_is_stopped_when_it_is_given_a_time():
     text = with_prelude("EXPRC_KERNEL void endless(int *y) { for (volatile int *p = y; *p == 0;) {} }")
     bench = Checking(text)
     y = bench.put(np.zeros(1, "int32"))
-    from exprc.runtime.launch import Launch
-
     prepared = bench.device.prepare(bench.module, [Launch("endless", (1, 1, 1), (1, 1, 1), 0, (y,))])
     with pytest.raises(KernelError, match="still at work"):
         prepared.run(milliseconds=100)

@@ -10,7 +10,7 @@ from typing import Any
 
 from exprc.expr import Constant, Expr, Input, Shared, leaves
 from exprc.loops_text import text_of
-from exprc.machines import Machine, Runner, number_of
+from exprc.machines import HostCopy, Machine, Runner, number_of
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
@@ -81,6 +81,7 @@ class Compiled:
         self.seen: dict[tuple[Expr, int | None], set[int]] = {}
         self.keys = [(x, a) for x in self.leaves for a in range(x.ndim)] + [(x, None) for x in self.scalars]
         self.last: Loaded | None = None
+        self.last_runner: Runner | None = None
 
     # -- sizes
 
@@ -117,7 +118,7 @@ class Compiled:
             loaded = self.programs[pattern] = self._compile(bound, sizes, road)
         values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
         self.last = loaded
-        runner = self.machine.runner(loaded, values, self.updates)
+        runner = self.last_runner = self.machine.runner(loaded, values, self.updates)
         _make_room(self.runners, RUNNERS)
         while self.runners and runner.arena + sum(r.arena for r in self.runners.values()) > ARENAS:
             del self.runners[next(iter(self.runners))]
@@ -134,6 +135,10 @@ class Compiled:
     def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
         shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
         return bind(self.roots, Signature(shapes, {x: sizes[x, None] for x in self.scalars}), free)
+
+    def copies(self) -> list[HostCopy]:
+        """What the program for the sizes that came last copies between the host and a device."""
+        return self.last_runner.copies() if self.last_runner else []
 
     # -- the road
 

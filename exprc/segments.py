@@ -16,6 +16,7 @@ import numpy as np
 from exprc.compiled import Compiled, Loaded, Stage, storable
 from exprc.expr import Constant, Expr, Input, Shared, rebuild, topological
 from exprc.forms import Kernel
+from exprc.machines import HostCopy
 from exprc.reference import value_of
 from exprc.types import TupleType
 
@@ -122,6 +123,10 @@ class Segments:
     def parts(self) -> list[Compiled]:
         """The programs in the order of their calls."""
         return [step.program for step in self.steps]
+
+    def copies(self) -> list[HostCopy]:
+        """What the programs copy between the host and a device; where the host works between them, also what it takes and gives."""
+        return [copy for part in self.parts for copy in part.copies()]
 
     @property
     def leaves(self) -> list[Expr]:

@@ -7,11 +7,25 @@ emulator in `exprc.machines.device`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from exprc.expr import Expr, Shared
 from exprc.schedule.plan import Plan
 from exprc.size import Dim, substitute
+
+
+@dataclass(frozen=True)
+class HostCopy:
+    """Bytes that a function copies between the host and a device: when ("once", at the first use, or "each call"), which way, and what."""
+
+    when: str
+    way: str
+    nbytes: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.when:<10} {self.way:<24} {self.nbytes:>12} bytes   {self.what}"
 
 
 class Runner(Protocol):
@@ -25,6 +39,9 @@ class Runner(Protocol):
 
     def call(self, values: Mapping[Expr, Any]) -> list[Any]:
         """Run on the values of a call (see `Machine.values`); return the outputs, those for replaced containers included."""
+
+    def copies(self) -> list[HostCopy]:
+        """Return what is copied between the host and a device."""
 
 
 class Machine(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
 from exprc.lower import lower
-from exprc.machines import number_of, replaced
+from exprc.machines import HostCopy, number_of, replaced
 from exprc.render.c import render
 from exprc.runtime import cpu
 from exprc.runtime.containers import check_new_shape
@@ -110,6 +110,9 @@ class Runner:
         if status is not None:
             raise IndexError(self.guard.message(status))
         return outputs
+
+    def copies(self) -> list[HostCopy]:
+        return []
 
     def fill(self, frame: Frame, values: Mapping[Expr, Any]) -> tuple[list[Any], list[Any]]:
         """Put the pointers of a call in a frame's table: to leaves, and to outputs that are fresh arrays."""

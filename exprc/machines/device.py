@@ -16,7 +16,7 @@ from exprc import gpu
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
 from exprc.loops import Buffer, Kernel
-from exprc.machines import number_of, replaced
+from exprc.machines import HostCopy, number_of, replaced
 from exprc.render.cuda import render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.launch import Device, Launch, Memory, Module, Prepared
@@ -161,20 +161,19 @@ class DeviceRunner:
 
     # -- what is copied
 
-    def copies(self) -> list[tuple[str, str, int]]:
-        """Return (what, from where to where, bytes) of every copy that each call makes between host and device."""
-        name, made = self.program.device.name, []
+    def copies(self) -> list[HostCopy]:
+        there, back = f"host → {self.program.device.name}", f"{self.program.device.name} → host"
+        made = []
         for buffer, leaf in self.leaves:
-            if not isinstance(leaf, (Constant, Shared)):
-                made.append((leaf.label, f"host → {name}", self.nbytes[buffer]))
-            elif isinstance(leaf, Shared) and leaf.container.lent:
-                made.append((f"{leaf.label} (lent to the user)", f"host → {name}", self.nbytes[buffer]))
+            lent = isinstance(leaf, Shared) and leaf.container.lent
+            kept = isinstance(leaf, (Constant, Shared)) and not lent
+            made.append(HostCopy("once" if kept else "each call", there, self.nbytes[buffer], f"{leaf.label}{' (lent)' * lent}"))
+            if lent and buffer in self.loaded.plan.containers:
+                made.append(HostCopy("each call", back, self.nbytes[buffer], f"{leaf.label} (lent)"))
         if len(self.sizes):
-            made.append(("sizes", f"host → {name}", self.sizes.nbytes))
-        made += [(f"output {b.name[3:]}", f"{name} → host", self.nbytes.get(b, 0)) for b, _, _ in self.outputs]
-        if self.loaded.plan.checks:
-            made += [("status of the checks of indices", f"{name} → host", 32)]
-        return made
+            made.append(HostCopy("each call", there, self.sizes.nbytes, "sizes"))
+        made += [HostCopy("each call", back, self.nbytes.get(b, 0), f"output {k}") for k, (b, _, _) in enumerate(self.outputs)]
+        return made + ([HostCopy("each call", back, 32, "status of the checks of indices")] if self.loaded.plan.checks else [])
 
 
 class Frame:

@@ -6,6 +6,7 @@ Who may hold that storage, and when a copy is made, is written down in `exprc.fu
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class Container:
     lent : whether the user may hold `value` itself (and could pass it to a function that writes it).
     """
 
-    __slots__ = ("_value", "resident", "version", "strict", "allow_downcast", "lock", "lent", "__weakref__")
+    __slots__ = ("_value", "resident", "version", "strict", "allow_downcast", "lock", "_lent", "__weakref__")
 
     def __init__(self, value: np.ndarray[Any, Any], strict: bool = False, allow_downcast: bool | None = None):
         self._value = value
@@ -68,8 +69,18 @@ class Container:
         self.lock = threading.RLock()
         self.strict = strict
         self.allow_downcast = allow_downcast
-        self.lent = False
+        self._lent = False
         _alive.add(self)
+
+    @property
+    def lent(self) -> bool:
+        if self._lent and sys.getrefcount(self._value) <= _ALONE:
+            self._lent = False  # whoever borrowed it has let go of it
+        return self._lent
+
+    @lent.setter
+    def lent(self, lent: bool) -> None:
+        self._lent = lent
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
@@ -199,6 +210,8 @@ class Container:
 
 
 _alive: WeakSet[Container] = WeakSet()
+#: What Python counts as the holders of an array that only its container holds.
+_ALONE = (lambda container: sys.getrefcount(container._value))(Container(np.empty(0)))
 
 
 def _load(value: np.ndarray[Any, Any], strict: bool, allow_downcast: bool | None) -> Container:

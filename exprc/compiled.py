@@ -14,6 +14,7 @@ from exprc.machines import HostCopy, Machine, Runner, number_of
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
+from exprc.schedule.absorb import absorb, inline
 from exprc.schedule.choose import choose, closed
 from exprc.schedule.fuse import Call, Fuser
 from exprc.schedule.layout import assign
@@ -147,8 +148,10 @@ class Compiled:
         values = {name: sizes[key] for name, key in bound.symbols.items()}
         number, machine = number_of(values), self.machine
         lanes_of, device = machine.target.lanes, machine.target.device
-        bound, chosen = road.take("choose", lambda: choose(bound, lanes_of, sum_, copy, dimshuffle, device), lambda r: _chosen_text(r[1]))
-        fused = road.take("fuse", lambda: Fuser(bound.roots, bound.dims, number, closed(chosen), machine.parts_of).run(), fused_text)
+        bound, chosen = road.take("choose", lambda: absorb(
+            *choose(bound, lanes_of, sum_, copy, dimshuffle, device), lanes_of), lambda r: _chosen_text(r[1]))  # fmt: skip
+        fuser = Fuser(bound.roots, bound.dims, number, closed(chosen), inline(chosen), machine.parts_of)
+        fused = road.take("fuse", fuser.run, fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(
             bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number, machine.row), memory_text)  # fmt: skip

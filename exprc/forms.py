@@ -31,6 +31,9 @@ import numpy as np
 
 from exprc.errors import arguments_of, name_function, nearest, report, whole_number
 from exprc.expr import Constant, Expr, Input, as_expr, set_leaf_records, topological
+from exprc.hooks import Consumer as Consumer
+from exprc.hooks import Hook as Hook
+from exprc.hooks import argument_names as argument_names
 from exprc.size import UNKNOWN, Dim, Unknown
 from exprc.types import TensorType, TupleType, dtype_name, float_of, promote, tensor_type
 
@@ -553,12 +556,6 @@ class Composite(Op):
 
 
 @cache
-def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a function's parameters; looking them up costs more than building a node."""
-    return tuple(inspect.signature(function).parameters)
-
-
-@cache
 def _takes_any_number(function: Callable[..., Any]) -> bool:
     return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
 
@@ -602,24 +599,6 @@ def composite(body: Callable[..., Any] | None = None, **record: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Hook:
-    """How a kernel text reaches an operand: `index` maps the hook's arguments to a logical index.
-
-    kind : "load" (the value), "pointer" (the address of a vector), "store", or "result" (the address of an element of the result, for a
-        text that builds it up; then no other value can be worked out in its hooks); operand : number of the input or of the result.
-    ``index(*arguments, lanes)`` gives the logical index; its parameter names (but `lanes`) are the hook's.
-    """
-
-    kind: str
-    operand: int
-    index: Callable[..., tuple[Dim, ...]]
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        return tuple(n for n in argument_names(self.index) if n != "lanes")
-
-
-@dataclass(frozen=True)
 class Implementation:
     """One way to compute a kernel operation: a text of `kernels/` and how to fill it in.
 
@@ -630,6 +609,7 @@ class Implementation:
     hooks : macro -> Hook. parts : the number of partial results along a leading axis, summed by the scheduler afterwards; 0 for none.
     flags : macro -> (hook, argument): 1 if the hook's operand is simply stored and goes to the next element along that argument.
     flops(args, outs, params) : multiplications and additions, for `f.profile()`.
+    absorbs : what the text computes, too, where nothing else reads its result; the text's hook VALUE gives what lies between.
     device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda. The latter may be several texts, separated by blanks and pasted
         in order: the first says what the hooks of the next are, in its own.
     launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
@@ -645,6 +625,7 @@ class Implementation:
     parts: Callable[..., int] | None = None
     flops: Callable[..., Dim] | None = None
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    absorbs: Consumer | None = None
     device: str = "cpu"
     launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 

@@ -55,7 +55,7 @@ class _CallLowering:
         emit = Emitter(self.plan)
         emit.buffers, emit.written = self.buffers, self.written
         index = self._index(hook)
-        if hook.kind in ("load", "store"):
+        if hook.kind in ("load", "store", "value"):
             emit.within = self._within(index, self._operand_dims(hook))
         if hook.kind == "store":
             return self._store(macro, hook, index, emit)
@@ -63,6 +63,8 @@ class _CallLowering:
             return self._address(macro, hook, index)
         operand = self.call.node.inputs[hook.operand]
         scope = Scope()
+        if hook.kind == "value":
+            return self._value(macro, hook, index, emit)
         value = emit.value(operand, index, scope)
         load = scope.body[0].value if len(scope.body) == 1 and isinstance(scope.body[0], Let) else None
         if isinstance(load, Load):
@@ -70,6 +72,15 @@ class _CallLowering:
         if hook.kind == "load":
             return Function(macro, hook.arguments, None, tuple(scope.body), value)
         return Function(macro, hook.arguments, None, (), Index(load.address), load.buffer) if isinstance(load, Load) else None
+
+    def _value(self, macro: str, hook: Hook, index: tuple[Dim, ...], emit: Emitter) -> Function:
+        """The operand, from an element of what the text sums: the last input of the node stands for it."""
+        *_, leaf = self.call.node.inputs
+        own = Ref("x", leaf.dtype)
+        emit.given[leaf, None] = own
+        scope = Scope()
+        value = emit.value(self.call.node.inputs[hook.operand], index, scope)
+        return Function(macro, hook.arguments, own, tuple(scope.body), value)
 
     def _within(self, index: tuple[Dim, ...], dims: Sequence[Dim]) -> Any:
         """Where lanes go beyond the last image, loads take the last image there: nothing keeps what comes of it."""

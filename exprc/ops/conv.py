@@ -22,6 +22,7 @@ import numpy as np
 from exprc.expr import Expr
 from exprc.forms import (
     Arg,
+    Consumer,
     Hook,
     Implementation,
     ShapeError,
@@ -31,6 +32,7 @@ from exprc.forms import (
     shape_text,
     split_dims,
 )
+from exprc.ops.pool import POOLED
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiling import Launch, product_launch, product_parts, product_tile
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
@@ -306,11 +308,13 @@ def _weight_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows
 _FILTER = Hook("load", 1, lambda o, c, u, v: (o, c, u, v))
 
 
-def _correlations(sizes: Callable[..., dict[str, Dim]], flops: Callable[..., Dim]) -> tuple[Implementation, Implementation]:
+def _correlations(
+    sizes: Callable[..., dict[str, Dim]], flops: Callable[..., Dim], absorbs: Consumer | None = None
+) -> tuple[Implementation, Implementation]:
     """A vector of images at a time where there are enough; else image by image."""
     lanes = Implementation(
         name="conv2d", text="conv2d.h", sizes=sizes, when=_fills_lanes, layouts=(("lanes", "turned"), ("lanes",)), flops=flops,
-        hooks={
+        absorbs=absorbs, hooks={
             "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
             "LOAD_w": _FILTER,
             "STORE_y": Hook("store", 0, lambda b, o, p, q, l, lanes: (b * lanes + l, o, p, q)),  # noqa: E741
@@ -495,7 +499,7 @@ conv2d_record = kernel(
     "conv2d", batched=_correlation_rows,
     shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=meet_as_floats, numpy=_conv_numpy, grad=_conv_grad,
     samples=_conv_samples,
-    implementations=(*_correlations(_forward_sizes, _flops), *_cuda_correlations(_forward_sizes, lambda params: (1, 1))),
+    implementations=(*_correlations(_forward_sizes, _flops, POOLED), *_cuda_correlations(_forward_sizes, lambda params: (1, 1))),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip
 conv2d_grad_input = kernel(

@@ -18,6 +18,7 @@ import numpy as np
 from exprc.expr import Expr
 from exprc.forms import (
     Arg,
+    Consumer,
     Hook,
     Implementation,
     ShapeError,
@@ -246,6 +247,25 @@ _MAX = _implementations("max_pool", "pool.h", 0, ["LOAD_x"], ["STORE_y", "STORE_
 _SUM = _implementations("sum_pool", "pool.h", 1, ["LOAD_x"], ["STORE_y"], False)
 _UNPOOL = _implementations("unpool", "unpool.h", 0, ["LOAD_g", "LOAD_code"], ["STORE_y"], True)
 _SUM_UNPOOL = _implementations("sum_unpool", "unpool.h", 1, ["LOAD_g"], ["STORE_y"], True)
+
+
+
+def _in_tiles(args: Any, outs: Any, producer: Any, params: Any, lanes: int) -> bool:
+    """Whether the windows lie side by side from the first element on, and are small."""
+    tiled = params["stride"] == params["window"] and params["pad"] == (0, 0) and params["dilation"] == (1, 1)
+    return tiled and max(params["window"]) <= 4 and max(params["window"]) > 1
+
+
+#: What a text in lanes of images needs to pool its result.
+POOLED = Consumer(
+    op="max_pool",
+    when=_in_tiles,
+    sizes=lambda args, outs, params, lanes: {
+        "POOL_H": params["window"][0], "POOL_W": params["window"][1], "PP": outs[0].shape[2], "PQ": outs[0].shape[3],
+    },
+    hooks={"STORE_y": Hook("store", 0, _in_lanes), "STORE_code": Hook("store", 1, _in_lanes)},
+    layouts=("lanes", "lanes"),
+)  # fmt: skip
 
 # -- the records -------------------------------------------------------------------------------------------------------
 

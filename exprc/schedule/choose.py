@@ -48,7 +48,7 @@ def choose(
     copies: dict[Any, Expr] = {}
     dims = bound.dims
     for node in topological(bound.roots):
-        new[node] = _with(node, tuple(new[i] for i in node.inputs), dims)
+        new[node] = with_inputs(node, tuple(new[i] for i in node.inputs), dims)
         if node.op.form == "item":
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
@@ -68,7 +68,8 @@ def closed(chosen: Mapping[Expr, Implementation]) -> set[Expr]:
     return {node for node, impl in chosen.items() if any(h.kind == "result" for h in impl.hooks.values())}
 
 
-def _with(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
+def with_inputs(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:
+    """Return a node on other inputs of the same types."""
     if all(a is b for a, b in zip(node.inputs, inputs)):
         return node
     with made_for(node):
@@ -96,7 +97,7 @@ def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, turn:
                 if (x, "turned") not in copies:
                     copies[x, "turned"] = _turned(x, copy, turn, dims)
                 inputs[k] = copies[x, "turned"]
-    return _with(node, inputs, dims)
+    return with_inputs(node, inputs, dims)
 
 
 def _turned(x: Expr, copy: Op, turn: Op, dims: Dims) -> Expr:

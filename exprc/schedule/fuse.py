@@ -97,8 +97,8 @@ def parts_of(results: int, folded: int, first: int) -> int:
 class Fuser:
     """Fuses one graph.
 
-    number : estimates a dim. closed : the kernel nodes whose hooks take no other values. parts_of : the target's rule for cutting
-    reductions, by sizes alone.
+    number : estimates a dim. closed : the kernel nodes whose hooks take no other values. inline : operands that a kernel works out itself.
+    parts_of : the target's rule for cutting reductions, by sizes alone.
     """
 
     def __init__(
@@ -107,9 +107,10 @@ class Fuser:
         dims: Dims,
         number: Callable[[Dim], int],
         closed: Collection[Expr] = (),
+        inline: Collection[Expr] = (),
         parts_of: Callable[[int, int, int], int] = parts_of,
     ):
-        self.closed, self.parts_of = closed, parts_of
+        self.closed, self.inline, self.parts_of = closed, inline, parts_of
         self.order = topological(roots, stop=lambda n: n.op.name == "dim")  # the length of an array does not need the array
         self.roots, self.dims, self.number = list(roots), dims, number
         self.needed = self._needed()
@@ -123,7 +124,8 @@ class Fuser:
         needed |= {r for r in self.roots if r.op.form == "formula"}
         for node in self.order:
             if node.op.form == "kernel":
-                needed |= {b for b in map(view_base, node.op.data_inputs(node)) if b.op.form == "formula" and b.inputs}
+                operands = [x for x in node.op.data_inputs(node) if x not in self.inline]
+                needed |= {b for b in map(view_base, operands) if b.op.form == "formula" and b.inputs}
         cost = self.cost = self._costs(needed)
         owners: dict[Expr, set[Expr]] = {n: set() for n in self.order}
         for node in reversed(self.order):

@@ -23,6 +23,15 @@
  * Where the columns of a tile do not all see the image through every v, they are summed one by one, with exact bounds on v and
  * up to SLIM output channels at a time, so that no column is asked for in the inner loop.
  * One block is one output row of one image block (and a part of the channels, if there would be fewer than 16).
+ *
+ * With POOL_H and POOL_W, windows of POOL_H x POOL_W results are pooled before anything is stored: PP x PQ windows side by
+ * side from the first row and column on, of which the last may reach beyond P and Q. Of each window goes on what goes on from
+ * pool.h: the largest value, and the position u*POOL_W + v of the first such. A block is then one row of windows; the sums of
+ * a tile of channels wait in `strip`. The hooks are then PTR_x, LOAD_w and
+ *
+ *         VALUE(b,o,p,q,l,value)        what is pooled, as it comes of a sum
+ *         STORE_y(b,c,h,w,l,value)      statement; the largest value of window (h, w) of channel c
+ *         STORE_code(b,c,h,w,l,code)    statement; its position
  */
 #ifndef KERNEL
 #define KERNEL conv2d
@@ -71,6 +80,11 @@
 #ifndef GROUPS
 #define GROUPS 1
 #endif
+#ifdef POOL_H
+#define CONV_LINES (PP)
+#else
+#define CONV_LINES (P)
+#endif
 
 #define CONV_PASTE_(kernel, name) kernel##_##name
 #define CONV_PASTE(kernel, name) CONV_PASTE_(kernel, name)
@@ -112,16 +126,17 @@ static inline __attribute__((always_inline)) int64_t CONV_NAME(chunks)(int64_t b
     const int64_t wide = __builtin_constant_p(Q) ? CONV_NAME(wide)(columns) : REGISTERS >= 32 ? 6 : 4;    \
     const int64_t most = REGISTERS >= 32 ? 24 / wide : wide == 4 ? 3 : 12 / (wide + 1);                   \
     const int64_t tiles = CONV_CUT(group_o, most);                                                        \
-    const int64_t chunks = CONV_NAME(chunks)((NB) * (P), tiles * (GROUPS));                               \
+    const int64_t chunks = CONV_NAME(chunks)((NB) * CONV_LINES, tiles * (GROUPS));                        \
     (void)group_c; (void)fixed
 
 __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
     CONV_SIZES;
-    return (NB) * (P) * chunks;
+    return (NB) * CONV_LINES * chunks;
 }
 
-/* R channels from o on, `wide` columns from i0 on. EDGE: ask for every column whether it exists and sees the image. */
-#define CONV_TILE(R, o, EDGE) do {                                                                        \
+/* The sums of R channels from o on, `wide` columns from i0 on, to `to`: vectors of channels `apart`, of columns side by side.
+ * EDGE: ask for every column whether it exists and sees the image. */
+#define CONV_SUM(R, o, EDGE, to, apart) do {                                                              \
     CONV_VEC acc[CONV_TALL_MAX][CONV_WIDE_MAX];                                                           \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
         CONV_UNROLL for (int64_t j = 0; j < wide; j++) acc[r][j] = (CONV_VEC){0};                         \
@@ -148,7 +163,10 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
         }                                                                                                 \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
         CONV_UNROLL for (int64_t j = 0; j < wide; j++)                                                    \
-            *(CONV_VEC *)(tile + (r * wide + j) * LANES) = acc[r][j];                                     \
+            *(CONV_VEC *)((to) + (r * (apart) + j) * LANES) = acc[r][j];                                  \
+} while (0)
+#define CONV_TILE(R, o, EDGE) do {                                                                        \
+    CONV_SUM(R, o, EDGE, tile, wide);                                                                     \
     CONV_ROLLED for (int64_t r = 0; r < (R); r++)                                                         \
         CONV_ROLLED for (int64_t j = 0; j < existing; j++) {                                              \
             const T *from = tile + (r * wide + j) * LANES;                                                \
@@ -158,8 +176,8 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
             }                                                                                             \
         }                                                                                                 \
 } while (0)
-/* R channels from o on, the one column q. */
-#define CONV_COLUMN(R, o) do {                                                                            \
+/* The same of the one column q, which sees the image through v_first ... v_last - 1. */
+#define CONV_COLUMN_SUM(R, o, to, apart) do {                                                             \
     CONV_VEC acc[CONV_SLIM];                                                                              \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r] = (CONV_VEC){0};                                 \
     CONV_ROLLED for (int64_t c = 0; c < group_c; c++)                                                     \
@@ -174,7 +192,10 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
                 CONV_UNROLL for (int64_t r = 0; r < (R); r++) acc[r] += x_q * LOAD_w((o) + r, c, u, v);   \
             }                                                                                             \
         }                                                                                                 \
-    CONV_ROLLED for (int64_t r = 0; r < (R); r++) *(CONV_VEC *)(tile + r * LANES) = acc[r];               \
+    CONV_UNROLL for (int64_t r = 0; r < (R); r++) *(CONV_VEC *)((to) + r * (apart) * LANES) = acc[r];     \
+} while (0)
+#define CONV_COLUMN(R, o) do {                                                                            \
+    CONV_COLUMN_SUM(R, o, tile, 1);                                                                       \
     CONV_ROLLED for (int64_t r = 0; r < (R); r++) {                                                       \
         const T *from = tile + r * LANES;                                                                 \
         _Pragma("omp simd")                                                                               \
@@ -189,6 +210,103 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
     else for (int64_t o = first_o; o < last_o; o++) CONV_TILE(1, o, EDGE);                                \
 } while (0)
 
+#ifdef POOL_H
+#define CONV_STRIP ((int64_t)(32768 / sizeof(T)))   /* room for the sums of a tile of channels: 32 KiB */
+/* What SUM(R, o, ..., to, apart) does for the channels of one tile. */
+#define CONV_STRIP_ROWS(SUM, to, ...) do {                                                                \
+    if (fixed && t < full) SUM(height, first_o, __VA_ARGS__ to, apart);                                   \
+    else if (fixed) SUM(height - 1, first_o, __VA_ARGS__ to, apart);                                      \
+    else if (first_o + most <= last_o) SUM(most, first_o, __VA_ARGS__ to, apart);                         \
+    else for (int64_t i = 0; i < last_o - first_o; i++) SUM(1, first_o + i, __VA_ARGS__ (to) + i * apart * LANES, apart); \
+} while (0)
+#define CONV_SUM_AT(R, o, EDGE, to, apart) CONV_SUM(R, o, EDGE, to, apart)
+
+/* The largest value of the window from (p, q) on. If it is not WHOLE, the last row and column are taken again beyond them. */
+#define CONV_WINDOW(o, p, q, from, WHOLE) do {                                                            \
+    T value[LANES] __attribute__((aligned(64))), best[LANES] __attribute__((aligned(64)));                \
+    int32_t code[LANES] __attribute__((aligned(64)));                                                     \
+    CONV_UNROLL for (int32_t k = 0; k < (POOL_H) * (POOL_W); k++) {                                       \
+        const int64_t p_k = (p) + (WHOLE ? k / (POOL_W) : CONV_MIN(k / (POOL_W), (P) - 1 - (p)));         \
+        const int64_t q_k = (q) + (WHOLE ? k % (POOL_W) : CONV_MIN(k % (POOL_W), (Q) - 1 - (q)));         \
+        const T *from_k = (from) + ((p_k - (p)) * line + q_k - (q)) * LANES;                              \
+        /* apart from the comparison: where a value is a choice itself, the compiler would make branches of both */ \
+        _Pragma("omp simd")                                                                               \
+        for (int64_t l = 0; l < LANES; l++) value[l] = VALUE(b, o, p_k, q_k, l, from_k[l]);               \
+        _Pragma("omp simd")                                                                               \
+        for (int64_t l = 0; l < LANES; l++) {                                                             \
+            const T x_k = value[l], best_l = best[l];                                                     \
+            const int taken = (k == 0) | (x_k > best_l) | ((x_k != x_k) & (best_l == best_l));            \
+            best[l] = taken ? x_k : best_l;                                                               \
+            code[l] = taken ? k : code[l];                                                                \
+        }                                                                                                 \
+    }                                                                                                     \
+    _Pragma("omp simd")                                                                                   \
+    for (int64_t l = 0; l < LANES; l++) {                                                                 \
+        STORE_y(b, o, (p) / (POOL_H), (q) / (POOL_W), l, best[l]);                                        \
+        STORE_code(b, o, (p) / (POOL_H), (q) / (POOL_W), l, code[l]);                                     \
+    }                                                                                                     \
+} while (0)
+
+static void KERNEL(PARAMS, int64_t begin, int64_t end) {
+    CONV_SIZES;
+    T strip[CONV_STRIP] __attribute__((aligned(64)));
+    const int64_t height = fixed ? CONV_CUT(group_o, tiles + !tiles) : most;
+    const int64_t full = fixed ? group_o - tiles * (height - 1) : tiles;   /* tiles of that height; the others have one less */
+    /* strip[channel of the tile][row of the window][column]: so many columns at a time, `wide` more for the last tile */
+    const int64_t span = (CONV_STRIP / (most * (POOL_H) * LANES) - wide) / (POOL_W) * (POOL_W);
+    const int64_t line = CONV_MIN(span, (PQ) * (POOL_W)) + wide, apart = (POOL_H) * line;
+    /* the q that see the image through every v */
+    const int64_t inner0 = (PW) > 0 ? CONV_CUT(PW, SW) : 0, over = (W) - 1 + (PW) - ((KW) - 1) * (DW);
+    const int64_t inner1 = over < 0 ? 0 : over / (SW) + 1, residue = 0, v0 = 0, v1 = KW;
+
+    for (int64_t block = begin; block < end; block++) {
+        const int64_t b = block / ((PP) * chunks), chunk = block / (PP) % chunks, p_window = block % (PP) * (POOL_H);
+        const int64_t first_tile = chunk * tiles * (GROUPS) / chunks, last_tile = (chunk + 1) * tiles * (GROUPS) / chunks;
+        const int64_t rows = CONV_MIN(POOL_H, (P) - p_window);
+        for (int64_t at = first_tile; at < last_tile; at++) {
+            const int64_t g = at / tiles, t = at % tiles;
+            const int64_t first_o = g * group_o + (t < full ? t * height : full + t * (height - 1));
+            const int64_t last_o = CONV_MIN((g + 1) * group_o, first_o + height - (t >= full));
+            for (int64_t q0 = 0; q0 < (PQ) * (POOL_W); q0 += span) {
+                const int64_t q1 = CONV_MIN(CONV_MIN(Q, (PQ) * (POOL_W)), q0 + span);
+                const int64_t from = CONV_MIN(CONV_MIN(inner0, q1) > q0 ? CONV_MIN(inner0, q1) : q0, q1);
+                const int64_t to = inner1 < from ? from : CONV_MIN(inner1, q1);
+                const int64_t tiled = to - from >= wide ? to : from;   /* from ... tiled - 1 come in tiles, the last one of which begins earlier */
+                for (int64_t k = 0; k < rows; k++) {
+                    const int64_t p = p_window + k;
+                    /* the u for which 0 <= p*SH + u*DH - PH < H */
+                    const int64_t above = (PH) - p * (SH), below = (H) + above;
+                    const int64_t u0 = above > 0 ? CONV_CUT(above, DH) : 0;
+                    const int64_t u1 = below > 0 ? CONV_MIN(KH, CONV_CUT(below, DH)) : 0;
+                    for (int64_t i = from; i < tiled; i += wide) {
+                        const int64_t i0 = CONV_MIN(i, tiled - wide), existing = wide;
+                        (void)existing;
+                        CONV_STRIP_ROWS(CONV_SUM_AT, strip + (k * line + i0 - q0) * LANES, 0,);
+                    }
+                    for (int64_t q = q0; q < q1; q++) {
+                        if (q >= from && q < tiled) q = tiled;
+                        if (q >= q1) break;
+                        const int64_t before = (PW) - q * (SW), after = (W) + before;
+                        const int64_t v_first = before > 0 ? CONV_CUT(before, DW) : 0;
+                        const int64_t v_last = after > 0 ? CONV_MIN(KW, CONV_CUT(after, DW)) : 0;
+                        CONV_STRIP_ROWS(CONV_COLUMN_SUM, strip + (k * line + q - q0) * LANES, );
+                    }
+                }
+                for (int64_t o = first_o; o < last_o; o++)
+                    for (int64_t q = q0; q < q1; q += POOL_W) {
+                        const T *window = strip + ((o - first_o) * apart + q - q0) * LANES;
+                        if (rows == (POOL_H) && q + (POOL_W) <= (Q)) CONV_WINDOW(o, p_window, q, window, 1);
+                        else CONV_WINDOW(o, p_window, q, window, 0);
+                    }
+            }
+        }
+    }
+}
+#undef CONV_STRIP
+#undef CONV_STRIP_ROWS
+#undef CONV_SUM_AT
+#undef CONV_WINDOW
+#else
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     CONV_SIZES;
     T tile[CONV_TALL_MAX * CONV_WIDE_MAX * LANES + 2 * LANES] __attribute__((aligned(64)));
@@ -244,6 +362,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     }
 }
 
+#endif
+
 #undef CONV_PASTE_
 #undef CONV_PASTE
 #undef CONV_NAME
@@ -256,6 +376,9 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_WIDE_MAX
 #undef CONV_TALL_MAX
 #undef CONV_SIZES
+#undef CONV_LINES
+#undef CONV_SUM
+#undef CONV_COLUMN_SUM
 #undef CONV_TILE
 #undef CONV_TILE_ROWS
 #undef CONV_COLUMN

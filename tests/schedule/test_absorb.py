@@ -1,0 +1,112 @@
+"""Kernels that compute their consumer, too: a convolution that pools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import exprc
+import exprc.tensor as T
+from exprc.ops.conv import conv2d_record
+from exprc.ops.pool import max_pool
+
+PLAIN = {"stride": (1, 1), "pad": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+WINDOWS = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "dilation": (1, 1), "partial": False}
+
+
+def conv(x: Any, w: Any, **params: Any) -> Any:
+    return conv2d_record.apply(x, w, **{**PLAIN, **params})
+
+
+def pooled(x: Any, **params: Any) -> Any:
+    return max_pool.apply(x, **{**WINDOWS, **params})
+
+
+def wave(*shape: int, dtype: str = "float32") -> Any:
+    return np.sin(np.arange(np.prod(shape)) * 0.7).reshape(shape).astype(dtype)
+
+
+GEOMETRIES = [
+    ((32, 1, 12, 12), (20, 1, 5, 5), {}, {}),
+    ((19, 3, 9, 13), (7, 3, 3, 3), {}, {"partial": True}),  # windows beyond the border, a part of a block of images
+    ((17, 4, 10, 11), (6, 2, 3, 2), {"groups": 2, "pad": ((1, 1), (2, 0)), "stride": (2, 1), "dilation": (1, 2)},
+     {"window": (3, 2), "stride": (3, 2)}),
+    ((16, 5, 4, 70), (30, 5, 1, 1), {}, {"window": (4, 4), "stride": (4, 4), "partial": True}),  # several strips of columns
+    ((16, 2, 6, 3), (3, 2, 3, 3), {"pad": "half"}, {}),  # no tile of columns sees the image through the whole filter
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("images", "filters", "geometry", "windows"), GEOMETRIES)
+def test_values_and_codes(images: Any, filters: Any, geometry: Any, windows: Any, dtype: str) -> None:
+    x, w, b = T.tensor4("x", dtype=dtype), T.tensor4("w", dtype=dtype), T.vector("b", dtype=dtype)
+    largest, code = pooled(T.maximum(conv(x, w, **geometry) + b[None, :, None, None], 0), **windows)
+    arrays = (wave(*images, dtype=dtype), wave(*filters, dtype=dtype), wave(filters[0], dtype=dtype))
+    arrays[0][0, 0, 2, 1] = np.nan
+    results = [exprc.function([x, w, b], [largest, code], mode=mode) for mode in ("compiled", "reference")]
+    (y, k), (want_y, want_k) = (f(*arrays) for f in results)
+    assert "conv2d_max_pool" in results[0].source
+    np.testing.assert_allclose(y, want_y, rtol=0, atol=2e-5 if dtype == "float32" else 1e-13)
+    equal = np.isclose(y, want_y, rtol=0, atol=0, equal_nan=True) | (k == want_k)  # two values that rounding makes equal may change places
+    assert equal.all()
+
+
+def test_a_training_step_pools_while_it_convolves_and_gives_the_same_numbers() -> None:
+    x, t = T.tensor4("x"), T.vector("t")
+    w = exprc.shared(wave(6, 2, 3, 3), "w")
+    y = pooled(T.tanh(conv(x, w)))[0]
+    cost = ((y.sum(axis=(1, 2, 3)) - t) ** 2).mean()
+    functions = [exprc.function([x, t], [cost, exprc.grad(cost, w)], mode=mode) for mode in ("compiled", "reference")]
+    for n in (16, 40, 21, 33, 18):  # the number of images becomes an argument
+        got, want = (f(wave(n, 2, 8, 9), wave(n)) for f in functions)
+        np.testing.assert_allclose(got[1], want[1], rtol=1e-4, atol=1e-5)
+    assert "conv2d_max_pool" in functions[0].source
+
+
+def test_one_thread_and_two_give_the_same_bits() -> None:
+    x, w = T.tensor4("x", shape=(48, 3, 11, 11)), T.tensor4("w", shape=(10, 3, 4, 4))
+    f = exprc.function([x, w], pooled(conv(x, w) * 2))
+    found = []
+    for threads in (1, 2):
+        exprc.set_threads(threads)
+        found.append(f(wave(48, 3, 11, 11), wave(10, 3, 4, 4)))
+    exprc.set_threads(None)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def _read_twice(u: Any) -> Any:
+    return [pooled(u)[0], u.sum()]
+
+
+def _overlapping(u: Any) -> Any:
+    return [pooled(u, window=(3, 3))[0]]
+
+
+def _normalised(u: Any) -> Any:
+    return [pooled(u - u.mean(axis=(0, 2, 3), keepdims=True))[0]]
+
+
+def _padded(u: Any) -> Any:
+    return [pooled(u, pad=(1, 1))[0]]
+
+
+def _shifted(u: Any) -> Any:
+    return [pooled(u[:, :, 1:])[0]]
+
+
+def _asked_for(u: Any) -> Any:
+    return [pooled(u)[0], exprc.Out(u, borrow=True)]
+
+
+@pytest.mark.parametrize("made", [_read_twice, _overlapping, _normalised, _padded, _shifted, _asked_for])
+def test_what_else_is_needed_is_stored(made: Any) -> None:
+    x, w = T.tensor4("x", shape=(16, 2, 8, 8)), T.tensor4("w", shape=(3, 2, 3, 3))
+    outputs = made(T.maximum(conv(x, w), 0))
+    compiled, reference = (exprc.function([x, w], outputs, mode=mode) for mode in ("compiled", "reference"))
+    assert "conv2d_max_pool" not in compiled.source
+    arrays = wave(16, 2, 8, 8), wave(3, 2, 3, 3)
+    for got, want in zip(compiled(*arrays), reference(*arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-5)

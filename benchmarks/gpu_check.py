@@ -12,6 +12,7 @@ results in FOLDER/report.json.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -47,7 +48,8 @@ def _sanitized(tool: str, *options: str) -> Check:
     return Check(tool, (*command, sys.executable, "-m", "benchmarks.gpu_looks", "small"), 150, "compute-sanitizer")
 
 
-_PYTEST = ("-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider", "-q", "-ra", "--durations=10", "--timeout=120", "tests")
+_WORKERS = ("-n", "8") if importlib.util.find_spec("xdist") else ()  # most of the time goes into compiling
+_PYTEST = ("-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider", "-q", "-ra", "--durations=10", "--timeout=200", *_WORKERS, "tests")
 
 PARTS = {
     1: [

@@ -5,6 +5,7 @@ Of the 2,000 graphs of a run of ``.ci/run`` the first are in the default suite, 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,8 @@ from tests.fuzz.oracle import differences, truths
 from tests.fuzz.runs import batches, compiler, run_batch, search_compilers
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Graphs of a run, how many of them the default suite takes, and how many share a program.
-GRAPHS, DEFAULT, BATCH = 2000, 200, 50
+#: Graphs of a run, how many of them the default suite takes, how many share a program, and how many one long test takes.
+GRAPHS, DEFAULT, BATCH, PART = 2000, 200, 50, 600
 
 
 def check(seeds: range, general: bool, other: str = "") -> None:
@@ -44,9 +45,13 @@ def test_random_graphs(seeds: range, general: bool) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds, general", parts(DEFAULT, GRAPHS - DEFAULT))
-def test_many_random_graphs(seeds: range, general: bool) -> None:
-    check(seeds, general)
+@pytest.mark.parametrize("first", range(DEFAULT, GRAPHS, PART))
+def test_many_random_graphs(first: int, tmp_path: Path) -> None:
+    """In processes of their own, one a CPU."""
+    graphs = [f"--skip={first}", f"--graphs={min(first + PART, GRAPHS)}", f"--batch={2 * BATCH}"]
+    done = command_line(*graphs, f"--jobs={os.cpu_count()}", "--other=none", f"--keep={tmp_path}")
+    assert done.returncode == 0, done.stdout + "\n\n".join(p.read_text(encoding="utf-8") for p in kept(tmp_path)) + done.stderr
+    assert f"{min(first + PART, GRAPHS)}/" in done.stdout and "0 failures in" in done.stdout
 
 
 @pytest.mark.skipif(not search_compilers(), reason="clang is not installed: there is no second compiler to compare with gcc")
@@ -174,8 +179,12 @@ def test_corpus_is_never_executed() -> None:
         read("n0 = (lambda: 0)()\n")
 
 
+def command_line(*options: str) -> subprocess.CompletedProcess[str]:
+    told = [sys.executable, "-m", "tests.fuzz", *options]
+    return subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_command_line() -> None:
-    told = [sys.executable, "-m", "tests.fuzz", "--graphs", "4", "--batch", "4", "--seed", "3"]
-    done = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = command_line("--graphs=4", "--batch=4", "--seed=3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4/4 graphs" in done.stdout and "0 failures in" in done.stdout and FOLDER.is_dir()

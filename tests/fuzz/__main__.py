@@ -20,7 +20,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--skip", type=int, default=0, help="graphs to pass over: what an interrupted run says it has done")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--batch", type=int, default=50, help="graphs in one program")
-    parser.add_argument("--other", default="", help="a second compiler whose programs are compared too, by default clang if it is there")
+    parser.add_argument("--other", default="", help="a second compiler to compare with, by default clang if it is there; none: no other")
     parser.add_argument("--keep", type=Path, default=FOLDER, help="folder for the graphs that fail")
     return parser.parse_args(arguments)
 
@@ -39,8 +39,8 @@ def outcomes(asked: argparse.Namespace, other: str) -> Iterator[Outcome]:
 
 def main() -> int:
     asked = options()
-    other = asked.other or search_compilers()
-    print(f"the second compiler: {other or 'none, because clang is not installed'}", flush=True)
+    other = "" if asked.other == "none" else asked.other or search_compilers()
+    print(f"the second compiler: {other or 'none'}", flush=True)
     begin, total = time.monotonic(), Outcome()
     try:
         for outcome in outcomes(asked, other):

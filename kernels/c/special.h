@@ -153,8 +153,10 @@ THROUGH_F64(erfcinv)
 
 /* ------------------------------------------------------------- Bessel functions */
 
+#ifndef __CUDACC__ /* which knows them */
 extern double j0(double);
 extern double j1(double);
+#endif
 SPECIAL double j0_f64(double x) { return j0(x); }   /* libm */
 SPECIAL double j1_f64(double x) { return j1(x); }   /* libm */
 THROUGH_F64(j0)

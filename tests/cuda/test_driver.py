@@ -358,9 +358,11 @@ except DeviceError as error:
 
 def test_a_forked_process_is_told_and_ends_well(ran):
     done = ran(KERNELS + """
+import warnings
 from exprc.errors import DeviceError
 g = d.prepare(m, [scale])
 sys.stdout.flush()
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork beside the driver's threads
 child = os.fork()
 if not child:
     os.environ.pop("FAKE_LOG", None)  # the parent's

@@ -75,6 +75,11 @@ def _best(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> tuple[Tile, int]
     return min(ways, key=lambda way: (_time(way[0], rates[way[0]], way[1], m, n, k, batch), way[1]))
 
 
+def index_bytes(*lengths: Dim) -> int:
+    """The bytes of an integer that counts along axes of these lengths, with room for a tile: 8 where one is not known."""
+    return 4 if all(isinstance(n, int) and n < 2**31 - 2**10 for n in lengths) else 8
+
+
 def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> dict[str, Dim]:
     """Return the macros of the tile that serves `batch` products of (m, k) by (k, n) best.
 
@@ -86,7 +91,7 @@ def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> dict[str,
     (128, 32)
     """
     (tile_m, tile_n, reg_m, reg_n), _ = _best(m, n, k, batch, itemsize)
-    return {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n}
+    return {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n, "INDEX_BYTES": index_bytes(m, n, k)}
 
 
 def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> int:

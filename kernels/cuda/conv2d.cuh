@@ -71,6 +71,7 @@
 #define PARTS 1
 #endif
 
+#undef CONV_INT
 #undef CONV_CUT
 #undef CONV_DIVIDE
 #undef CONV_ROWS
@@ -81,14 +82,22 @@
 #undef CONV_GROUP_O
 #undef CONV_FILTER
 #undef CONV_PIXEL
-#define CONV_CUT(n, size) (((long long)(n) + (size) - 1) / (size))
-#define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (long long)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
+#ifndef INDEX_BYTES
+#define INDEX_BYTES 8
+#endif
+#if INDEX_BYTES == 4
+#define CONV_INT int
+#else
+#define CONV_INT long long
+#endif
+#define CONV_CUT(n, size) (((CONV_INT)(n) + (size) - 1) / (size))
+#define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (CONV_INT)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
 #define CONV_ROWS CONV_CUT(P, UP_H)         /* of one remainder */
 #define CONV_COLUMNS CONV_CUT(Q, UP_W)
 #define CONV_DOWN CONV_CUT(KH, U_STEP)      /* rows of filters that they meet, at most */
 #define CONV_ACROSS CONV_CUT(KW, V_STEP)
-#define CONV_GROUP_C ((CIN) / (GROUPS))
-#define CONV_GROUP_O ((O) / (GROUPS))
+#define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
+#define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
 #define PRODUCT_BATCH ((GROUPS) * (UP_H) * (UP_W))
 #define PRODUCT_M CONV_GROUP_O
@@ -98,18 +107,18 @@
 
 /* The group, the remainders and the first u and v that meet them (KH and KW if none does). */
 #define PRODUCT_BEGIN(at)                                                                                 \
-    const long long group = (at) / ((UP_H) * (UP_W)), above = (at) / (UP_W) % (UP_H), left = (at) % (UP_W); \
-    long long first_u = KH, first_v = KW;                                                                 \
+    const CONV_INT group = (CONV_INT)(at) / ((UP_H) * (UP_W)), above = (CONV_INT)(at) / (UP_W) % (UP_H), left = (CONV_INT)(at) % (UP_W); \
+    CONV_INT first_u = KH, first_v = KW;                                                                  \
     for (int u = (U_STEP) - 1; u >= 0; u--) if ((above * (SH) + u * (DH) - (PH)) % (UP_H) == 0) first_u = u; \
     for (int v = (V_STEP) - 1; v >= 0; v--) if ((left * (SW) + v * (DW) - (PW)) % (UP_W) == 0) first_v = v
 
 /* k = (c, u, v), j = (n, p, q) */
 #define CONV_FILTER(k)                                                                                    \
-    const long long c_u = CONV_DIVIDE(k, CONV_ACROSS, PRODUCT_K), c = CONV_DIVIDE(c_u, CONV_DOWN, PRODUCT_K); \
-    const long long u = first_u + (c_u - c * CONV_DOWN) * (U_STEP), v = first_v + ((k) - c_u * CONV_ACROSS) * (V_STEP)
+    const CONV_INT c_u = CONV_DIVIDE(k, CONV_ACROSS, PRODUCT_K), c = CONV_DIVIDE(c_u, CONV_DOWN, PRODUCT_K); \
+    const CONV_INT u = first_u + (c_u - c * CONV_DOWN) * (U_STEP), v = first_v + ((k) - c_u * CONV_ACROSS) * (V_STEP)
 #define CONV_PIXEL(j)                                                                                     \
-    const long long n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
-    const long long p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
+    const CONV_INT n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
+    const CONV_INT p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
 
 #define PRODUCT_A(value, at, i, k) do {                                                                   \
     CONV_FILTER(k);                                                                                       \
@@ -118,7 +127,7 @@
 #define PRODUCT_B(value, at, k, j) do {                                                                   \
     CONV_FILTER(k);                                                                                       \
     CONV_PIXEL(j);                                                                                        \
-    const long long t_h = p * (SH) + u * (DH) - (PH), t_w = q * (SW) + v * (DW) - (PW);                   \
+    const CONV_INT t_h = p * (SH) + u * (DH) - (PH), t_w = q * (SW) + v * (DW) - (PW);                   \
     if (u < (KH) && v < (KW) && t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W))         \
         value = LOAD_x(n, group * CONV_GROUP_C + c, t_h / (UP_H), t_w / (UP_W));                          \
 } while (0)

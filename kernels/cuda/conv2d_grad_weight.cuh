@@ -54,14 +54,23 @@
 #define PARTS 1
 #endif
 
+#undef CONV_INT
 #undef CONV_DIVIDE
 #undef CONV_GROUP_C
 #undef CONV_GROUP_O
 #undef CONV_FILTER
 #undef CONV_PIXEL
-#define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (long long)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
-#define CONV_GROUP_C ((CIN) / (GROUPS))
-#define CONV_GROUP_O ((O) / (GROUPS))
+#ifndef INDEX_BYTES
+#define INDEX_BYTES 8
+#endif
+#if INDEX_BYTES == 4
+#define CONV_INT int
+#else
+#define CONV_INT long long
+#endif
+#define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (CONV_INT)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
+#define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
+#define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
 #define PRODUCT_BATCH GROUPS
 #define PRODUCT_M CONV_GROUP_O
@@ -72,11 +81,11 @@
 
 /* j = (c, u, v), k = (n, p, q) */
 #define CONV_FILTER(j)                                                                                    \
-    const long long c_u = CONV_DIVIDE(j, KW, PRODUCT_N), c = CONV_DIVIDE(c_u, KH, PRODUCT_N);             \
-    const long long u = c_u - c * (KH), v = (j) - c_u * (KW)
+    const CONV_INT c_u = CONV_DIVIDE(j, KW, PRODUCT_N), c = CONV_DIVIDE(c_u, KH, PRODUCT_N);             \
+    const CONV_INT u = c_u - c * (KH), v = (j) - c_u * (KW)
 #define CONV_PIXEL(k)                                                                                     \
-    const long long n_p = CONV_DIVIDE(k, Q, PRODUCT_K), n = CONV_DIVIDE(n_p, P, PRODUCT_K);               \
-    const long long p = n_p - n * (P), q = (k) - n_p * (Q)
+    const CONV_INT n_p = CONV_DIVIDE(k, Q, PRODUCT_K), n = CONV_DIVIDE(n_p, P, PRODUCT_K);               \
+    const CONV_INT p = n_p - n * (P), q = (k) - n_p * (Q)
 
 #define PRODUCT_A(value, at, i, k) do {                                                                   \
     CONV_PIXEL(k);                                                                                        \
@@ -85,7 +94,7 @@
 #define PRODUCT_B(value, at, k, j) do {                                                                   \
     CONV_FILTER(j);                                                                                       \
     CONV_PIXEL(k);                                                                                        \
-    const long long h = p * (SH) + u * (DH) - (PH), w_ = q * (SW) + v * (DW) - (PW);                      \
+    const CONV_INT h = p * (SH) + u * (DH) - (PH), w_ = q * (SW) + v * (DW) - (PW);                      \
     if (h >= 0 && w_ >= 0 && h < (H) && w_ < (W)) value = LOAD_x(n, (at) * CONV_GROUP_C + c, h, w_);      \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \

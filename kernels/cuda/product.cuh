@@ -7,6 +7,7 @@
  *
  * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
  *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has a multiple of each tile's length of threads
+ *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
  * Hooks   PRODUCT_A(x,g,i,k), PRODUCT_B(x,g,k,j)    statements that set x, which is 0 before; run inside the bounds only
  *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element
  *         PRODUCT_BEGIN(g)                          declarations for these, once per tile
@@ -44,7 +45,15 @@
 #define REG_M 4
 #define REG_N 4
 #endif
+#ifndef INDEX_BYTES
+#define INDEX_BYTES 8
+#endif
 
+#if INDEX_BYTES == 4
+#define PRODUCT_INT int
+#else
+#define PRODUCT_INT long long
+#endif
 #define PRODUCT_PASTE_(kernel, name) kernel##_##name
 #define PRODUCT_PASTE(kernel, name) PRODUCT_PASTE_(kernel, name)
 #define PRODUCT_VEC PRODUCT_PASTE(KERNEL, vec)
@@ -71,7 +80,7 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 
 /* The next tiles, from memory to registers; 0 beyond the end. */
 #define PRODUCT_FETCH(piece) do {                                                                         \
-    const long long first_k = (piece) * TILE_K;                                                           \
+    const PRODUCT_INT first_k = (PRODUCT_INT)(piece) * TILE_K;                                                           \
     EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k);                                                                            \
@@ -112,16 +121,16 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
 
     for (long long block = blockIdx.x; block < (PRODUCT_PARTS) * (PRODUCT_BATCH) * tiles; block += gridDim.x) {
         const long long tile = block % tiles, g = block / tiles % (PRODUCT_BATCH), part = block / (tiles * (PRODUCT_BATCH));
-        const long long first_i = tile % tiles_i * TILE_M, first_j = tile / tiles_i * TILE_N;
+        const PRODUCT_INT first_i = (PRODUCT_INT)(tile % tiles_i) * TILE_M, first_j = (PRODUCT_INT)(tile / tiles_i) * TILE_N;
         PRODUCT_BEGIN(g);
-        const long long begin = pieces * part / (PRODUCT_PARTS), end = pieces * (part + 1) / (PRODUCT_PARTS);
+        const PRODUCT_INT begin = (PRODUCT_INT)(pieces * part / (PRODUCT_PARTS)), end = (PRODUCT_INT)(pieces * (part + 1) / (PRODUCT_PARTS));
         T sum[REG_M][REG_N], a_next[PRODUCT_A_LOADS], b_next[PRODUCT_B_LOADS];
         EXPRC_UNROLL
         for (int r = 0; r < REG_M; r++) {
             EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
         }
-        for (long long piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
+        for (PRODUCT_INT piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
             const int stage = (int)((piece - begin) & 1);
             const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
             if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
@@ -153,8 +162,8 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
                 shared[down * TILE_N + (c / PRODUCT_WIDE * PRODUCT_ACROSS + across) * PRODUCT_WIDE + c % PRODUCT_WIDE] = sum[r][c];
             __syncthreads();
             for (int e = thread; e < PRODUCT_DOWN * TILE_N; e += PRODUCT_THREADS) {
-                const long long i = first_i + (r / PRODUCT_WIDE * PRODUCT_DOWN + e / TILE_N) * PRODUCT_WIDE + r % PRODUCT_WIDE;
-                const long long j = first_j + e % TILE_N;
+                const PRODUCT_INT i = first_i + (r / PRODUCT_WIDE * PRODUCT_DOWN + e / TILE_N) * PRODUCT_WIDE + r % PRODUCT_WIDE;
+                const PRODUCT_INT j = first_j + e % TILE_N;
                 if (i < (PRODUCT_M) && j < (PRODUCT_N)) { PRODUCT_Y(part, g, i, j, shared[e]); }
             }
             __syncthreads();
@@ -162,6 +171,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
     }
 }
 
+#undef PRODUCT_INT
 #undef PRODUCT_PASTE_
 #undef PRODUCT_PASTE
 #undef PRODUCT_VEC

@@ -120,15 +120,15 @@
     const CONV_INT n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
     const CONV_INT p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
 
-#define PRODUCT_A(value, at, i, k) do {                                                                   \
+#define PRODUCT_A(value, inside, at, i, k) do {                                                                   \
     CONV_FILTER(k);                                                                                       \
-    if (u < (KH) && v < (KW)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, v);                        \
+    if ((inside) && u < (KH) && v < (KW)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, v);                        \
 } while (0)
-#define PRODUCT_B(value, at, k, j) do {                                                                   \
+#define PRODUCT_B(value, inside, at, k, j) do {                                                                   \
     CONV_FILTER(k);                                                                                       \
     CONV_PIXEL(j);                                                                                        \
     const CONV_INT t_h = p * (SH) + u * (DH) - (PH), t_w = q * (SW) + v * (DW) - (PW);                   \
-    if (u < (KH) && v < (KW) && t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W))         \
+    if ((inside) && u < (KH) && v < (KW) && t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W))         \
         value = LOAD_x(n, group * CONV_GROUP_C + c, t_h / (UP_H), t_w / (UP_W));                          \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \

@@ -87,15 +87,15 @@
     const CONV_INT n_p = CONV_DIVIDE(k, Q, PRODUCT_K), n = CONV_DIVIDE(n_p, P, PRODUCT_K);               \
     const CONV_INT p = n_p - n * (P), q = (k) - n_p * (Q)
 
-#define PRODUCT_A(value, at, i, k) do {                                                                   \
+#define PRODUCT_A(value, inside, at, i, k) do {                                                                   \
     CONV_PIXEL(k);                                                                                        \
-    value = LOAD_g(n, (at) * CONV_GROUP_O + (i), p, q);                                                   \
+    if (inside) value = LOAD_g(n, (at) * CONV_GROUP_O + (i), p, q);                                                   \
 } while (0)
-#define PRODUCT_B(value, at, k, j) do {                                                                   \
+#define PRODUCT_B(value, inside, at, k, j) do {                                                                   \
     CONV_FILTER(j);                                                                                       \
     CONV_PIXEL(k);                                                                                        \
     const CONV_INT h = p * (SH) + u * (DH) - (PH), w_ = q * (SW) + v * (DW) - (PW);                      \
-    if (h >= 0 && w_ >= 0 && h < (H) && w_ < (W)) value = LOAD_x(n, (at) * CONV_GROUP_C + c, h, w_);      \
+    if ((inside) && h >= 0 && w_ >= 0 && h < (H) && w_ < (W)) value = LOAD_x(n, (at) * CONV_GROUP_C + c, h, w_);      \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
     CONV_FILTER(j);                                                                                       \

@@ -8,7 +8,8 @@
  * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
  *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has a multiple of each tile's length of threads
  *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
- * Hooks   PRODUCT_A(x,g,i,k), PRODUCT_B(x,g,k,j)    statements that set x, which is 0 before; run inside the bounds only
+ * Hooks   PRODUCT_A(x,inside,g,i,k), PRODUCT_B(x,inside,g,k,j)   statements that set x, which is 0 before, if `inside` holds: then the
+ *                                                   indices are in their bounds
  *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element
  *         PRODUCT_BEGIN(g)                          declarations for these, once per tile
  * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K      1: neighbouring threads load neighbours along i, along k
@@ -85,14 +86,14 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k);                                                                            \
         T loaded = 0;                                                                                     \
-        if (first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K)) { PRODUCT_A(loaded, g, first_i + i, first_k + k); } \
+        PRODUCT_A(loaded, first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K), g, first_i + i, first_k + k); \
         a_next[s] = loaded;                                                                               \
     }                                                                                                     \
     EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j);                                                                            \
         T loaded = 0;                                                                                     \
-        if (first_j + j < (PRODUCT_N) && first_k + k < (PRODUCT_K)) { PRODUCT_B(loaded, g, first_k + k, first_j + j); } \
+        PRODUCT_B(loaded, first_j + j < (PRODUCT_N) && first_k + k < (PRODUCT_K), g, first_k + k, first_j + j); \
         b_next[s] = loaded;                                                                               \
     }                                                                                                     \
 } while (0)

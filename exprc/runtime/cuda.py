@@ -406,9 +406,6 @@ class Cuda:
     def forget(self, address: int, nbytes: int) -> None:
         """Nothing to do: what lies there is written again before it is read."""
 
-    def forget(self, address: int, nbytes: int) -> None:
-        """Nothing: a GPU does not look at who reads what."""
-
     def synchronize(self) -> None:
         """Wait until all work is done; raise what went wrong in it."""
         with self:

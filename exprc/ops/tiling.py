@@ -37,7 +37,9 @@ _FLOAT32: dict[Tile, float] = {
     (128, 128, 8, 8): 0.9, (128, 64, 8, 4): 0.8, (64, 128, 4, 8): 0.8, (64, 64, 4, 4): 0.6, (32, 128, 4, 4): 0.6, (128, 32, 4, 4): 0.6,
     (32, 64, 4, 4): 0.5, (64, 32, 4, 4): 0.5, (32, 32, 4, 4): 0.4, (16, 128, 4, 4): 0.5, (128, 16, 4, 4): 0.5, (16, 64, 4, 4): 0.4,
 }  # fmt: skip
-_FLOAT64 = {tile: rate for tile, rate in _FLOAT32.items() if tile[2:] == (4, 4)}
+
+#: bytes of an element -> the tiles that serve it.
+RATES = {4: _FLOAT32, 8: {tile: rate for tile, rate in _FLOAT32.items() if tile[2:] == (4, 4)}}
 
 #: The tile where sizes are only known at the call.
 _ANY: Tile = (64, 64, 4, 4)
@@ -70,7 +72,7 @@ def _best(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> tuple[Tile, int]
     """Return the tile and the number of parts."""
     if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int) and isinstance(batch, int)):
         return _ANY, 1
-    rates = _FLOAT32 if itemsize == 4 else _FLOAT64
+    rates = RATES[itemsize]
     ways = [(tile, parts) for tile in rates for parts in {1, _parts(tile, m, n, k, batch)}]
     return min(ways, key=lambda way: (_time(way[0], rates[way[0]], way[1], m, n, k, batch), way[1]))
 

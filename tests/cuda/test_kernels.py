@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from exprc.config import config
 from exprc.ops.conv import conv2d_grad_input, conv2d_grad_weight, conv2d_record
 from exprc.ops.linalg import gemm
-from exprc.runtime.devices import open_device
+from exprc.ops.tiling import RATES
 from exprc.runtime.launch import Device
 from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
 
 Array = np.ndarray[Any, Any]
-
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(params=["plain", "check"])
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    """The emulator, fast and in a random order, then with every access looked at."""
-    with config.override(emulator=request.param, emulator_order="random" if request.param == "plain" else "forward"):
-        yield open_device("cuda-emulator")
 
 
 def assert_close(got: Array, want: Array, terms: int) -> None:
@@ -74,6 +64,20 @@ def test_gemm_of_odd_sizes_strides_and_types(device: Device) -> None:
             y = np.full(want.shape, np.nan, inputs[0].dtype)
             run(device, module, paste, inputs, [y], blocks)
             assert_close(y, want, paste.sizes["K"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gemm_with_each_tile(dtype: str, device: Device) -> None:
+    cases = []
+    for tile in RATES[np.dtype(dtype).itemsize]:
+        paste, inputs, want = gemm_case(len(cases), "gemm", (1, tile[0] + 3, tile[1] + 2, 21), "", dtype, ())
+        paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile))
+        cases.append((paste, inputs, want))
+    module = device.load(module_text([paste for paste, _, _ in cases]))
+    for paste, inputs, want in cases:
+        y = np.full(want.shape, np.nan, dtype)
+        run(device, module, paste, inputs, [y])
+        assert_close(y, want, 21)
 
 
 def test_gemm_in_parts(device: Device) -> None:

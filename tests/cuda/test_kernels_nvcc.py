@@ -13,7 +13,7 @@ from tests.cuda.pasted import Paste, module_text
 from tests.cuda.test_kernels import CONVOLUTIONS, GEMMS, RECORDS, conv_paste, gemm_case
 from tests.cuda.test_kernels_of_windows_and_rows import POOLS, RUNNING, SCATTERS, pool_case, running_case, scatter_case
 
-pytestmark = [pytest.mark.emulator, pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")]
+pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 
 
 def products() -> list[Paste]:

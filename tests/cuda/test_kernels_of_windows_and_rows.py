@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from exprc.config import config
 from exprc.ops import cumulative, pool
 from exprc.ops.index import scatter_rows
-from exprc.runtime.devices import open_device
 from exprc.runtime.launch import Device
 from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
 
 Array = np.ndarray[Any, Any]
 Case = tuple[Paste, list[Array], list[Array]]
-
-pytestmark = pytest.mark.emulator
-
-
-@pytest.fixture(params=["plain", "check"])
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    """The emulator, fast and in a random order, then with every access looked at."""
-    with config.override(emulator=request.param, emulator_order="random" if request.param == "plain" else "forward"):
-        yield open_device("cuda-emulator")
 
 
 def check(device: Device, cases: Sequence[Case], tolerance: float = 0) -> None:

@@ -218,6 +218,7 @@ class Frame:
                 self._fill(buffer, leaf, values)
         for buffer, _, _ in runner.outputs:
             addresses[buffer] = self._place(buffer, runner.nbytes.get(buffer, 0))
+            self.device.forget(addresses[buffer], runner.nbytes.get(buffer, 0))
         key = (runner.form, *(addresses[b] for b, leaf in runner.leaves if isinstance(leaf, Shared)))
         found = self.prepared.get(key)
         if found is None:

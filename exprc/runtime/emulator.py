@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ from exprc.runtime.launch import CUDA, Array, Launch
 #: How the lines of a module are called in messages of the compiler and in what the linker knows of lines.
 FILE = "module.cu"
 _ORDERS = ("forward", "reverse", "random")
-_PLAIN = ("-x", "c++", "-std=c++20", "-O1", "-fno-exceptions", "-fno-rtti", "-Wno-unknown-pragmas")
+_DYNAMIC = re.compile(r"\bextern\s+__shared__\s+(?:__align__\(\d+\)\s*)?(\w+(?:\s+\w+)*)\s+(\w+)\s*\[\s*\]\s*;")
+_PLAIN = ("-x", "c++", "-std=c++20", "-O1", "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-Wno-unknown-pragmas")
 #: The compiler calls the sanitizers' functions, which emulator.h defines; without default libraries their own are not linked.
 _CHECKS = (
     "-DEMULATOR_CHECKS=1", "-g1", "-fno-tree-sink", "-nodefaultlibs",
@@ -87,10 +89,13 @@ def compiler_flags(check: bool) -> tuple[str, ...]:
 def whole_text(text: str) -> str:
     """Put the words of CUDA before the text of a module, so that lines are counted from the text's own first one.
 
-    >>> whole_text("EXPRC_KERNEL void nothing() {}").endswith("EXPRC_KERNEL void nothing() {}")
-    True
+    ``extern __shared__ T name[];`` has no equal in C++ that the words could be made into; it becomes the pointer that it is.
+
+    >>> whole_text("extern __shared__ float row[];").splitlines()[-1]
+    'static float *const &row = (float *const &)emulated.shared;'
     """
-    return f'{kernel_source("cuda/emulator.h")}\n#line 1 "{FILE}"\n{text}'
+    made = _DYNAMIC.sub(r"static \1 *const &\2 = (\1 *const &)emulated.shared;", text)
+    return f'{kernel_source("cuda/emulator.h")}\n#line 1 "{FILE}"\n{made}'
 
 
 # What the device gives

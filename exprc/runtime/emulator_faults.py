@@ -147,7 +147,7 @@ def parameters_of(text: str) -> dict[str, tuple[Parameter, ...]]:
     """
     found = {}
     for head in _heads(text):
-        match = re.match(r"EXPRC_KERNEL\s+void\s+(?:EXPRC_BOUNDS\s*\([^()]*\)\s*)?(.+?)\(([^()]*)\)\s*\{", head)
+        match = re.match(r"EXPRC_KERNEL\s+void\s+(?:\w*(?:BOUNDS|bounds__)\s*\([^()]*\)\s*)?(.+?)\(([^()]*)\)\s*\{", head)
         if match:
             found[match[1].strip()] = tuple(_parameter(p) for p in match[2].split(",") if p.strip())
     return found
@@ -162,7 +162,7 @@ def _heads(text: str) -> Iterator[str]:
     """The heads of the entries, up to ``{``, with the macros of the text replaced."""
     macros: dict[str, str] = {}
     skipping, head = [False], ""
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in text.replace("\\\n", " ").replace('extern "C" __global__', "EXPRC_KERNEL").splitlines():
         if line.startswith("#"):
             _directive(line, macros, skipping)
         elif not skipping[-1] and (head or "EXPRC_KERNEL" in line):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from exprc.config import config
+from exprc.device import run_kernel
 from exprc.errors import CompileError, KernelError
 from exprc.runtime.devices import open_device
 from tests.cuda.shapes import SHAPES, Bench, with_prelude
@@ -32,7 +33,7 @@ def test_usual_shapes(name, mode, order):
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 def test_nvcc_compiles_the_same_text(tmp_path):
-    (tmp_path / "module.cu").write_text(ALL)
+    (tmp_path / "module.cu").write_text(ALL + USUAL)
     command = ["nvcc", "-std=c++20", "-cubin", "-arch=sm_90", "module.cu", "-o", "module.cubin"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -140,6 +141,36 @@ def test_shared_memory_is_poisoned_for_every_block():
     y = bench.new(4 * 64)
     bench.run("peek", 2, 32, y, shared=128)
     assert np.isnan(bench.get(y, 64)).all()
+
+
+USUAL = """
+__constant__ float table[4] = {1, 10, 100, 1000};
+__device__ float pick(int i) { return table[i % 4]; }
+extern "C" __global__ void __launch_bounds__(64) turned(const float *__restrict__ x, float *y, int n) {
+    extern __shared__ float row[];
+    __shared__ float more[64];
+    const int t = threadIdx.x;
+    row[t] = t < n ? x[t] : 0.0f;
+    more[t] = pick(t);
+    __syncthreads();
+    if (t < n) y[t] = row[n - 1 - t] * more[t] + fmaxf(rsqrtf(4.0f), __expf(0.0f) - 1) + (float)__popc(7u) - max(1, 2);
+}
+"""
+
+
+@pytest.mark.parametrize("mode", ["plain", "check"])
+def test_the_usual_spelling_of_cuda(mode):
+    x, y = np.arange(40, dtype="float32"), np.zeros(40, "float32")
+    with config.override(emulator=mode):
+        run_kernel(USUAL, "turned", 1, 64, x, y, x.size, shared=4 * 64)
+    np.testing.assert_allclose(y, x[::-1] * np.tile([1, 10, 100, 1000], 10) + 0.5 + 1)
+
+
+def test_arguments_that_no_kernel_takes():
+    with pytest.raises(TypeError, match="argument 1 is a float; a kernel is given arrays and integers"):
+        run_kernel(USUAL, "turned", 1, 64, np.zeros(3, "float32"), 0.5, 3)
+    with pytest.raises(ValueError, match="argument 0 is not C-contiguous"):
+        run_kernel(USUAL, "turned", 1, 64, np.zeros((3, 3), "float32").T, np.zeros(9, "float32"), 9)
 
 
 # -- what goes wrong

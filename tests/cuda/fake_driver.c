@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine.h"
+
 #define API __attribute__((visibility("default")))
 typedef int R;
 typedef uint64_t P;
@@ -142,14 +144,10 @@ API R cuCtxSynchronize(void) { WITH_CONTEXT(cuCtxSynchronize); return OK; }
 
 /* ---------------------------------------------------------------- the engine of the emulator */
 
-static struct {
-    int64_t (*allocate)(int64_t, int);
-    void (*release)(int64_t);
-    void *(*open)(const char *, char *, int64_t);
-    void (*close)(void *);
-    void *(*kernel)(void *, const char *);
-    int (*launch)(void *, void *, const int64_t *, const int64_t *, const unsigned char *, const int64_t *, int64_t, int64_t *);
-} engine;
+/* engine.h is exprc.runtime.declarations: the compiler sees whether the engine is still called as it wants to be. */
+#define ENGINE(X) X(allocate) X(free) X(open) X(close) X(kernel) X(launch)
+#define FIELD(name) __typeof__(exprc_emulator_##name) *name;
+static struct { ENGINE(FIELD) } engine;
 
 /* Before any memory is taken: memory and kernels are the engine's alike. */
 static int find_engine(void) {
@@ -157,13 +155,8 @@ static int find_engine(void) {
     if (engine.launch) return 1;
     void *library = path ? dlopen(path, RTLD_NOW) : 0;
     if (!library) return 0;
-    engine.allocate = (int64_t (*)(int64_t, int))dlsym(library, "exprc_emulator_allocate");
-    engine.release = (void (*)(int64_t))dlsym(library, "exprc_emulator_free");
-    engine.open = (void *(*)(const char *, char *, int64_t))dlsym(library, "exprc_emulator_open");
-    engine.close = (void (*)(void *))dlsym(library, "exprc_emulator_close");
-    engine.kernel = (void *(*)(void *, const char *))dlsym(library, "exprc_emulator_kernel");
-    engine.launch = (int (*)(void *, void *, const int64_t *, const int64_t *, const unsigned char *, const int64_t *, int64_t, int64_t *))
-        dlsym(library, "exprc_emulator_launch");
+#define FIND(name) engine.name = (__typeof__(engine.name))dlsym(library, "exprc_emulator_" #name);
+    ENGINE(FIND)
     return engine.launch != 0;
 }
 
@@ -190,7 +183,7 @@ API R cuMemFree_v2(P address) {
     WITH_CONTEXT(cuMemFree);
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         if (pieces[i].address != address) continue;
-        find_engine() ? engine.release((int64_t)address) : free((void *)address);
+        find_engine() ? engine.free((int64_t)address) : free((void *)address);
         used -= pieces[i].bytes, memory_count--;
         pieces[i].address = 0;
         return OK;
@@ -304,8 +297,16 @@ struct graph { struct node *first, **end; };
 
 static struct graph *captured;
 
+/* The engine reads as many arguments as any kernel may have. */
+enum { ARGUMENTS = 512 };
+static int64_t *room(const void *arguments, size_t bytes) {
+    int64_t *made = calloc(ARGUMENTS, 8);
+    memcpy(made, arguments, bytes);
+    return made;
+}
+
 static R run(const struct node *node) {
-    static const unsigned char writable[512];
+    static const unsigned char writable[ARGUMENTS];
     int64_t fault[64] = {0}, shape[32] = {0};
     memcpy(shape, node->shape, sizeof node->shape);
     if (engine.launch(node->function->module, node->function->kernel, shape, node->arguments, writable, 0, node->count, fault))
@@ -325,9 +326,9 @@ API R cuLaunchKernel(void *opaque, unsigned gx, unsigned gy, unsigned gz, unsign
         if ((uintptr_t)*extra == 1) buffer = extra[1];
         else if ((uintptr_t)*extra == 2) bytes = *(size_t *)extra[1];
     }
+    if (bytes > 8 * ARGUMENTS) return INVALID;
     struct node *node = calloc(1, sizeof *node);
-    *node = (struct node){function, {gx, gy, gz, bx, by, bz, shared}, malloc(bytes + 8), (int64_t)(bytes / 8), 0};
-    memcpy(node->arguments, buffer, bytes);
+    *node = (struct node){function, {gx, gy, gz, bx, by, bz, shared}, room(buffer, bytes), (int64_t)(bytes / 8), 0};
     if (captured && stream == capturing) {
         *captured->end = node;
         captured->end = &node->next;
@@ -364,8 +365,7 @@ static struct node *copies(const struct node *node) {
     for (; node; node = node->next) {
         struct node *made = *end = malloc(sizeof *made);
         *made = *node;
-        made->arguments = malloc((size_t)node->count * 8 + 8);
-        memcpy(made->arguments, node->arguments, (size_t)node->count * 8);
+        made->arguments = room(node->arguments, (size_t)node->count * 8);
         made->next = 0;
         end = &made->next;
     }

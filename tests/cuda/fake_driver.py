@@ -15,6 +15,7 @@ import textwrap
 from pathlib import Path
 
 from exprc.runtime.compiler import find_compiler
+from exprc.runtime.declarations import EMULATOR
 
 SOURCE = Path(__file__).with_name("fake_driver.c")
 NO_PYCUDA = "pycuda is not installed (pip install 'exprc[cuda]'; .ci/run builds it where nvcc is)"
@@ -59,8 +60,9 @@ def build(folder: Path) -> Path:
     lacking = sorted(needed - set(re.findall(r"\bAPI R (\w+)\(", source)))
     stubs = "".join(f"int {name}(void) {{ return 801; }}\n" for name in lacking)
     (folder / "stubs.c").write_text(stubs, encoding="utf-8")
+    (folder / "engine.h").write_text(f"#include <stdint.h>\n{EMULATOR}", encoding="utf-8")
     made = folder / "libcuda.so.1"
-    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcuda.so.1"]
+    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcuda.so.1", f"-I{folder}"]
     subprocess.run([*find_compiler().command, *flags, str(SOURCE), str(folder / "stubs.c"), "-o", str(made), "-ldl"], check=True)
     return made
 

@@ -168,6 +168,10 @@ class Printer:
     def barrier(self, warp: bool = False) -> str:
         raise NotImplementedError("a backend prints its barrier")
 
+    def index_type(self, hook: Function) -> str:
+        """The type of the indices that a hook takes."""
+        return "int64_t"
+
     def lines(self, body: Sequence[Any], depth: int) -> Iterator[str]:
         pad = "    " * depth
         for s in body:
@@ -278,7 +282,7 @@ def hook_text(hook: Function, template: Template, printer: Printer) -> str:
         result = C_TYPES[hook.result.dtype]
     else:
         result = "void"
-    arguments = [f"int64_t {a}" for a in hook.arguments]
+    arguments = [f"{printer.index_type(hook)} {a}" for a in hook.arguments]
     arguments += [f"{C_TYPES[hook.value.dtype]} {hook.value.name}"] if hook.value is not None else []
     head = f"SCALAR {result} @_{hook.name}({', '.join(['PARAMS', *arguments])})"
     return "\n".join(printer.function_lines(hook, head))

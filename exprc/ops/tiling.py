@@ -109,7 +109,7 @@ def product_launch(values: Mapping[str, int], m: int, n: int, batch: int, itemsi
     """The launch of ``product.cuh``: a block for each tile of each part."""
     tile = (values["TILE_M"], values["TILE_N"], values["REG_M"], values["REG_N"])
     blocks = -(-m // tile[0]) * -(-n // tile[1]) * batch * values["PARTS"]
-    return blocks_launch(blocks, threads_of(tile), 2 * values["TILE_K"] * ((tile[0] + tile[1]) * itemsize + 2 * 16))
+    return blocks_launch(blocks, threads_of(tile), 2 * values["TILE_K"] * ((tile[0] + tile[1]) * itemsize + 2 * 16 + 32))
 
 
 def blocks_launch(blocks: int, threads: int, shared: int) -> Launch:

@@ -80,7 +80,7 @@
 #undef CONV_ACROSS
 #undef CONV_GROUP_C
 #undef CONV_GROUP_O
-#undef CONV_FILTER
+#undef CONV_EDGES
 #undef CONV_PIXEL
 #ifndef INDEX_BYTES
 #define INDEX_BYTES 8
@@ -99,6 +99,11 @@
 #define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
 #define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
+/* Whether some window reaches beyond the image. */
+#define CONV_EDGES                                                                                        \
+    ((UP_H) > 1 || (UP_W) > 1 || (PH) > 0 || (PW) > 0 || ((P) - 1) * (SH) + ((KH) - 1) * (DH) - (PH) >= (H)  \
+     || ((Q) - 1) * (SW) + ((KW) - 1) * (DW) - (PW) >= (W))
+
 #define PRODUCT_BATCH ((GROUPS) * (UP_H) * (UP_W))
 #define PRODUCT_M CONV_GROUP_O
 #define PRODUCT_N ((N) * CONV_ROWS * CONV_COLUMNS)
@@ -112,24 +117,28 @@
     for (int u = (U_STEP) - 1; u >= 0; u--) if ((above * (SH) + u * (DH) - (PH)) % (UP_H) == 0) first_u = u; \
     for (int v = (V_STEP) - 1; v >= 0; v--) if ((left * (SW) + v * (DW) - (PW)) % (UP_W) == 0) first_v = v
 
-/* k = (c, u, v), j = (n, p, q) */
-#define CONV_FILTER(k)                                                                                    \
-    const CONV_INT c_u = CONV_DIVIDE(k, CONV_ACROSS, PRODUCT_K), c = CONV_DIVIDE(c_u, CONV_DOWN, PRODUCT_K); \
-    const CONV_INT u = first_u + (c_u - c * CONV_DOWN) * (U_STEP), v = first_v + ((k) - c_u * CONV_ACROSS) * (V_STEP)
+/* key: (c, u, v) of k; j = (n, p, q) */
+#define PRODUCT_KEY(key, k) do {                                                                          \
+    const CONV_INT k_ = (k), c_u = CONV_DIVIDE(k_, CONV_ACROSS, PRODUCT_K);                               \
+    key.a = CONV_DIVIDE(c_u, CONV_DOWN, PRODUCT_K);                                                       \
+    key.b = first_u + (c_u - key.a * CONV_DOWN) * (U_STEP);                                               \
+    key.c = first_v + (k_ - c_u * CONV_ACROSS) * (V_STEP);                                                \
+    key.inside = k_ < PRODUCT_K && key.b < (KH) && key.c < (KW);                                          \
+} while (0)
 #define CONV_PIXEL(j)                                                                                     \
     const CONV_INT n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
     const CONV_INT p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
 
-#define PRODUCT_A(value, inside, at, i, k) do {                                                                   \
-    CONV_FILTER(k);                                                                                       \
-    if ((inside) && u < (KH) && v < (KW)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, v);                        \
+#define PRODUCT_A(value, in_i, in_k, at, i, k, key) do {                                                  \
+    const auto of_k = key;                                                                                \
+    if ((in_i) && of_k.inside) value = LOAD_w(group * CONV_GROUP_O + (i), of_k.a, of_k.b, of_k.c);        \
 } while (0)
-#define PRODUCT_B(value, inside, at, k, j) do {                                                                   \
-    CONV_FILTER(k);                                                                                       \
+#define PRODUCT_B(value, in_k, in_j, at, k, j, key) do {                                                  \
+    const auto of_k = key;                                                                                \
     CONV_PIXEL(j);                                                                                        \
-    const CONV_INT t_h = p * (SH) + u * (DH) - (PH), t_w = q * (SW) + v * (DW) - (PW);                   \
-    if ((inside) && u < (KH) && v < (KW) && t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W))         \
-        value = LOAD_x(n, group * CONV_GROUP_C + c, t_h / (UP_H), t_w / (UP_W));                          \
+    const CONV_INT t_h = p * (SH) + of_k.b * (DH) - (PH), t_w = q * (SW) + of_k.c * (DW) - (PW);          \
+    if ((in_j) && of_k.inside && (!CONV_EDGES || (t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W)))) \
+        value = LOAD_x(n, group * CONV_GROUP_C + of_k.a, t_h / (UP_H), t_w / (UP_W));                     \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
     CONV_PIXEL(j);                                                                                        \

@@ -59,7 +59,7 @@
 #undef CONV_GROUP_C
 #undef CONV_GROUP_O
 #undef CONV_FILTER
-#undef CONV_PIXEL
+#undef CONV_EDGES
 #ifndef INDEX_BYTES
 #define INDEX_BYTES 8
 #endif
@@ -72,6 +72,11 @@
 #define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
 #define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
+/* Whether some window reaches beyond the image. */
+#define CONV_EDGES                                                                                        \
+    ((PH) > 0 || (PW) > 0 || ((P) - 1) * (SH) + ((KH) - 1) * (DH) - (PH) >= (H)                            \
+     || ((Q) - 1) * (SW) + ((KW) - 1) * (DW) - (PW) >= (W))
+
 #define PRODUCT_BATCH GROUPS
 #define PRODUCT_M CONV_GROUP_O
 #define PRODUCT_N (CONV_GROUP_C * (KH) * (KW))
@@ -79,23 +84,28 @@
 #define PRODUCT_PARTS PARTS
 #define PRODUCT_B_ALONG_K 1
 
-/* j = (c, u, v), k = (n, p, q) */
+/* j = (c, u, v); key: (n, p, q) of k */
 #define CONV_FILTER(j)                                                                                    \
-    const CONV_INT c_u = CONV_DIVIDE(j, KW, PRODUCT_N), c = CONV_DIVIDE(c_u, KH, PRODUCT_N);             \
+    const CONV_INT c_u = CONV_DIVIDE(j, KW, PRODUCT_N), c = CONV_DIVIDE(c_u, KH, PRODUCT_N);              \
     const CONV_INT u = c_u - c * (KH), v = (j) - c_u * (KW)
-#define CONV_PIXEL(k)                                                                                     \
-    const CONV_INT n_p = CONV_DIVIDE(k, Q, PRODUCT_K), n = CONV_DIVIDE(n_p, P, PRODUCT_K);               \
-    const CONV_INT p = n_p - n * (P), q = (k) - n_p * (Q)
-
-#define PRODUCT_A(value, inside, at, i, k) do {                                                                   \
-    CONV_PIXEL(k);                                                                                        \
-    if (inside) value = LOAD_g(n, (at) * CONV_GROUP_O + (i), p, q);                                                   \
+#define PRODUCT_KEY(key, k) do {                                                                          \
+    const CONV_INT k_ = (k), n_p = CONV_DIVIDE(k_, Q, PRODUCT_K);                                         \
+    key.a = CONV_DIVIDE(n_p, P, PRODUCT_K);                                                               \
+    key.b = n_p - key.a * (P);                                                                            \
+    key.c = k_ - n_p * (Q);                                                                               \
+    key.inside = k_ < PRODUCT_K;                                                                          \
 } while (0)
-#define PRODUCT_B(value, inside, at, k, j) do {                                                                   \
+
+#define PRODUCT_A(value, in_i, in_k, at, i, k, key) do {                                                  \
+    const auto of_k = key;                                                                                \
+    if ((in_i) && of_k.inside) value = LOAD_g(of_k.a, (at) * CONV_GROUP_O + (i), of_k.b, of_k.c);         \
+} while (0)
+#define PRODUCT_B(value, in_k, in_j, at, k, j, key) do {                                                  \
+    const auto of_k = key;                                                                                \
     CONV_FILTER(j);                                                                                       \
-    CONV_PIXEL(k);                                                                                        \
-    const CONV_INT h = p * (SH) + u * (DH) - (PH), w_ = q * (SW) + v * (DW) - (PW);                      \
-    if ((inside) && h >= 0 && w_ >= 0 && h < (H) && w_ < (W)) value = LOAD_x(n, (at) * CONV_GROUP_C + c, h, w_);      \
+    const CONV_INT h = of_k.b * (SH) + u * (DH) - (PH), w_ = of_k.c * (SW) + v * (DW) - (PW);             \
+    if ((in_j) && of_k.inside && (!CONV_EDGES || (h >= 0 && w_ >= 0 && h < (H) && w_ < (W))))             \
+        value = LOAD_x(of_k.a, (at) * CONV_GROUP_C + c, h, w_);                                           \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
     CONV_FILTER(j);                                                                                       \

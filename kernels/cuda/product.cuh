@@ -8,10 +8,12 @@
  * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
  *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has a multiple of each tile's length of threads
  *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
- * Hooks   PRODUCT_A(x,inside,g,i,k), PRODUCT_B(x,inside,g,k,j)   statements that set x, which is 0 before, if `inside` holds: then the
- *                                                   indices are in their bounds
+ * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,key), PRODUCT_B(x,in_k,in_j,g,k,j,key)   statements that set x, which is 0 before, if the
+ *                                                   indices are in their bounds, as the flags say
  *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element
  *         PRODUCT_BEGIN(g)                          declarations for these, once per tile
+ *         PRODUCT_KEY(key,k)                        where it is defined: statement that sets key.a, key.b, key.c and key.inside (is k < K?);
+ *                                                   run once per k of a tile, for what all threads would work out of k
  * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K      1: neighbouring threads load neighbours along i, along k
  *                                                   (else along k, along j)
  *
@@ -28,7 +30,7 @@
  *          +-------+      +-----------------+  tile away
  *
  * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) threads, a block for each tile, or fewer: blocks take further tiles in turn;
- *         2 * TILE_K * (TILE_M + TILE_N + 2 * 16 / sizeof(T)) elements of shared memory.
+ *         2 * TILE_K * (TILE_M + TILE_N + 2 * 16 / sizeof(T)) elements of shared memory, and room for 2 * TILE_K keys of 32 bytes.
  */
 #ifndef PRODUCT_BEGIN
 #define PRODUCT_BEGIN(g)
@@ -71,6 +73,23 @@
 
 struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 
+/* The keys of two pieces lie behind the tiles: those of one are read while those of the next are made. */
+#ifdef PRODUCT_KEY
+#define PRODUCT_KEYS PRODUCT_PASTE(KERNEL, keys)
+struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
+#define PRODUCT_KEY_OF(piece, k) keys[((piece) & 1) * TILE_K + (k)]
+#define PRODUCT_MAKE_KEYS(piece) do {                                                                     \
+    if (thread < TILE_K) {                                                                                \
+        struct PRODUCT_KEYS key;                                                                          \
+        PRODUCT_KEY(key, (PRODUCT_INT)(piece) * TILE_K + thread);                                         \
+        PRODUCT_KEY_OF(piece, thread) = key;                                                              \
+    }                                                                                                     \
+} while (0)
+#else
+#define PRODUCT_KEY_OF(piece, k) 0
+#define PRODUCT_MAKE_KEYS(piece)
+#endif
+
 /* Where element s of a thread's share of a tile lies in the tile. */
 #define PRODUCT_A_AT(s, i, k)                                                                             \
     const int i = PRODUCT_A_ALONG_I ? thread % TILE_M : thread / TILE_K + (s) * (PRODUCT_THREADS / TILE_K); \
@@ -86,14 +105,14 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k);                                                                            \
         T loaded = 0;                                                                                     \
-        PRODUCT_A(loaded, first_i + i < (PRODUCT_M) && first_k + k < (PRODUCT_K), g, first_i + i, first_k + k); \
+        PRODUCT_A(loaded, first_i + i < (PRODUCT_M), first_k + k < (PRODUCT_K), g, first_i + i, first_k + k, PRODUCT_KEY_OF(piece, k)); \
         a_next[s] = loaded;                                                                               \
     }                                                                                                     \
     EXPRC_UNROLL                                                                                     \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j);                                                                            \
         T loaded = 0;                                                                                     \
-        PRODUCT_B(loaded, first_j + j < (PRODUCT_N) && first_k + k < (PRODUCT_K), g, first_k + k, first_j + j); \
+        PRODUCT_B(loaded, first_k + k < (PRODUCT_K), first_j + j < (PRODUCT_N), g, first_k + k, first_j + j, PRODUCT_KEY_OF(piece, k)); \
         b_next[s] = loaded;                                                                               \
     }                                                                                                     \
 } while (0)
@@ -116,6 +135,9 @@ struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
     EXPRC_SHARED(shared_bytes);
     T *const shared = (T *)shared_bytes;
+#ifdef PRODUCT_KEY
+    struct PRODUCT_KEYS *const keys = (struct PRODUCT_KEYS *)(shared + 2 * PRODUCT_STAGE);
+#endif
     const int thread = threadIdx.x, down = thread / PRODUCT_ACROSS, across = thread % PRODUCT_ACROSS;
     const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
     const long long pieces = PRODUCT_CUT(PRODUCT_K, TILE_K), tiles = tiles_i * tiles_j;
@@ -131,10 +153,13 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
             EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
         }
+        PRODUCT_MAKE_KEYS(begin);
+        __syncthreads();
         for (PRODUCT_INT piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
             const int stage = (int)((piece - begin) & 1);
             const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
             if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
+            PRODUCT_MAKE_KEYS(piece + 2);
             if (piece >= begin) {
                 EXPRC_UNROLL
                 for (int k = 0; k < TILE_K; k++) {
@@ -199,5 +224,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
 #undef PRODUCT_B
 #undef PRODUCT_Y
 #undef PRODUCT_BEGIN
+#undef PRODUCT_KEY
+#undef PRODUCT_KEYS
+#undef PRODUCT_KEY_OF
+#undef PRODUCT_MAKE_KEYS
 #undef PRODUCT_A_ALONG_I
 #undef PRODUCT_B_ALONG_K

@@ -28,6 +28,8 @@ from exprc.verify import verify
 VALUES = 3
 #: Programs, and sets of sizes with the bytes of their arenas, that one function keeps; the oldest are dropped.
 PROGRAMS, RUNNERS, ARENAS = 64, 256, 1 << 28
+#: Programs that are asked first whether they serve new values as they are.
+RIGID = 4
 
 
 @dataclass
@@ -77,9 +79,11 @@ class Compiled:
         self.leaves = [x for x in used if not isinstance(x, Constant)]
         self.scalars = [x for x in size_leaves(self.roots) if x in used]
         self.lock = threading.RLock()
-        self.runners: dict[tuple[int, ...], Runner] = {}
+        self.runners: dict[tuple[int, ...], tuple[Runner, tuple[int, ...]]] = {}
+        self.rigid: list[tuple[Runner, Mapping[Any, int]]] = []
         self.programs: dict[tuple[Any, ...], Loaded] = {}
         self.seen: dict[tuple[Expr, int | None], set[int]] = {}
+        self.lengths: dict[Any, set[int]] = {}
         self.keys = [(x, a) for x in self.leaves for a in range(x.ndim)] + [(x, None) for x in self.scalars]
         self.last: Loaded | None = None
         self.last_runner: Runner | None = None
@@ -97,22 +101,43 @@ class Compiled:
             shapes = [x.container.shape if isinstance(x, Shared) else x.type.shape for x in self.leaves]
             self.runner(tuple(n for shape in shapes for n in shape))  # type: ignore[misc]
 
-    def runner(self, signature: tuple[int, ...]) -> Runner:
+    def runner(self, signature: tuple[int, ...]) -> tuple[Runner, tuple[int, ...]]:
+        """Return the program that runs, and the numbers of the sizes that are its arguments."""
         found = self.runners.get(signature)
         if found is None:
             with self.lock:
-                found = self.runners.get(signature) or self._new_runner(signature)
+                found = self.runners.get(signature) or self._bound_runner(dict(zip(self.keys, signature)))
+                _make_room(self.runners, RUNNERS)
+                self.runners[signature] = found
         return found
 
-    def _new_runner(self, signature: tuple[int, ...]) -> Runner:
-        sizes = dict(zip(self.keys, signature))
+    def bound_runners(self) -> list[Runner]:
+        """The programs that are bound to sizes, each once."""
+        return list(dict.fromkeys(runner for runner, _ in self.runners.values()))
+
+    def _bound_runner(self, sizes: Mapping[Any, int]) -> tuple[Runner, tuple[int, ...]]:
+        runner = self._known(sizes) or self._new_runner(sizes)
+        symbols = runner.loaded.plan.symbols
+        return runner, tuple(sizes[symbols[name]] for name in runner.loaded.lowered.sizes)
+
+    def _known(self, sizes: Mapping[Any, int]) -> Runner | None:
+        """A program that serves these sizes as it is: only values differ that its dims do not follow from."""
+        for runner, own in self.rigid:
+            symbols = runner.loaded.plan.symbols
+            free = set(symbols.values())
+            same = all(n == own[key] for key, n in sizes.items() if key not in free)
+            if same and runner.loaded.bound.holds({name: sizes[key] for name, key in symbols.items()}):
+                return runner
+        return None
+
+    def _new_runner(self, sizes: Mapping[Any, int]) -> Runner:
         for key, n in sizes.items():
             self.seen.setdefault(key, set()).add(n)
         free = frozenset(k for k, n in sizes.items() if len(self.seen[k]) >= VALUES and (k[1] is None or n > 1))
         road = Road(list(self.precompiled))
         numbers = road.take("sizes", lambda: self._bind(sizes, frozenset()), sizes_text)  # also where shapes are checked
         bound = road.take("arguments", lambda: self._general(sizes, free, numbers), sizes_text) if free else numbers
-        pattern = signature if not bound.symbols else (*(None if k in free else n for k, n in sizes.items()), bound.pinned)
+        pattern = tuple(sizes.values()) if not bound.symbols else (*(None if k in free else n for k, n in sizes.items()), bound.pinned)
         loaded = self.programs.get(pattern)
         if loaded is None:
             _make_room(self.programs, PROGRAMS)
@@ -120,10 +145,10 @@ class Compiled:
         values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
         self.last = loaded
         runner = self.last_runner = self.machine.runner(loaded, values, self.updates)
-        _make_room(self.runners, RUNNERS)
-        while self.runners and runner.arena + sum(r.arena for r in self.runners.values()) > ARENAS:
+        while self.runners and runner.arena + sum(r.arena for r in self.bound_runners()) > ARENAS:
             del self.runners[next(iter(self.runners))]
-        self.runners[signature] = runner
+        if bound.rigid:
+            self.rigid = [(runner, dict(sizes)), *self.rigid[: RIGID - 1]]
         return runner
 
     def _general(self, sizes: Mapping[Any, int], free: frozenset[Any], numbers: Bound) -> Bound:
@@ -135,7 +160,7 @@ class Compiled:
 
     def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
         shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
-        return bind(self.roots, Signature(shapes, {x: sizes[x, None] for x in self.scalars}), free)
+        return bind(self.roots, Signature(shapes, {x: sizes[x, None] for x in self.scalars}), free, self.lengths)
 
     def copies(self) -> list[HostCopy]:
         """What the program for the sizes that came last copies between the host and a device."""
@@ -166,8 +191,8 @@ class Compiled:
     def call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
         values = self.machine.values(self.leaves, arrays)
-        runner = self.runner(self.signature(values))
-        outputs = runner.call(values)
+        runner, sizes = self.runner(self.signature(values))
+        outputs = runner.call(values, sizes)
         for container, k in runner.loaded.plan.replacements:
             container.replace(outputs[k])
         return outputs[: self.outputs]

@@ -96,8 +96,9 @@ def _check_machine(compiled: Compiled) -> None:
 
 def _program(compiled: Compiled, arrays: Mapping[Expr, Any], calls: int) -> Profile:
     compiled.call(arrays)
-    runner: Any = compiled.runner(compiled.signature(_values(compiled, arrays)))
-    seconds, total = _measure(compiled, runner, arrays, calls)
+    runner, sizes = compiled.runner(compiled.signature(_values(compiled, arrays)))
+    assert isinstance(runner, Runner)
+    seconds, total = _measure(compiled, runner, ffi.new("int64_t[]", sizes or [0]), arrays, calls)
     made = Profile.of(_rows(runner, seconds / calls), total / calls, runner.threads, runner.loaded.plan.arena)
     runner.loaded.profiled = made
     return made
@@ -121,7 +122,7 @@ def _values(compiled: Compiled, arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
     return compiled.machine.values(compiled.leaves, arrays)
 
 
-def _measure(compiled: Compiled, runner: Runner, arrays: Mapping[Expr, Any], calls: int) -> tuple[Any, float]:
+def _measure(compiled: Compiled, runner: Runner, sizes: Any, arrays: Mapping[Expr, Any], calls: int) -> tuple[Any, float]:
     loaded, machine = runner.loaded, compiled.machine
     assert isinstance(machine, CpuMachine)
     program = cpu.load(render(loaded.lowered, machine.target.registers, machine.flush, profile=True), machine.target)
@@ -132,7 +133,7 @@ def _measure(compiled: Compiled, runner: Runner, arrays: Mapping[Expr, Any], cal
         held, _ = runner.fill(frame, _values(compiled, arrays))
         frame.table[len(loaded.lowered.buffers)] = ffi.from_buffer(times)
         begin = time.perf_counter()
-        program.run(frame.table, runner.sizes, ffi.NULL, runner.threads, frame.status)
+        program.run(frame.table, sizes, ffi.NULL, runner.threads, frame.status)
         total += time.perf_counter() - begin
         del held
         runner.release(frame)

@@ -132,7 +132,7 @@ def test_a_program_uses_every_thread_once_its_sizes_are_large():
     with exprc.config.override(threads=2):
         for shape in [(2, 3), (3, 4), (4, 5), (5, 6), (2000, 500)]:
             f(np.ones(shape, "float32"))
-    assert [r.threads for r in f._compiled.runners.values()] == [1, 1, 1, 1, 2]
+    assert [r.threads for r in f._compiled.bound_runners()] == [1, 1, 1, 1, 2]
 
 
 # -- what calls leave behind
@@ -154,7 +154,7 @@ def test_slices_by_a_changing_index_do_not_pile_up_arenas():
     f = exprc.function([i], T.tanh(T.dot(data[i * 2 : (i + 1) * 2], T.ones((1000, 64)))).sum(axis=0))
     for k in range(200):
         f(k)
-    kept = sum(r.arena for r in f._compiled.runners.values())
+    kept = sum(r.arena for r in f._compiled.bound_runners())
     assert kept <= 1 << 28 and len(f._compiled.programs) <= 8
 
 

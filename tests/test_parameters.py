@@ -371,11 +371,11 @@ def test_old_values_are_kept_only_where_an_index_may_be_out_of_bounds() -> None:
     w, i = exprc.shared(np.zeros((4, 2), "float32")), T.ivector("i")
     f = exprc.function([i], w[i], {w: w + 1})
     f(np.array([1, 1], "int32"))
-    (runner,) = f._compiled.runners.values()
+    (runner,) = f._compiled.bound_runners()
     (leaf,) = f.inputs
     assert runner.guard.containers == [w.container] and not runner.guard.unknown
     assert runner.guard.keep({leaf: np.array([3, -4])}) == [] != runner.guard.keep({leaf: np.array([4])})
     computed = exprc.function([i], w[i + 1], {w: w + 1})
     computed(np.array([1, 1], "int32"))
-    (runner,) = computed._compiled.runners.values()
+    (runner,) = computed._compiled.bound_runners()
     assert runner.guard.unknown

@@ -48,7 +48,7 @@ def test_500_sizes_need_few_programs_and_give_right_results() -> None:
                 np.testing.assert_allclose(one, two, rtol=2e-5, atol=2e-6)
     assert compiles(f) <= 16
     assert len(f._compiled.runners) <= compiled.RUNNERS
-    assert sum(r.arena for r in f._compiled.runners.values()) <= compiled.ARENAS
+    assert sum(r.arena for r in f._compiled.bound_runners()) <= compiled.ARENAS
 
 
 def test_the_last_batch_of_an_epoch_is_one_more_program_and_no_more() -> None:
@@ -125,3 +125,25 @@ def test_functions_that_are_dropped_leave_little_behind() -> None:
     for k in range(500):
         make(k)
     assert resident() - before < 8 << 20
+
+
+def test_a_slice_by_a_batch_number_keeps_its_length_a_number():
+    """The program is the same for every batch: its loops go over a number of rows, and only where the rows begin is an argument."""
+    data, k = exprc.shared(np.arange(40.0).reshape(20, 2), name="data", shape=(None, 2)), T.lscalar("k")
+    f = exprc.function([k], [data[k * 4 : (k + 1) * 4] * 2, data[k * 4 : (k + 1) * 4].sum()])
+    for _ in range(2):
+        for n in range(5):
+            (rows, total), wanted = f(n), data.get_value()[4 * n : 4 * n + 4]
+            assert rows.tolist() == (wanted * 2).tolist() and total == wanted.sum()
+    assert len(f._compiled.programs) == 3 and len(f._compiled.bound_runners()) == 3
+    assert f._loaded().lowered.sizes and f._loaded().bound.rigid
+    data.set_value(np.arange(36.0).reshape(18, 2))
+    assert f(4)[0].shape == (2, 2) and f(9)[0].shape == (0, 2)
+
+
+def test_a_slice_of_many_lengths_becomes_general():
+    x, n = T.vector("x"), T.lscalar("n")
+    f = exprc.function([x, n], x[:n].sum())
+    value = np.arange(100, dtype="float32")
+    assert [float(f(value, m)) for m in range(2, 60)] == [float(value[:m].sum()) for m in range(2, 60)]
+    assert len(f._compiled.programs) <= 6

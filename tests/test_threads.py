@@ -75,7 +75,7 @@ def test_two_threads_give_the_bits_of_one(net: Callable[[], Any]) -> None:
         with config.override(threads=threads):
             f = exprc.function(inputs, outputs, mode="compiled")
             results.append(f(*values))
-            (runner,) = f._compiled.runners.values()
+            (runner,) = f._compiled.bound_runners()
             assert runner.threads == threads, "too little work to be shared"
     reference = exprc.function(inputs, outputs, mode="reference")(*values)
     for one, two, three, wanted in zip(*results, reference):
@@ -196,7 +196,7 @@ x, w = T.matrix("x"), exprc.shared(np.ones(300, "float32"))
 f = exprc.function([x], [T.softmax(x * w), x.sum(axis=0)], updates={w: w * 1})
 value = np.random.default_rng(0).standard_normal((2000, 300)).astype("float32")
 wanted = f(value)
-assert max(r.threads for r in f._compiled.runners.values()) == 2
+assert max(r.threads for r in f._compiled.bound_runners()) == 2
 
 def train():
     while True:  # holds the lock of w most of the time: a child must not inherit that

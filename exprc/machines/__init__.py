@@ -37,8 +37,11 @@ class Runner(Protocol):
     loaded: Any
     arena: int
 
-    def call(self, values: Mapping[Expr, Any]) -> list[Any]:
-        """Run on the values of a call (see `Machine.values`); return the outputs, those for replaced containers included."""
+    def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
+        """Run on the values of a call (see `Machine.values`); return the outputs, those for replaced containers included.
+
+        sizes : the numbers of those sizes that are arguments of the program.
+        """
 
     def copies(self) -> list[HostCopy]:
         """Return what is copied between the host and a device."""

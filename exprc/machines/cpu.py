@@ -67,7 +67,6 @@ class Runner:
         self.replaced = replaced(plan, updates)
         self.offsets, self.arena = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
         self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
-        self.sizes = ffi.new("int64_t[]", [values[n] for n in loaded.lowered.sizes] or [0])
         self.threads = 1 if _work(plan, number) < SMALL else threads
         names = {s.buffer: k for k, s in enumerate(plan.outputs)}
         self.slots_out = [(k, names[b]) for k, b in enumerate(loaded.lowered.buffers) if b in names]
@@ -92,13 +91,14 @@ class Runner:
         if len(self.frames) < FRAMES:
             self.frames.append(frame)
 
-    def call(self, values: Mapping[Expr, Any]) -> list[Any]:
+    def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
         """Run on the values of a call; return the outputs, those that replace containers too."""
         self.check_replacements()
         frame = self.frame()
         held, outputs = self.fill(frame, _apart(self.loaded.plan, values))
         kept = self.guard.keep(values)
-        failed = self.loaded.program.run(frame.table, self.sizes, ffi.NULL, self.threads, frame.status)
+        numbers = ffi.new("int64_t[]", sizes) if sizes else ffi.NULL
+        failed = self.loaded.program.run(frame.table, numbers, ffi.NULL, self.threads, frame.status)
         status = list(frame.status) if failed else None
         del held
         self.release(frame)

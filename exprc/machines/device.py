@@ -96,7 +96,6 @@ class DeviceRunner:
         plan, number = loaded.plan, number_of(values)
         self.number, self.replaced = number, replaced(plan, updates)
         self.offsets, self.bytes = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
-        self.sizes = np.array([values[n] for n in loaded.lowered.sizes], np.int64)
         self.nbytes = {b: number(b.size) * itemsize(b.dtype) for b in loaded.lowered.buffers}
         self.outputs = [(s.buffer, tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
@@ -116,12 +115,12 @@ class DeviceRunner:
 
     # -- calls
 
-    def call(self, values: Mapping[Expr, Any]) -> list[Any]:
+    def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
         """Run on the values of a call; return the outputs, those that replace containers too."""
         for variable, k in self.replaced:
             check_new_shape(variable, self.outputs[k][1])
         frame = self.program.frames.pop() if self.program.frames else Frame(self.program.device)
-        prepared = frame.bound(self, values)
+        prepared = frame.bound(self, values, sizes)
         kept = self._kept(values)
         prepared.run()
         written = self.loaded.plan.containers.values()
@@ -170,8 +169,8 @@ class DeviceRunner:
             made.append(HostCopy("once" if kept else "each call", there, self.nbytes[buffer], f"{leaf.label}{' (lent)' * lent}"))
             if lent and buffer in self.loaded.plan.containers:
                 made.append(HostCopy("each call", back, self.nbytes[buffer], f"{leaf.label} (lent)"))
-        if len(self.sizes):
-            made.append(HostCopy("each call", there, self.sizes.nbytes, "sizes"))
+        if self.loaded.lowered.sizes:
+            made.append(HostCopy("each call", there, 8 * len(self.loaded.lowered.sizes), "sizes"))
         made += [HostCopy("each call", back, self.nbytes.get(b, 0), f"output {k}") for k, (b, _, _) in enumerate(self.outputs)]
         return made + ([HostCopy("each call", back, 32, "status of the checks of indices")] if self.loaded.plan.checks else [])
 
@@ -202,14 +201,14 @@ class Frame:
         if array.nbytes:
             self.device.write(self.places[key].address, array)
 
-    def bound(self, runner: DeviceRunner, values: Mapping[Expr, Any]) -> Prepared:
+    def bound(self, runner: DeviceRunner, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> Prepared:
         """Copy the inputs, and return the launches of a call."""
         base = self._place("arena", runner.bytes)
         self.device.forget(base, runner.bytes)
         addresses = {b: base + at for b, at in runner.offsets.items()}
-        if len(runner.sizes):
-            self._place("sizes", runner.sizes.nbytes)
-            self._write("sizes", runner.sizes)
+        if sizes:
+            self._place("sizes", 8 * len(sizes))
+            self._write("sizes", np.array(sizes, np.int64))
         for buffer, leaf in runner.leaves:
             if isinstance(leaf, Shared):
                 addresses[buffer] = leaf.container.on(self.device)
@@ -235,7 +234,7 @@ class Frame:
             self.constants.add(buffer)
 
     def _launches(self, runner: DeviceRunner, addresses: Mapping[Buffer, int]) -> list[Launch]:
-        tail = ([self.places["sizes"]] if len(runner.sizes) else []) + [self.places["status"]]
+        tail = ([self.places["sizes"]] if runner.loaded.lowered.sizes else []) + [self.places["status"]]
         ends, reach = [m.address for m in tail], [m.nbytes for m in tail]
 
         def launch(s: Shape) -> Launch:

@@ -7,7 +7,7 @@ while building are checked, with the user's lines in the message. Dims of 0 and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, made_for, topological
 from exprc.forms import Arg, ShapeError, broadcast, node_rows, shape_text, size_value
-from exprc.size import UNKNOWN, Dim, substitute, symbol
+from exprc.size import UNKNOWN, Dim, Symbol, atoms_of, substitute, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
 
@@ -32,8 +32,9 @@ class Bound:
     """A graph whose dims are all sizes.
 
     roots : the graph; dims : of every node, its shape in sizes;
-    pinned : where a dim that follows from symbols is 1 in this call: such dims are numbers too;
+    pinned : (where, number) of the dims that follow from symbols and are numbers all the same (see `bind`);
     leaves : the original leaf of each leaf; symbols : name -> which leaf and axis (None: its value) the size is read from.
+    lengths : the dims that were pinned, with their numbers: other values of the symbols that give the same numbers give the same dims.
     """
 
     roots: list[Expr]
@@ -41,6 +42,20 @@ class Bound:
     leaves: dict[Expr, Expr]
     symbols: dict[str, tuple[Expr, int | None]]
     pinned: tuple[Any, ...] = ()
+    lengths: Mapping[Dim, int] = field(default_factory=dict)
+
+    @property
+    def rigid(self) -> bool:
+        """Whether every dim is a number, though there are symbols."""
+        return bool(self.symbols) and all(isinstance(d, int) for shape in self.dims.values() for d in _flat(shape))
+
+    def holds(self, values: Mapping[str, int]) -> bool:
+        """Whether the dims are the same for other values of the symbols, as far as they were pinned."""
+        return all(substitute(dim, values) == number for dim, number in self.lengths.items())
+
+
+#: A length that follows from values (of a slice, say) has been this many numbers before it becomes a symbol.
+LENGTHS = 3
 
 
 @dataclass(frozen=True)
@@ -62,34 +77,45 @@ def size_leaves(roots: Sequence[Expr]) -> list[Expr]:
     return list(found)
 
 
-def bind(roots: Sequence[Expr], signature: Signature, free: frozenset[tuple[Expr, int | None]] = frozenset()) -> Bound:
+def bind(
+    roots: Sequence[Expr],
+    signature: Signature,
+    free: frozenset[tuple[Expr, int | None]] = frozenset(),
+    lengths: dict[Any, set[int]] | None = None,
+) -> Bound:
     """Return the graph with every dim known.
+
+    A dim of 1 is a number even if it follows from symbols, because 1 changes broadcasting. So is a length that follows from a value, as
+    that of ``data[k * 128 : (k + 1) * 128]``, unless it has been several numbers: loops over 128 elements are better than loops over what
+    min and max say of k.
 
     Parameters
     ----------
     signature : the numbers of this call.
     free : (leaf, axis) pairs whose size becomes an argument of the program (axis None: the leaf's value).
+    lengths : which numbers each length that follows from a value has been; this call's are put in.
 
     Raises
     ------
     ValueError
         if shapes disagree, with the node's inputs and the user's lines.
     """
-    binder = _Binder(signature, free)
+    binder = _Binder(signature, free, {} if lengths is None else lengths)
     for node in topological(roots):
         binder.take(node)
-    return Bound([binder.new[r] for r in roots], binder.dims, binder.leaves, binder.symbols, tuple(binder.pinned))
+    return Bound([binder.new[r] for r in roots], binder.dims, binder.leaves, binder.symbols, tuple(binder.pinned), binder.fixed)
 
 
 class _Binder:
-    def __init__(self, signature: Signature, free: frozenset[tuple[Expr, int | None]]):
-        self.signature, self.free = signature, free
+    def __init__(self, signature: Signature, free: frozenset[tuple[Expr, int | None]], lengths: dict[Any, set[int]]):
+        self.signature, self.free, self.lengths = signature, free, lengths
         self.new: dict[Expr, Expr] = {}
         self.dims = Dims()
         self.leaves: dict[Expr, Expr] = {}
         self.symbols: dict[str, tuple[Expr, int | None]] = {}
         self.values: dict[str, int] = {}
-        self.pinned: list[tuple[int, int]] = []
+        self.pinned: list[tuple[Any, int]] = []
+        self.fixed: dict[Dim, int] = {}
         self.containers: dict[int, tuple[Dim, ...]] = {}
 
     def take(self, node: Expr) -> None:
@@ -172,16 +198,26 @@ class _Binder:
         return fresh
 
     def _pin(self, dims: Any) -> Any:
-        """Put the number in the place of a symbolic dim that is 1 in this call, because 1 changes broadcasting."""
+        """Put the number in the place of a symbolic dim where `bind` says so."""
         if any(isinstance(d, tuple) for d in dims):  # the shapes of several results
             return tuple(self._pin(d) for d in dims)
-        pinned = []
-        for axis, d in enumerate(dims):
-            one = not isinstance(d, int) and substitute(d, self.values) == 1
-            if one:
-                self.pinned.append((len(self.dims), axis))
-            pinned.append(1 if one else d)
-        return tuple(pinned)
+        return tuple(d if isinstance(d, int) else self._pinned(d, (len(self.dims), axis)) for axis, d in enumerate(dims))
+
+    def _pinned(self, dim: Dim, where: Any) -> Dim:
+        number = substitute(dim, self.values)
+        if not isinstance(number, int) or (number != 1 and not self._is_length(dim, number, where)):
+            return dim
+        self.pinned.append((where, number))
+        self.fixed[dim] = number
+        return number
+
+    def _is_length(self, dim: Dim, number: int, where: Any) -> bool:
+        """Whether a dim follows from a value, and has been few numbers."""
+        if not any(isinstance(a, Symbol) and self.symbols[a.name][1] is None for a in atoms_of(dim)):
+            return False
+        been = self.lengths.setdefault(where, set())
+        been.add(number)
+        return len(been) < LENGTHS
 
     def _open(self, node: Expr, inputs: tuple[Expr, ...]) -> Expr:
         made = node.op.open(inputs, node.params)  # type: ignore[attr-defined]
@@ -193,6 +229,11 @@ class _Binder:
             else:
                 self.new[part] = self._node(part, tuple(self.new[i] for i in part.inputs))
         return self.new[made]
+
+
+def _flat(shape: Any) -> list[Any]:
+    """The dims of a node, of all its results if it has several."""
+    return [d for part in shape for d in (part if isinstance(part, tuple) else (part,))]
 
 
 def shape_rule(op: Any, args: Sequence[Arg], params: Mapping[str, Any]) -> Any:

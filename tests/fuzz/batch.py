@@ -90,7 +90,7 @@ def _results(graphs: Sequence[Graph], general: bool) -> tuple[list[Expr], list[l
     f(*values)
     results = []
     for threads in (1, 2):
-        for runner in [r for program in programs for r in program.runners.values()]:
+        for runner in [r for program in programs for r in program.bound_runners()]:
             runner.threads = threads
         results.append(f(*values))
     return f._compiled.roots, results

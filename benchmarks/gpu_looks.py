@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -336,6 +336,65 @@ def _turns(programs: dict[str, Any], steps: int, rounds: int = 7) -> dict[str, l
     return times
 
 
+def products(device: Device, asked: argparse.Namespace) -> None:
+    """Matrix products and convolutions with their gradients, alone, on data that stay on the device, beside those of PyTorch in float32."""
+    own = {name: seconds_of(work, device.synchronize, 10) for name, work in _products(asked.device).items()}
+    try:
+        from benchmarks.peers.torch_gpu_products import products_of, wait
+    except ImportError:
+        print("PyTorch is not installed: exprc alone")
+        theirs = {}
+    else:
+        theirs = {name: seconds_of(work, wait, 10) for name, work in products_of(PRODUCTS).items()}
+    for name, took in own.items():
+        case = PRODUCTS[name.split(":")[0]]
+        number(f"{name}, TFLOP/s", case.flops / took / 1e12)
+        if name in theirs:
+            number(f"{name}, PyTorch / exprc", theirs[name] / took)
+
+
+class Product(NamedTuple):
+    """A matrix product (m, k) · (k, n), or a convolution of images with filters and padding."""
+
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    pad: int = 0
+
+    @property
+    def flops(self) -> float:
+        if len(self.a) == 2:
+            return 2.0 * self.a[0] * self.a[1] * self.b[1]
+        (n, _, h, w), (o, c, kh, kw) = self.a, self.b
+        return 2.0 * n * o * (h + 2 * self.pad - kh + 1) * (w + 2 * self.pad - kw + 1) * c * kh * kw
+
+
+PRODUCTS = {
+    "gemm 4096": Product((4096, 4096), (4096, 4096)),
+    "gemm 1000": Product((1000, 1000), (1000, 1000)),
+    "gemm 128 800 256": Product((128, 800), (800, 256)),
+    "conv lenet 1": Product((128, 1, 28, 28), (20, 1, 5, 5)),
+    "conv lenet 2": Product((128, 20, 12, 12), (50, 20, 5, 5)),
+    "conv vgg": Product((32, 128, 56, 56), (128, 128, 3, 3), 1),
+}
+
+
+def _products(device: str) -> dict[str, Callable[[], Any]]:
+    """name, or name: gradient -> what computes it into a variable."""
+    rng = np.random.default_rng(0)
+    made: dict[str, Callable[[], Any]] = {}
+    for name, case in PRODUCTS.items():
+        a, b = (exprc.shared(rng.standard_normal(shape).astype(np.float32)) for shape in (case.a, case.b))
+        y = a @ b if len(case.a) == 2 else T.conv2d(a, b, border_mode=case.pad)
+        g = exprc.shared(rng.standard_normal(y.type.shape).astype(np.float32))
+        parts = {name: y}
+        if len(case.a) == 4:
+            parts |= dict(zip((f"{name}: input", f"{name}: weights"), exprc.grad((y * g).sum(), [a, b]), strict=True))
+        for part, value in parts.items():
+            kept = exprc.shared(np.zeros(value.type.shape, np.float32))
+            made[part] = exprc.function([], [], updates={kept: value}, device=device)
+    return made
+
+
 def mnist(device: Device, asked: argparse.Namespace) -> None:
     """examples/mnist.py as a user runs it, on the device."""
     exprc.config.device = asked.device
@@ -350,7 +409,7 @@ def mnist(device: Device, asked: argparse.Namespace) -> None:
         number(f"{asked.epochs} epochs and all around them, s", time.perf_counter() - begin)
 
 
-LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, peers, mnist)}
+LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, peers, products, mnist)}
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ Value = Literal | Ref | Load | Apply | Index | Select | Shuffle
 
 @dataclass(frozen=True)
 class Loop:
-    """`var` counts from `first` up to below `extent`, by `step`."""
+    """`var`, of the dtype `index`, counts from `first` up to below `extent`, by `step`."""
 
     var: str
     extent: Dim
@@ -135,6 +135,7 @@ class Loop:
     body: tuple[Any, ...]
     first: Dim = 0
     step: int = 1
+    index: str = "int64"
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ Statement = Loop | Let | Alloc | Store | Accum | If | Check | Barrier
 
 @dataclass(frozen=True)
 class Kernel:
-    """Loops over `blocks` blocks; any thread may run any range of them."""
+    """Loops over `blocks` blocks; any thread may run any range of them. `index` is the dtype of `block`."""
 
     name: str
     buffers: tuple[Buffer, ...]
@@ -203,6 +204,7 @@ class Kernel:
     blocks: Dim
     body: tuple[Any, ...]
     comment: str = ""
+    index: str = "int64"
 
     @property
     def threads(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from exprc.gpu.join import lower_parts
+from exprc.gpu.narrow import narrowed
 from exprc.gpu.teams import THREADS, Teams
 from exprc.loops import Barrier, Buffer, If, Index, Kernel, Let, Load, Loop, Program, Store
 from exprc.lower import program_of
@@ -52,4 +53,4 @@ def _copy(source: Stored, target: Stored, name: str) -> Kernel:
     store = If(((e, count),), (Store(target.buffer, e, Load(source.buffer, e)),))
     buffers: tuple[Buffer, ...] = (source.buffer, target.buffer)
     loop = Loop("thread", THREADS, "block", (at, store))
-    return Kernel(name, buffers, (target.buffer,), ceildiv(count, THREADS), (loop,), f"copy of {count} elements")
+    return narrowed(Kernel(name, buffers, (target.buffer,), ceildiv(count, THREADS), (loop,), f"copy of {count} elements"))

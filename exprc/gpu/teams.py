@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from exprc.gpu.narrow import narrowed
 from exprc.loops import Accum, Alloc, Barrier, Buffer, If, Index, Kernel, Let, Load, Loop, Ref, Shuffle, Store
 from exprc.lower.emit import Scope, start_value
 from exprc.lower.nest import Nest, Pass, combined, comment, finished
@@ -140,7 +141,8 @@ class Teams(Nest):
         blocks = ceildiv(self.count, self.shape.teams)
         loop = Loop("thread", self.shape.threads, "block", tuple(body))
         shared = tuple(Alloc(b) for b in self.shared)
-        return Kernel(self.name, tuple(self.emit.buffers), tuple(self.emit.written), blocks, (*shared, loop), self._comment())
+        buffers, written = tuple(self.emit.buffers), tuple(self.emit.written)
+        return narrowed(Kernel(self.name, buffers, written, blocks, (*shared, loop), self._comment()))
 
     def _comment(self) -> str:
         return comment(self.group.roots, self.group.outer)

@@ -1,4 +1,4 @@
-"""The C text of small programs for fixed Targets, compared with texts in tests/golden that someone has read.
+"""The C and CUDA texts of small programs for fixed Targets, compared with texts in tests/golden that someone has read.
 
 The texts of ``kernels/`` are cut out (their names stay), so that work on a kernel changes no golden text. The machine that runs the
 tests has no say: nothing is compiled for them, and the Target is given. ``python -m pytest tests/render --update-golden`` writes them anew.
@@ -17,13 +17,16 @@ import pytest
 
 import exprc
 import exprc.tensor as T
+from exprc import build
 from exprc.render import c as printer
 from exprc.render.base import kernel_source
 from exprc.runtime import cpu
 from exprc.runtime.compiler import AVX2, AVX512, Target
+from exprc.runtime.launch import CUDA
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-KERNELS = sorted(p.name for p in (Path(__file__).resolve().parents[2] / "kernels" / "c").glob("*.h"))
+FOLDER = Path(__file__).resolve().parents[2] / "kernels"
+KERNELS = sorted(p.relative_to(FOLDER).as_posix() for p in [*FOLDER.glob("c/*.h"), *FOLDER.glob("cuda/*.cuh")])
 
 
 def chain() -> Any:
@@ -87,18 +90,24 @@ def text_of(net: Callable[[], Any], target: Target, monkeypatch: pytest.MonkeyPa
     return text
 
 
+def cuda_text_of(net: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Render for a GPU that is not there."""
+    loaded = SimpleNamespace(cached=False, compile_seconds=0.0)
+    monkeypatch.setattr(build, "open_device", lambda name: SimpleNamespace(name=name, target=CUDA, load=lambda text: loaded))
+    inputs, outputs, *updates = net()
+    (text,) = exprc.function(inputs, outputs, updates=updates[0] if updates else None, device="cuda")._compiled.last.text
+    return str(text)
+
+
 def without_kernels(text: str) -> str:
     """Put the name of each pasted text in its place."""
     for name in KERNELS:
-        text = text.replace(kernel_source(f"c/{name}"), f"<the text of kernels/c/{name}>\n")
+        text = text.replace(kernel_source(name), f"<the text of kernels/{name}>\n")
     return text
 
 
-@pytest.mark.parametrize("target", [AVX512, AVX2], ids=lambda t: t.name)
-@pytest.mark.parametrize("net", NETS, ids=lambda n: n.__name__)
-def test_golden(net: Callable[[], Any], target: Target, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    text = without_kernels(text_of(net, target, monkeypatch))
-    file = GOLDEN / f"{net.__name__}_{target.name}.c"
+def compare(text: str, name: str, request: pytest.FixtureRequest) -> None:
+    file = GOLDEN / name
     if request.config.getoption("--update-golden", default=False):
         file.write_text(text, encoding="utf-8")
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -106,15 +115,30 @@ def test_golden(net: Callable[[], Any], target: Target, monkeypatch: pytest.Monk
     assert not difference, f"{difference}\nIf this is meant: python -m pytest tests/render --update-golden"
 
 
+@pytest.mark.parametrize("target", [AVX512, AVX2], ids=lambda t: t.name)
+@pytest.mark.parametrize("net", NETS, ids=lambda n: n.__name__)
+def test_golden(net: Callable[[], Any], target: Target, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    compare(without_kernels(text_of(net, target, monkeypatch)), f"{net.__name__}_{target.name}.c", request)
+
+
+@pytest.mark.parametrize("net", NETS, ids=lambda n: n.__name__)
+def test_golden_cuda(net: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    compare(without_kernels(cuda_text_of(net, monkeypatch)), f"{net.__name__}.cu", request)
+
+
 @pytest.mark.parametrize("net", NETS, ids=lambda n: n.__name__)
 def test_the_text_is_the_same_every_time(net: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """No address and no order of a set gets into it: the text is the key of the cache."""
     assert text_of(net, AVX512, monkeypatch) == text_of(net, AVX512, monkeypatch)
+    assert cuda_text_of(net, monkeypatch) == cuda_text_of(net, monkeypatch)
 
 
 def test_pasted_texts_are_whole_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     text = text_of(mlp_step, AVX512, monkeypatch)
     assert kernel_source("c/scalar.h") in text and kernel_source("c/gemm.h") in text
+    cuda = without_kernels(cuda_text_of(mlp_step, monkeypatch))
+    assert "#include" not in cuda and cuda.count("<the text of kernels/cuda/prelude.cuh>") == 1
+    assert "<the text of kernels/cuda/gemm.cuh>" in cuda
     cut = without_kernels(text)
     assert cut.count("<the text of kernels/c/scalar.h>") == 1 and cut.count("<the text of kernels/c/gemm.h>") >= 3
     assert len(cut.splitlines()) < 1000
@@ -130,8 +154,8 @@ def test_nothing_of_the_users_gets_into_the_text(monkeypatch: pytest.MonkeyPatch
         y.name = name
         return [x], y.sum()
 
-    text = text_of(net, AVX2, monkeypatch)
-    assert "evil" not in text and "test_golden" not in text
+    for text in (text_of(net, AVX2, monkeypatch), cuda_text_of(net, monkeypatch)):
+        assert "evil" not in text and "test_golden" not in text
 
 
 @pytest.mark.parametrize("name", ["avx2", "scalar"])

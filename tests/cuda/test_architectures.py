@@ -1,0 +1,47 @@
+"""Every CUDA text that the catalogue gives is compiled for GPUs of three generations; none of them is needed for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import exprc
+from exprc import build
+from exprc.errors import CompileError, DeviceError
+from exprc.ops import CATALOGUE
+from exprc.runtime.cubin import compile_cubin, find_cuda_compiler
+from exprc.runtime.launch import CUDA
+from tests.cuda.test_catalogue import GROUPS
+from tests.ops.matrix import cases
+
+
+def compiler_is_missing() -> str:
+    try:
+        find_cuda_compiler()
+    except (CompileError, DeviceError) as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(compiler_is_missing()), reason=compiler_is_missing())
+@pytest.mark.parametrize("number", range(len(GROUPS)), ids=lambda k: f"{GROUPS[k][0]}-to-{GROUPS[k][-1]}")
+def test_texts_compile(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All for the H100's architecture (sm_90), every third one for sm_80 and sm_100 too: some take most of a minute each."""
+    texts: list[str] = []
+
+    def load(text: str) -> Any:
+        texts.append(text)
+        return SimpleNamespace(cached=False, compile_seconds=0.0)
+
+    monkeypatch.setattr(build, "open_device", lambda name: SimpleNamespace(name=name, target=CUDA, load=load))
+    found = [c for name in GROUPS[number] for c in cases(CATALOGUE[name], full=False)]
+    inputs, nodes = [x for c in found for x in c.inputs], [n for c in found for n in c.nodes]
+    function: Any = exprc.function(inputs, nodes, on_unused_input="ignore", device="cuda")
+    assert texts or getattr(function._compiled, "parts", None), "known shapes are compiled at once"
+    for text in texts:
+        for architecture in ("sm_80", "sm_90", "sm_100") if number % 3 == 0 else ("sm_90",):
+            assert compile_cubin(text, architecture, tmp_path).stat().st_size > 1000

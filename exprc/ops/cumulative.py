@@ -57,7 +57,7 @@ def _cuda_sizes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: in
 
 def _cuda_launch(values: Mapping[str, int], size: int) -> Launch:
     """A tile of x in shared memory, for a recurrence one of a."""
-    shared = (1 + (values["MODE"] == 2)) * values["DEPTH"] * (values["COLUMNS"] + 1) * size
+    shared = (1 + (values["MODE"] == 2)) * values["DEPTH"] * (values["COLUMNS"] | 1) * size
     return blocks_launch(-(-values["O"] * values["I"] // values["COLUMNS"]), 256, shared)
 
 

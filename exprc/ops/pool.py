@@ -31,9 +31,9 @@ from exprc.forms import (
     view,
 )
 from exprc.ops.rows import by_first_axis
-from exprc.ops.tiling import elements_launch
+from exprc.ops.tiling import elements_launch, index_bytes
 from exprc.ops.view import dim_of
-from exprc.size import Dim, ceildiv, floordiv, maximum, mod
+from exprc.size import Dim, ceildiv, floordiv, maximum, mod, product
 
 # -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all records: window, stride, pad, dilation (2 ints each), partial (whether windows may reach beyond the lower and right border).
@@ -209,6 +209,11 @@ def _one_by_one(b: Dim, c: Dim, h: Dim, w: Dim, l: Dim) -> tuple[Dim, ...]:  # n
     return (b, c, h, w)
 
 
+def _counted(given: Arg, made: Arg) -> dict[str, Dim]:
+    """The number of images, and the bytes of what counts the elements of either array."""
+    return {"N": given.shape[0], "INDEX_BYTES": index_bytes(2 * product(given.shape), 2 * product(made.shape))}
+
+
 def _implementations(
     name: str, text: str, mode: int, loads: Sequence[str], stores: Sequence[str], pooled_first: bool
 ) -> tuple[Implementation, ...]:
@@ -236,7 +241,7 @@ def _implementations(
         ),
         Implementation(
             name, f"{text.removesuffix('.h')}.cuh",
-            lambda args, outs, params, lanes: {**sizes(args, outs, params, 1), "N": args[0].shape[0]},
+            lambda args, outs, params, lanes: {**sizes(args, outs, params, 1), **_counted(args[0], outs[0])},
             hooks(lambda n, c, h, w: (n, c, h, w)), layouts("plain"), device="cuda",
             launch=lambda values, size: elements_launch(math.prod(values[d] for d in ("NC" + ("HW" if pooled_first else "PQ")))),
         ),

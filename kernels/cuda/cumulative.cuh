@@ -18,7 +18,7 @@
  * Hooks   LOAD_x(o,k,i)           value
  *         LOAD_a(o,k,i)           value; MODE 2 only
  *         STORE_y(o,k,i,value)    statement; run once per element
- * Launch  any number of blocks of 256 threads (COLUMNS at least); 2 * DEPTH * (COLUMNS + 1) elements of shared memory
+ * Launch  any number of blocks of 256 threads (COLUMNS at least); DEPTH * (COLUMNS | 1) elements of shared memory, in MODE 2 twice that
  */
 #ifndef KERNEL
 #define KERNEL cumulative
@@ -41,7 +41,7 @@
 #define DEPTH 64
 #endif
 
-#define CUMULATIVE_STRIDE (COLUMNS + 1)   /* no power of two: banks of shared memory */
+#define CUMULATIVE_STRIDE (COLUMNS | 1)   /* odd: banks of shared memory */
 /* Where element e of the block's share lies: the column and the step in k. */
 #define CUMULATIVE_AT(e)                                                                                  \
     const int column = (I) == 1 ? (e) / (DEPTH) : (e) % (COLUMNS), at = (I) == 1 ? (e) % (DEPTH) : (e) / (COLUMNS); \

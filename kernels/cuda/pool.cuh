@@ -13,6 +13,7 @@
  *            +--+--+--+--+
  *
  * Sizes   N, C, H, W, P, Q, KH, KW, SH, SW, PH, PW, DH, DW;  MODE is a constant
+ *         INDEX_BYTES   4 where images and results have less than 2^30 elements, so that ints count them; else 8
  * Hooks   LOAD_x(n,c,h,w)             value
  *         STORE_y(n,c,p,q,value)      statement; run once per element
  *         STORE_code(n,c,p,q,code)    MODE 0: statement; code is an int, and its type in memory the hook's business
@@ -56,18 +57,26 @@
 #ifndef STORE_code
 #define STORE_code(n, c, p, q, value) (void)(value)
 #endif
+#ifndef INDEX_BYTES
+#define INDEX_BYTES 8
+#endif
+#if INDEX_BYTES == 4
+#define POOL_INT int
+#else
+#define POOL_INT long long
+#endif
 
 EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
-    const long long count = (long long)(N) * (C) * (P) * (Q), step = (long long)gridDim.x * blockDim.x;
-    for (long long e = (long long)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += step) {
-        const long long q = e % (Q), p = e / (Q) % (P), c = e / ((long long)(Q) * (P)) % (C), n = e / ((long long)(Q) * (P) * (C));
+    const POOL_INT count = (POOL_INT)(N) * (C) * (P) * (Q), step = (POOL_INT)gridDim.x * blockDim.x;
+    for (POOL_INT e = (POOL_INT)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += step) {
+        const POOL_INT q = e % (Q), p = e / (Q) % (P), c = e / ((POOL_INT)(Q) * (P)) % (C), n = e / ((POOL_INT)(Q) * (P) * (C));
         T best = 0;
         int where = -1;   /* nothing seen yet */
         for (int u = 0; u < (KH); u++) {
-            const long long h = p * (SH) + u * (DH) - (PH);
+            const POOL_INT h = p * (SH) + u * (DH) - (PH);
             if (h < 0 || h >= (H)) continue;
             for (int v = 0; v < (KW); v++) {
-                const long long w = q * (SW) + v * (DW) - (PW);
+                const POOL_INT w = q * (SW) + v * (DW) - (PW);
                 if (w < 0 || w >= (W)) continue;
                 const T x_k = LOAD_x(n, c, h, w);
                 const bool taken = (MODE) == 0 && (where < 0 || x_k > best || (x_k != x_k && best == best));
@@ -84,3 +93,4 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
 }
 
 #undef STORE_code
+#undef POOL_INT

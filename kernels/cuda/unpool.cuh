@@ -13,6 +13,7 @@
  *            +--+--+
  *
  * Sizes   N, C, H, W, P, Q, KH, KW, SH, SW, PH, PW, DH, DW;  MODE is a constant
+ *         INDEX_BYTES   4 where images and results have less than 2^30 elements, so that ints count them; else 8
  * Hooks   LOAD_g(n,c,p,q)            value
  *         LOAD_code(n,c,p,q)         MODE 0: integer
  *         STORE_y(n,c,h,w,value)     statement; run once per element
@@ -56,17 +57,25 @@
 #ifndef LOAD_code
 #define LOAD_code(n, c, p, q) 0
 #endif
+#ifndef INDEX_BYTES
+#define INDEX_BYTES 8
+#endif
+#if INDEX_BYTES == 4
+#define POOL_INT int
+#else
+#define POOL_INT long long
+#endif
 
 EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
-    const long long count = (long long)(N) * (C) * (H) * (W), step = (long long)gridDim.x * blockDim.x;
-    for (long long e = (long long)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += step) {
-        const long long w = e % (W), h = e / (W) % (H), c = e / ((long long)(W) * (H)) % (C), n = e / ((long long)(W) * (H) * (C));
+    const POOL_INT count = (POOL_INT)(N) * (C) * (H) * (W), step = (POOL_INT)gridDim.x * blockDim.x;
+    for (POOL_INT e = (POOL_INT)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += step) {
+        const POOL_INT w = e % (W), h = e / (W) % (H), c = e / ((POOL_INT)(W) * (H)) % (C), n = e / ((POOL_INT)(W) * (H) * (C));
         T sum = 0;
         for (int u = 0; u < (KH); u++) {
-            const long long t_h = h + (PH) - u * (DH), p = t_h / (SH);
+            const POOL_INT t_h = h + (PH) - u * (DH), p = t_h / (SH);
             if (t_h < 0 || t_h % (SH) || p >= (P)) continue;
             for (int v = 0; v < (KW); v++) {
-                const long long t_w = w + (PW) - v * (DW), q = t_w / (SW);
+                const POOL_INT t_w = w + (PW) - v * (DW), q = t_w / (SW);
                 if (t_w < 0 || t_w % (SW) || q >= (Q)) continue;
                 if ((MODE) == 1 || (long long)LOAD_code(n, c, p, q) == u * (KW) + v) sum += LOAD_g(n, c, p, q);
             }
@@ -76,3 +85,4 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
 }
 
 #undef LOAD_code
+#undef POOL_INT

@@ -302,6 +302,13 @@ def test_convolutions_of_networks(geometry: dict[str, int], tmp_path: pathlib.Pa
         check_conv(instance, library_of([instance], tmp_path), s, 16)
 
 
+def test_convolution_of_one_image_with_more_weights_than_a_panel_holds(tmp_path: pathlib.Path) -> None:
+    geometry = {"CIN": 70, "H": 9, "W": 12, "O": 33, "KH": 3, "KW": 3, "P": 9, "Q": 12, "PH": 1, "PW": 1}
+    s = {name: 1 for name in GEOMETRY} | geometry
+    instance = conv_instance("conv2d_plain", "conv2d_plain", "float", 16, {**s, "N": 2})
+    check_conv(instance, library_of([instance], tmp_path), s, 2)
+
+
 # ------------------------------------------------------------------------------------------------ pooling
 
 POOL_SIZES = ["NB", "C", "H", "W", "P", "Q", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW"]

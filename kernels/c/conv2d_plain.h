@@ -3,18 +3,22 @@
  *     y[n,o,p,q] = sum over c, u, v of x[n, g*C + c, h, w] * w[o,c,u,v]
  *     h = (p*SH + u*DH - PH) / UP_H,   w = (q*SW + v*DW - PW) / UP_W,   g = o / (O / GROUPS),   C = CIN / GROUPS
  *
- * over those (u, v) for which h and w are whole and inside the image; summed over c, u, v in order.
+ * where x is 0 if h or w are not whole or outside the image; summed over c, u, v in order, in one accumulator per element.
  *
  * Sizes   N, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, UP_H, UP_W, GROUPS
  * Hooks   LOAD_x(n,c,h,w)         value
  *         LOAD_w(o,c,u,v)         value; c counts inside the group
  *         STORE_y(n,o,p,q,value)  statement; run once per element, lane by lane along q
  *
- * Tiling: four output channels by up to COLUMNS columns of one output row are summed in a buffer on the stack; the
- * columns are the vectorised axis, between exact bounds for every v. One block is one row p of one tile of channels.
+ * Tiling: the matrix product of the filters, (O, C*KH*KW), with the windows of the image, (C*KH*KW, P*Q), of which two
+ * vectors of neighbouring elements of y are gathered at a time.
  *
- *        x row h   | . . . . . . . . |        for c, u, v:   sum[o][q] += w[o,c,u,v] * x[q*SW + v]
- *        v = 1       |<- all q ->|
+ *                          windows: DEPTH x 2 vectors       One block is one such panel of one image by up to TILES
+ *                          +----+----+                      tiles of filters, each of up to ROWS rows of accumulators
+ *            c,u,v       k |    |    |                      in registers; they wait in `sums` between two pieces of
+ *        +-----------+     +----+----+                      DEPTH elements (c, u, v).
+ *      o | w         |     |tile|tile|
+ *        +-----------+     +----+----+
  */
 #ifndef KERNEL
 #define KERNEL conv2d_plain
@@ -29,6 +33,12 @@
 #endif
 #ifndef T
 #define T float
+#endif
+#ifndef LANES
+#define LANES 16
+#endif
+#ifndef REGISTERS
+#define REGISTERS 32
 #endif
 #ifndef SH
 #define SH 1
@@ -61,58 +71,110 @@
 #define CONV_PASTE_(kernel, name) kernel##_##name
 #define CONV_PASTE(kernel, name) CONV_PASTE_(kernel, name)
 #define CONV_NAME(name) CONV_PASTE(KERNEL, name)
+#define CONV_UNROLL _Pragma("GCC unroll 32")
+#define CONV_ROLLED _Pragma("GCC unroll 1")
+#define CONV_VEC CONV_NAME(vec)
 #define CONV_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define CONV_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
-#define CONV_TALL 4
-#define CONV_COLUMNS 256
+#define CONV_MAX(x, y) ((int64_t)(x) > (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
+#define CONV_ROWS (REGISTERS >= 32 ? 14 : 6)
+#define CONV_WIDTH (2 * LANES)
+#define CONV_DEPTH ((int64_t)(65536 / (CONV_WIDTH * sizeof(T))))   /* a panel has 64 KiB */
+#define CONV_TILES 16
+#define CONV_BLOCKS 4                                             /* so many at least, if there are filters enough */
+
+#if LANES == 1
+typedef T CONV_VEC;
+#else
+typedef T CONV_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
+#endif
+
+/* The constants of one instance: tiles of filters, panels, and in how many blocks the tiles of a panel are cut. */
+#define CONV_SIZES                                                                                        \
+    const int64_t group_o = (O) / (GROUPS), tiles = CONV_CUT(group_o, CONV_ROWS);                         \
+    const int64_t panels = CONV_CUT((P) * (Q), CONV_WIDTH), apart = CONV_MAX(1, (N) * (GROUPS) * panels); \
+    const int64_t cuts = CONV_MAX(CONV_CUT(tiles, CONV_TILES), CONV_MIN(tiles, CONV_CUT(CONV_BLOCKS, apart)))
 
 __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
-    return (N) * (GROUPS) * CONV_CUT((O) / (GROUPS), CONV_TALL) * (P);
+    CONV_SIZES;
+    return (N) * (GROUPS) * panels * cuts;
 }
 
+/* sum[R filters from o on][2 vectors] += w[R filters][(c, u, v) from k0 on] * panel[depth][2 vectors] */
+#define CONV_TILE(R, o, sum) do {                                                                         \
+    CONV_VEC acc[CONV_ROWS][2];                                                                           \
+    CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
+        CONV_UNROLL for (int i = 0; i < 2; i++)                                                           \
+            acc[r][i] = k0 == 0 ? (CONV_VEC){0} : *(CONV_VEC *)((sum) + r * CONV_WIDTH + i * LANES);      \
+    int64_t c = k0 / ((KH) * (KW)), u = k0 / (KW) % (KH), v = k0 % (KW);                                  \
+    CONV_ROLLED for (int64_t k = 0; k < depth; k++) {                                                     \
+        CONV_VEC x_k[2];                                                                                  \
+        CONV_UNROLL for (int i = 0; i < 2; i++) x_k[i] = *(const CONV_VEC *)(panel + k * CONV_WIDTH + i * LANES); \
+        CONV_UNROLL for (int64_t r = 0; r < (R); r++) {                                                   \
+            const T w_r = LOAD_w((o) + r, c, u, v);                                                       \
+            CONV_UNROLL for (int i = 0; i < 2; i++) acc[r][i] += x_k[i] * w_r;                            \
+        }                                                                                                 \
+        if (++v == (KW)) { v = 0; if (++u == (KH)) { u = 0; c++; } }                                      \
+    }                                                                                                     \
+    CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
+        CONV_UNROLL for (int i = 0; i < 2; i++) *(CONV_VEC *)((sum) + r * CONV_WIDTH + i * LANES) = acc[r][i]; \
+} while (0)
+
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
-    T sum[CONV_TALL][CONV_COLUMNS] __attribute__((aligned(64)));
-    const int64_t group_o = (O) / (GROUPS), group_c = (CIN) / (GROUPS), tiles = CONV_CUT(group_o, CONV_TALL);
+    CONV_SIZES;
+    T panel[CONV_DEPTH * CONV_WIDTH] __attribute__((aligned(64)));
+    T sums[CONV_TILES * CONV_ROWS * CONV_WIDTH] __attribute__((aligned(64)));
+    const int fixed = __builtin_constant_p(O);
+    const int64_t height = fixed ? CONV_CUT(group_o, tiles + !tiles) : CONV_ROWS;
+    const int64_t full = fixed ? group_o - tiles * (height - 1) : tiles;   /* tiles of that height; the others have one less */
+    const int64_t all = (CIN) / (GROUPS) * (KH) * (KW);
 
     for (int64_t block = begin; block < end; block++) {
-        const int64_t p = block % (P), t = block / (P) % tiles, g = block / ((P) * tiles) % (GROUPS);
-        const int64_t n = block / ((P) * tiles * (GROUPS));
-        const int64_t o0 = g * group_o + t * CONV_TALL, rows = CONV_MIN(CONV_TALL, group_o - t * CONV_TALL);
-        for (int64_t q0 = 0; q0 < (Q); q0 += CONV_COLUMNS) {
-            const int64_t count = CONV_MIN(CONV_COLUMNS, (Q) - q0);
-            for (int64_t r = 0; r < CONV_TALL; r++) {
-                _Pragma("omp simd")
-                for (int64_t i = 0; i < count; i++) sum[r][i] = 0;
-            }
-            for (int64_t c = 0; c < group_c; c++)
-                for (int64_t u = 0; u < (KH); u++) {
-                    const int64_t t_h = p * (SH) + u * (DH) - (PH), h = t_h / (UP_H);
-                    if (t_h < 0 || t_h % (UP_H) || h >= (H)) continue;
-                    for (int64_t v = 0; v < (KW); v++) {
-                        const int64_t t_w = q0 * (SW) + v * (DW) - (PW);   /* of column q0 */
-                        T w_r[CONV_TALL];
-                        for (int64_t r = 0; r < CONV_TALL; r++) w_r[r] = LOAD_w(o0 + CONV_MIN(r, rows - 1), c, u, v);
-                        if ((UP_W) == 1) {
-                            const int64_t i0 = t_w < 0 ? CONV_CUT(-t_w, SW) : 0;
-                            const int64_t i1 = t_w < (W) ? CONV_MIN(count, CONV_CUT((W) - t_w, SW)) : 0;
-                            _Pragma("omp simd")
-                            for (int64_t i = i0; i < i1; i++) {
-                                const T x_i = LOAD_x(n, g * group_c + c, h, t_w + i * (SW));
-                                for (int r = 0; r < CONV_TALL; r++) sum[r][i] += w_r[r] * x_i;
-                            }
-                        } else {
-                            for (int64_t i = 0; i < count; i++) {
-                                const int64_t t_i = t_w + i * (SW);
-                                if (t_i < 0 || t_i % (UP_W) || t_i / (UP_W) >= (W)) continue;
-                                const T x_i = LOAD_x(n, g * group_c + c, h, t_i / (UP_W));
-                                for (int r = 0; r < CONV_TALL; r++) sum[r][i] += w_r[r] * x_i;
-                            }
+        const int64_t cut = block % cuts, j0 = block / cuts % panels * CONV_WIDTH;
+        const int64_t g = block / (cuts * panels) % (GROUPS), n = block / (cuts * panels * (GROUPS));
+        const int64_t first = tiles * cut / cuts, last = tiles * (cut + 1) / cuts;
+        const int64_t j1 = CONV_MIN((P) * (Q), j0 + CONV_WIDTH);   /* the elements of y, row by row */
+
+        for (int64_t k0 = 0; k0 == 0 || k0 < all; k0 += CONV_DEPTH) {
+            const int64_t depth = CONV_MIN(CONV_DEPTH, all - k0);
+            for (int64_t k = 0; k < depth; k++) {
+                const int64_t c = (k0 + k) / ((KH) * (KW)), u = (k0 + k) / (KW) % (KH), v = (k0 + k) % (KW);
+                T *to = panel + k * CONV_WIDTH;
+                CONV_UNROLL for (int i = 0; i < 2; i++) *(CONV_VEC *)(to + i * LANES) = (CONV_VEC){0};
+                for (int64_t j = j0, next; j < j1; j = next) {   /* those of one row of y */
+                    const int64_t p = j / (Q), q0 = j % (Q), t_h = p * (SH) + u * (DH) - (PH), t_w = q0 * (SW) + v * (DW) - (PW);
+                    next = CONV_MIN(j1, (p + 1) * (Q));
+                    if (t_h < 0 || t_h % (UP_H) || t_h / (UP_H) >= (H)) continue;
+                    if ((UP_W) == 1) {
+                        const int64_t i0 = t_w < 0 ? CONV_CUT(-t_w, SW) : 0;
+                        const int64_t i1 = t_w < (W) ? CONV_MIN(next - j, CONV_CUT((W) - t_w, SW)) : 0;
+                        _Pragma("omp simd")
+                        for (int64_t i = i0; i < i1; i++) to[j - j0 + i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_w + i * (SW));
+                    } else
+                        for (int64_t i = 0; i < next - j; i++) {
+                            const int64_t t_i = t_w + i * (SW);
+                            if (t_i < 0 || t_i % (UP_W) || t_i / (UP_W) >= (W)) continue;
+                            to[j - j0 + i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_i / (UP_W));
                         }
-                    }
                 }
-            for (int64_t r = 0; r < rows; r++) {
-                _Pragma("omp simd")
-                for (int64_t i = 0; i < count; i++) { STORE_y(n, o0 + r, p, q0 + i, sum[r][i]); }
+            }
+            for (int64_t t = first; t < last; t++) {
+                const int64_t o = g * group_o + (t < full ? t * height : full + t * (height - 1));
+                const int64_t rows = CONV_MIN((g + 1) * group_o - o, height - (t >= full));
+                T *const sum = sums + (t - first) * CONV_ROWS * CONV_WIDTH;
+                if (fixed && t < full) CONV_TILE(height, o, sum);
+                else if (fixed) CONV_TILE(height - 1, o, sum);
+                else if (rows == CONV_ROWS) CONV_TILE(CONV_ROWS, o, sum);
+                else for (int64_t row = 0; row < rows; row++) CONV_TILE(1, o + row, sum + row * CONV_WIDTH);
+                if (k0 + depth < all) continue;
+                for (int64_t i = 0; i < rows; i++)
+                    for (int64_t j = j0, next; j < j1; j = next) {
+                        const int64_t p = j / (Q), q0 = j % (Q);
+                        const T *from = sum + i * CONV_WIDTH + j - j0;
+                        next = CONV_MIN(j1, (p + 1) * (Q));
+                        _Pragma("omp simd")
+                        for (int64_t l = 0; l < next - j; l++) { STORE_y(n, o + i, p, q0 + l, from[l]); }
+                    }
             }
         }
     }
@@ -121,7 +183,16 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_PASTE_
 #undef CONV_PASTE
 #undef CONV_NAME
+#undef CONV_UNROLL
+#undef CONV_ROLLED
+#undef CONV_VEC
 #undef CONV_CUT
 #undef CONV_MIN
-#undef CONV_TALL
-#undef CONV_COLUMNS
+#undef CONV_MAX
+#undef CONV_ROWS
+#undef CONV_WIDTH
+#undef CONV_DEPTH
+#undef CONV_TILES
+#undef CONV_BLOCKS
+#undef CONV_SIZES
+#undef CONV_TILE

@@ -100,6 +100,7 @@ static inline __attribute__((always_inline)) GEMM_NAME(cut) GEMM_NAME(cut_of)(in
     c.block_panels = large && batch * c.tiles * GEMM_CUT(c.panels, GEMM_PANELS) >= 16 ? GEMM_PANELS : 1;
     c.across = GEMM_CUT(c.panels, c.block_panels);
     int64_t spare = batch * c.tiles * c.across / 16;   /* tiles a block may have if 16 blocks shall remain */
+    if (c.tiles <= GEMM_TILES && batch * c.across >= 8) spare = c.tiles;   /* few rows: a panel is packed once */
     c.block_tiles = !large || spare < 1 ? 1 : GEMM_MIN(spare, GEMM_TILES);
     c.down = GEMM_CUT(c.tiles, c.block_tiles);
     return c;
@@ -188,8 +189,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     const int64_t height = fixed ? GEMM_CUT(M, cut.tiles + !cut.tiles) : GEMM_ROWS;
     const int64_t full = fixed ? M - cut.tiles * (height - 1) : cut.tiles;   /* tiles of that height; the others have one row less */
     const int64_t depth_of_piece = large ? GEMM_DEPTH : K + !K;
-    /* reading b where it lies costs less than packing it for few rows, unless its rows are far apart */
-    const int direct = B_ROWS_CONTIGUOUS && !large && M <= 2 * GEMM_ROWS;
+    /* reading b where it lies costs less than packing it for few rows */
+    const int direct = B_ROWS_CONTIGUOUS && !large && M <= 10 * GEMM_ROWS;
     int64_t packed_of = -1, packed_k = -1;   /* what lies in `packed` */
     (void)copy;
 

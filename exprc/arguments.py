@@ -52,26 +52,29 @@ class Slot:
     downcast : whether values of a wider dtype are cast to a stated dtype; None: Python numbers are.
     """
 
-    __slots__ = ("variable", "dtype", "ndim", "fixed", "strict", "downcast")
+    __slots__ = ("variable", "dtype", "ndim", "fixed", "shape", "strict", "downcast")
 
     def __init__(self, one: In, downcast: bool | None):
         self.variable = one.variable
         self.dtype = np.dtype(one.variable.dtype)
         self.ndim = one.variable.ndim
         self.fixed = tuple((axis, n) for axis, n in enumerate(one.variable.type.shape) if n is not None)
+        self.shape = one.variable.type.shape if None not in one.variable.type.shape else None
         self.strict = one.strict
         self.downcast = one.allow_downcast if one.allow_downcast is not None else downcast
 
     def fits(self, value: Any) -> bool:
         """Whether a value can be read as it is: an array of this dtype, number of axes and stated lengths, in C order, aligned."""
-        if type(value) is not np.ndarray or value.ndim != self.ndim:
+        if type(value) is not np.ndarray:
             return False
         if value.dtype is not self.dtype and value.dtype != self.dtype:  # NumPy has one object for most arrays of a dtype
             return False
         shape = value.shape
-        for axis, n in self.fixed:
-            if shape[axis] != n:
+        if self.shape is not None:
+            if shape != self.shape:
                 return False
+        elif len(shape) != self.ndim or any(shape[axis] != n for axis, n in self.fixed):
+            return False
         return (value.flags.num & _PLAIN) == _PLAIN
 
     def trusted(self, label: str, value: Any) -> np.ndarray[Any, Any]:

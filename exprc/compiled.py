@@ -85,6 +85,9 @@ class Compiled:
         self.seen: dict[tuple[Expr, int | None], set[int]] = {}
         self.lengths: dict[Any, set[int]] = {}
         self.keys = [(x, a) for x in self.leaves for a in range(x.ndim)] + [(x, None) for x in self.scalars]
+        self.variables = any(isinstance(x, Shared) for x in self.leaves)
+        self.known = all(None not in x.type.shape for x in self.leaves) and not self.scalars
+        self.only: tuple[Runner, tuple[int, ...]] | None = None  # where all shapes are known
         self.last: Loaded | None = None
         self.last_runner: Runner | None = None
 
@@ -97,7 +100,7 @@ class Compiled:
 
     def compile_known(self) -> None:
         """Compile at once if the shapes of all inputs are known."""
-        if all(None not in x.type.shape for x in self.leaves) and not self.scalars:
+        if self.known:
             shapes = [x.container.shape if isinstance(x, Shared) else x.type.shape for x in self.leaves]
             self.runner(tuple(n for shape in shapes for n in shape))  # type: ignore[misc]
 
@@ -190,12 +193,16 @@ class Compiled:
 
     def call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
-        values = self.machine.values(self.leaves, arrays)
-        runner, sizes = self.runner(self.signature(values))
+        values = self.machine.values(self.leaves, arrays) if self.variables else arrays
+        found = self.only
+        if found is None:
+            found = self.runner(self.signature(values))
+            self.only = found if self.known else None
+        runner, sizes = found
         outputs = runner.call(values, sizes)
         for container, k in runner.loaded.plan.replacements:
             container.replace(outputs[k])
-        return outputs[: self.outputs]
+        return outputs if len(outputs) == self.outputs else outputs[: self.outputs]
 
 
 class Road:

@@ -175,6 +175,7 @@ class Function:
         self._recipe = recipe
         self.inputs: list[Input] = [one.variable for one in recipe.inputs]
         self.outputs, self.updates, self.roots = recipe.outputs, recipe.updates, recipe.roots
+        self._single = recipe.keys == "single"
         self._slots = [Slot(one, allow_input_downcast) for one in recipe.inputs]
         self._states = [d for k in recipe.states if (d := recipe.defaults[k]) is not None]
         self._written = sorted({v.container for v in [*self.updates, *self._states]}, key=id)  # one order everywhere: no ring of waiting
@@ -199,12 +200,15 @@ class Function:
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
         if not self._written:
-            return returned(self._recipe.keys, self._run(self._bind(args, named)))
+            results = self._run(self._bind(args, named))
+            return results[0] if self._single else returned(self._recipe.keys, results)
         with _held(self._written):
             return returned(self._recipe.keys, self._run(self._bind(args, named)))
 
     def _run(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         results = self._interpret(arrays) if self._compiled is None else self._compiled.call(arrays)
+        if not self._states:
+            return results
         for default, value in zip(self._states, results[self.outputs :]):
             check_new_shape(default, value.shape)
             default.container.replace(value)

@@ -13,7 +13,7 @@ from exprc.lower import lower
 from exprc.machines import HostCopy, number_of, replaced
 from exprc.render.c import render
 from exprc.runtime import cpu
-from exprc.runtime.containers import check_new_shape
+from exprc.runtime.containers import Container, check_new_shape
 from exprc.runtime.entry import ffi
 from exprc.schedule.choose import kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, parts_of
@@ -23,6 +23,8 @@ from exprc.size import Dim, product
 
 if TYPE_CHECKING:
     from exprc.compiled import Loaded
+
+from_buffer, empty = ffi.from_buffer, np.empty  # looked up at every call
 
 #: Less work than this many operations is done by one thread: waking others takes longer.
 SMALL = 200_000
@@ -72,8 +74,10 @@ class Runner:
         self.slots_out = [(k, names[b]) for k, b in enumerate(loaded.lowered.buffers) if b in names]
         self.slots_leaf = [(k, plan.leaves[b]) for k, b in enumerate(loaded.lowered.buffers) if b in plan.leaves]
         self.slots_arena = [(k, b) for k, b in enumerate(loaded.lowered.buffers) if b in self.offsets]
+        self.slots_given = [(k, leaf) for k, leaf in self.slots_leaf if not isinstance(leaf, Constant)]
         self.frames: list[Frame] = []
         self.guard = Guard(plan, loaded.bound, number)
+        self.containers, self.run = list(plan.containers.values()), loaded.program.run
 
     def frame(self) -> Frame:
         """Take a frame that no call is using; a call of its own has an arena of its own."""
@@ -92,41 +96,44 @@ class Runner:
             self.frames.append(frame)
 
     def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
-        """Run on the values of a call; return the outputs, those that replace containers too."""
-        self.check_replacements()
+        """Run on the values of a call; return the outputs, those that replace containers too.
+
+        A call of little work takes as long as this function, which therefore skips what the plan does not need.
+        """
+        if self.replaced:
+            self.check_replacements()
         frame = self.frame()
-        held, outputs = self.fill(frame, _apart(self.loaded.plan, values))
-        kept = self.guard.keep(values)
+        held, outputs = self.fill(frame, _apart(self.containers, values) if self.containers else values)
+        kept = self.guard.keep(values) if self.guard.containers else ()
         numbers = ffi.new("int64_t[]", sizes) if sizes else ffi.NULL
-        failed = self.loaded.program.run(frame.table, numbers, ffi.NULL, self.threads, frame.status)
+        failed = self.run(frame.table, numbers, ffi.NULL, self.threads, frame.status)
         status = list(frame.status) if failed else None
         del held
         self.release(frame)
         if status is not None:
             for storage, old in kept:
                 storage[...] = old
-        for container in self.loaded.plan.containers.values():
+        for container in self.containers:
             container.written()
         if status is not None:
             raise IndexError(self.guard.message(status))
         return outputs
 
-    def copies(self) -> list[HostCopy]:
-        return []
-
     def fill(self, frame: Frame, values: Mapping[Expr, Any]) -> tuple[list[Any], list[Any]]:
         """Put the pointers of a call in a frame's table: to leaves, and to outputs that are fresh arrays."""
-        held = []
-        for k, leaf in self.slots_leaf:
-            if leaf in values:
-                pointer = frame.table[k] = ffi.from_buffer(values[leaf])
-                held.append(pointer)
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        table, held = frame.table, []
+        for k, leaf in self.slots_given:
+            pointer = table[k] = from_buffer(values[leaf])
+            held.append(pointer)
+        outputs = [empty(shape, dtype) for shape, dtype in self.outputs]
         for k, o in self.slots_out:
-            pointer = frame.table[k] = ffi.from_buffer(outputs[o])
+            pointer = table[k] = from_buffer(outputs[o])
             held.append(pointer)
         frame.status[0] = 0
         return held, outputs
+
+    def copies(self) -> list[HostCopy]:
+        return []
 
 
 class Frame:
@@ -148,9 +155,9 @@ class Frame:
                 self.table[k] = ffi.cast("void *", self.constants[-1])
 
 
-def _apart(plan: Plan, values: Mapping[Expr, Any]) -> Mapping[Expr, Any]:
+def _apart(containers: Sequence[Container], values: Mapping[Expr, Any]) -> Mapping[Expr, Any]:
     """Copy inputs that lie in storage which the program writes: what `get_value(borrow=True)` gave, for one."""
-    lent = [container.value for container in plan.containers.values() if container.lent]
+    lent = [container.value for container in containers if container.lent]
     if not lent:
         return values
 

@@ -190,18 +190,20 @@ def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -
     bind = [_bound(b, k, b in written) for k, b in enumerate(program.buffers)]
     bind += [f"    const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes)]
     clock = [f"    double *const times = (double *)buffers[{len(program.buffers)}];"] if profile else []
-    start = ["        double clock = now();"] if profile else []
+    start = ["    double clock = now();"] if profile else []
     start += [_FLUSH] if flush else []
     end = [_RESTORE] if flush else []
     return "\n".join([
-        "__attribute__((visibility(\"default\"))) CALLS_ONLY",
+        "/* What each of the threads does. */",
+        "CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {",
+        *bind, *clock, "    (void)sizes; (void)buffers; (void)thread; (void)threads_here;", *start, *calls, *end, "}", "",
+        "__attribute__((visibility(\"default\")))",
         "int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {",
-        *bind, *clock, "    (void)arena; (void)sizes; (void)buffers;",
-        "    #pragma omp parallel num_threads(threads) if (threads > 1 && !forked)",
-        "    {",
-        "        const int64_t thread = omp_get_thread_num(), threads_here = omp_get_num_threads();",
-        "        (void)thread; (void)threads_here;",
-        *start, *calls, *end,
+        "    (void)arena;",
+        "    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);",
+        "    else {",
+        "        #pragma omp parallel num_threads(threads)",
+        "        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());",
         "    }",
         "    return status[0] != 0;",
         "}", "",

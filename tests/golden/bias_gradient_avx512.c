@@ -57,20 +57,25 @@ static inline int omp_get_num_threads(void) { return 1; }
 static int forked = 0;  /* after fork(), a parallel region would wait for threads that the child does not have */
 __attribute__((visibility("default"))) void exprc_set_forked(void) { forked = 1; }
 
-__attribute__((visibility("default"))) CALLS_ONLY
-int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
+/* What each of the threads does. */
+CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {
     const float *const x0 = (const float *)buffers[0];  /* 32768 elements */
     const float *const x1 = (const float *)buffers[1];  /* 32768 elements */
     float *const out0 = (float *)buffers[2];  /* 256 elements */
-    (void)arena; (void)sizes; (void)buffers;
-    #pragma omp parallel num_threads(threads) if (threads > 1 && !forked)
-    {
-        const int64_t thread = omp_get_thread_num(), threads_here = omp_get_num_threads();
-        (void)thread; (void)threads_here;
+    (void)sizes; (void)buffers; (void)thread; (void)threads_here;
         {   /* sum over (256) */
             const int64_t blocks = 4;
             k0(x0, x1, out0, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
         }
+}
+
+__attribute__((visibility("default")))
+int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
+    (void)arena;
+    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);
+    else {
+        #pragma omp parallel num_threads(threads)
+        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());
     }
     return status[0] != 0;
 }

@@ -146,8 +146,8 @@ static inline int omp_get_num_threads(void) { return 1; }
 static int forked = 0;  /* after fork(), a parallel region would wait for threads that the child does not have */
 __attribute__((visibility("default"))) void exprc_set_forked(void) { forked = 1; }
 
-__attribute__((visibility("default"))) CALLS_ONLY
-int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
+/* What each of the threads does. */
+CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {
     const float *const x0 = (const float *)buffers[0];  /* 1280 elements */
     float *const t0 = (float *)buffers[1];  /* 128 elements */
     float *const t1 = (float *)buffers[2];  /* 128 elements */
@@ -155,11 +155,7 @@ int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads
     const int32_t *const x2 = (const int32_t *)buffers[4];  /* 128 elements */
     float *const out1 = (float *)buffers[5];  /* 1280 elements */
     float *const out0 = (float *)buffers[6];  /* 1 elements */
-    (void)arena; (void)sizes; (void)buffers;
-    #pragma omp parallel num_threads(threads) if (threads > 1 && !forked)
-    {
-        const int64_t thread = omp_get_thread_num(), threads_here = omp_get_num_threads();
-        (void)thread; (void)threads_here;
+    (void)sizes; (void)buffers; (void)thread; (void)threads_here;
         {   /* max, sum, exp, mul over (128) */
             const int64_t blocks = 2;
             k0(x0, t0, t1, x3, x2, out1, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
@@ -169,6 +165,15 @@ int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads
             const int64_t blocks = 1;
             k1(t1, t0, x2, x0, out0, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
         }
+}
+
+__attribute__((visibility("default")))
+int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
+    (void)arena;
+    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);
+    else {
+        #pragma omp parallel num_threads(threads)
+        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());
     }
     return status[0] != 0;
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from exprc.errors import report
-from exprc.expr import Constant, Expr
+from exprc.expr import Constant, Expr, Shared
 from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound
 from exprc.size import Dim
@@ -33,6 +33,7 @@ class Guard:
         self.plan = plan
         self.containers = list(plan.containers.values()) if plan.checks else []
         self.limits: set[tuple[Expr, int]] = set()
+        self.known: dict[tuple[Expr, int], int] = {}
         self.unknown = False
         for node, limit in zip(plan.checks, plan.limits) if self.containers else ():
             self._take(_leaf(node), bound, number(limit))
@@ -45,14 +46,21 @@ class Guard:
         else:
             self.limits.add((bound.leaves[leaf], limit))
 
-    @property
-    def leaves(self) -> set[Expr]:
-        """The leaves whose elements are looked at."""
-        return {leaf for leaf, _ in self.limits}
-
     def doubts(self, values: Mapping[Expr, Array]) -> bool:
         """Tell whether variables are written and an index may be out of bounds."""
-        return bool(self.containers) and (self.unknown or any(not _within(values[leaf], limit) for leaf, limit in self.limits))
+        return bool(self.containers) and (self.unknown or not all(self._holds(leaf, limit, values) for leaf, limit in self.limits))
+
+    def _holds(self, leaf: Expr, limit: int, values: Mapping[Expr, Array]) -> bool:
+        """Whether all elements of a leaf are within bounds; those of a variable are looked at again when it has changed."""
+        if not isinstance(leaf, Shared):
+            return _within(values[leaf], limit)
+        container = leaf.container
+        if not container.lent and self.known.get((leaf, limit)) == container.edits:
+            return True
+        holds = _within(container.value, limit)
+        if holds:
+            self.known[leaf, limit] = container.edits
+        return holds
 
     def keep(self, values: Mapping[Expr, Array]) -> list[tuple[Array, Array]]:
         """Return (storage, copy of what it holds) of each variable that is written, or nothing if all indices are within bounds."""

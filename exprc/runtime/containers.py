@@ -54,18 +54,19 @@ class Container:
         latest value is on a device, it is fetched.
     resident : the copy on a device, or None.
     version : int, increased whenever `value` becomes another array or its shape changes: bound pointers are then stale.
+    edits : int, increased whenever the value changes, but for what the user writes in lent storage.
     strict : whether only arrays of exactly the variable's dtype may be set.
     allow_downcast : whether an array of a wider dtype may be set and lose precision; None: from float64 and ints to floats only.
     lock : held while a compiled function that updates the variable runs, and while a value is set or copied.
     lent : whether the user may hold `value` itself (and could pass it to a function that writes it).
     """
 
-    __slots__ = ("_value", "resident", "version", "strict", "allow_downcast", "lock", "_lent", "__weakref__")
+    __slots__ = ("_value", "resident", "version", "edits", "strict", "allow_downcast", "lock", "_lent", "__weakref__")
 
     def __init__(self, value: np.ndarray[Any, Any], strict: bool = False, allow_downcast: bool | None = None):
         self._value = value
         self.resident: Resident | None = None
-        self.version = 0
+        self.version = self.edits = 0
         self.lock = threading.RLock()
         self.strict = strict
         self.allow_downcast = allow_downcast
@@ -105,6 +106,7 @@ class Container:
 
     def written(self) -> None:
         """Say that the value was written into on the host."""
+        self.edits += 1
         if self.resident is not None:
             self.resident.behind = True
 
@@ -118,9 +120,14 @@ class Container:
                 self.resident.send(self.value)
             return self.resident.memory.address
 
+    def is_on(self, resident: Resident) -> bool:
+        """Whether a copy on a device is this container's, and up to date."""
+        return self.resident is resident and not resident.behind and not self.lent
+
     def written_on(self, device: Device) -> None:
         """Say that the value was written on a device; storage that the user may hold is brought up to date at once."""
         assert self.resident is not None and self.resident.device is device
+        self.edits += 1
         self.resident.ahead = True
         if self.lent:
             self.resident.fetch(self._value)
@@ -146,6 +153,7 @@ class Container:
         """Make `array` the storage."""
         self._value = array
         self.version += 1
+        self.edits += 1
         if self.resident is not None:
             self.resident.ahead, self.resident.behind = False, True
 

@@ -119,7 +119,8 @@ def assert_close(got: Array, want: Array, dtype: Any, terms: int) -> None:
 
 # ------------------------------------------------------------------------------------------------ gemm
 
-GEMM_SHAPES = [(1, 1, 1), (5, 7, 0), (64, 10, 33), (13, 1, 40), (29, 33, 17), (3, 70, 5), (150, 40, 1300), (31, 130, 200)]
+GEMM_SHAPES = [(1, 1, 1), (5, 7, 0), (64, 10, 33), (13, 1, 40), (29, 33, 17), (3, 70, 5), (150, 40, 1300), (31, 130, 200),
+               (40, 9, 3), (1, 300, 90), (4, 4, 4), (2, 256, 5)]  # the second of a pair has b as it is: few rows, in long runs
 
 
 def gemm_instance(kernel: str, ctype: str, lanes: int, a_transposed: bool, b_transposed: bool, constants: Sizes) -> Instance:

@@ -81,7 +81,7 @@
 #define CONV_WIDTH (2 * LANES)
 #define CONV_DEPTH ((int64_t)(65536 / (CONV_WIDTH * sizeof(T))))   /* a panel has 64 KiB */
 #define CONV_TILES 16
-#define CONV_BLOCKS 4                                             /* so many at least, if there are filters enough */
+#define CONV_BLOCKS 2                                             /* so many at least, if there are filters enough */
 
 #if LANES == 1
 typedef T CONV_VEC;

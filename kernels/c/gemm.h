@@ -77,6 +77,9 @@
 
 /* large: the panel does not fit, or a does not stay in L2 while it is read once per panel */
 #define GEMM_LARGE (K > GEMM_PACK / GEMM_WIDTH || (int64_t)M * K * (int64_t)sizeof(T) > 2097152)
+/* thin: so few rows that b is read once, WIDE panels at a time, so that it comes in longer runs */
+#define GEMM_THIN (B_ROWS_CONTIGUOUS && __builtin_constant_p(M) && REGISTERS >= 32 && M <= 2 && M > 0 && N >= GEMM_WIDE * GEMM_WIDTH)
+#define GEMM_WIDE 4
 #define GEMM_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define GEMM_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
 
@@ -93,11 +96,12 @@ typedef struct {
     int64_t down, across;                   /* blocks of one matrix */
 } GEMM_NAME(cut);
 
-static inline __attribute__((always_inline)) GEMM_NAME(cut) GEMM_NAME(cut_of)(int64_t m, int64_t n, int64_t batch, int large) {
+static inline __attribute__((always_inline)) GEMM_NAME(cut) GEMM_NAME(cut_of)(int64_t m, int64_t n, int64_t batch, int large, int thin) {
     GEMM_NAME(cut) c;
     c.tiles = GEMM_CUT(m, GEMM_ROWS);
     c.panels = GEMM_CUT(n, GEMM_WIDTH);
     c.block_panels = large && batch * c.tiles * GEMM_CUT(c.panels, GEMM_PANELS) >= 16 ? GEMM_PANELS : 1;
+    if (thin) c.block_panels = GEMM_WIDE;
     c.across = GEMM_CUT(c.panels, c.block_panels);
     int64_t spare = batch * c.tiles * c.across / 16;   /* tiles a block may have if 16 blocks shall remain */
     if (c.tiles <= GEMM_TILES && batch * c.across >= 8) spare = c.tiles;   /* few rows: a panel is packed once */
@@ -107,7 +111,7 @@ static inline __attribute__((always_inline)) GEMM_NAME(cut) GEMM_NAME(cut_of)(in
 }
 
 __attribute__((unused)) static int64_t GEMM_NAME(blocks)(PARAMS) {
-    GEMM_NAME(cut) cut = GEMM_NAME(cut_of)(M, N, BATCH, GEMM_LARGE);
+    GEMM_NAME(cut) cut = GEMM_NAME(cut_of)(M, N, BATCH, GEMM_LARGE && !(GEMM_THIN), GEMM_THIN);
     return BATCH * cut.down * cut.across;
 }
 
@@ -184,8 +188,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     T packed[GEMM_PACK] __attribute__((aligned(64)));
     T partial[GEMM_TILES * GEMM_PANELS * GEMM_ROWS * GEMM_WIDTH] __attribute__((aligned(64)));
     T copy[GEMM_ROWS * GEMM_COPY_STRIDE] __attribute__((aligned(64)));
-    const int large = GEMM_LARGE, fixed = __builtin_constant_p(M);
-    const GEMM_NAME(cut) cut = GEMM_NAME(cut_of)(M, N, BATCH, large);
+    const int thin = GEMM_THIN, large = GEMM_LARGE && !thin, fixed = __builtin_constant_p(M);
+    const GEMM_NAME(cut) cut = GEMM_NAME(cut_of)(M, N, BATCH, large, thin);
     const int64_t height = fixed ? GEMM_CUT(M, cut.tiles + !cut.tiles) : GEMM_ROWS;
     const int64_t full = fixed ? M - cut.tiles * (height - 1) : cut.tiles;   /* tiles of that height; the others have one row less */
     const int64_t depth_of_piece = large ? GEMM_DEPTH : K + !K;
@@ -212,6 +216,28 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                     STORE_y(g, i, 0, sum);
                 }
             }
+            continue;
+        }
+
+        if (thin && (first_panel + GEMM_WIDE) * GEMM_WIDTH <= N) {
+            const int64_t j = first_panel * GEMM_WIDTH;
+            GEMM_VEC acc[2][2 * GEMM_WIDE];
+            GEMM_UNROLL for (int64_t r = 0; r < M; r++)
+                GEMM_UNROLL for (int v = 0; v < 2 * GEMM_WIDE; v++) acc[r][v] = (GEMM_VEC){0};
+            _Pragma("GCC unroll 1") for (int64_t k = 0; k < K; k++) {
+                const T *b_k = PTR_b(g, k, j);
+                GEMM_UNROLL for (int64_t r = 0; r < M; r++) {
+                    const T a_rk = LOAD_a(g, r, k);
+                    GEMM_UNROLL for (int v = 0; v < 2 * GEMM_WIDE; v++) acc[r][v] += *(const GEMM_VEC *)(b_k + v * LANES) * a_rk;
+                }
+            }
+            GEMM_UNROLL for (int64_t r = 0; r < M; r++)
+                GEMM_UNROLL for (int v = 0; v < 2 * GEMM_WIDE; v++) *(GEMM_VEC *)(partial + (r * 2 * GEMM_WIDE + v) * LANES) = acc[r][v];
+            for (int64_t r = 0; r < M; r++)
+                for (int v = 0; v < 2 * GEMM_WIDE; v++) {
+                    const T *from = partial + (r * 2 * GEMM_WIDE + v) * LANES;
+                    GEMM_LANES(STORE_y(g, r, j + v * LANES + l, from[l]));
+                }
             continue;
         }
 
@@ -313,6 +339,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef GEMM_PACK
 #undef GEMM_COPY_STRIDE
 #undef GEMM_LARGE
+#undef GEMM_THIN
+#undef GEMM_WIDE
 #undef GEMM_CUT
 #undef GEMM_MIN
 #undef GEMM_LOW

@@ -79,9 +79,8 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
             __syncthreads();
             for (int e = thread; e < (DEPTH) * (COLUMNS); e += threads) {
                 CUMULATIVE_AT(e);
-                if (inside) { STORE_y(o, k, i, x_tile[place]); }
+                if (inside) { STORE_y(o, k, i, x_tile[place]); }   /* a thread loads next where it stores now: no barrier */
             }
-            __syncthreads();
         }
     }
 }

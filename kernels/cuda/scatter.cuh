@@ -120,8 +120,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
                     }
                     held = (T)((MODE) ? v_next[s] : held + v_next[s]);
                 }
-            }
-            __syncthreads();
+            }   /* the list is written again only behind the next barrier */
         }
         if (held_row >= 0) *PTR_y(first_row + held_row, r) = held;
     }

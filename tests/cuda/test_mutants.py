@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from exprc.errors import KernelError
 from exprc.render.base import kernel_source
 from exprc.runtime.devices import open_device
 from tests.cuda import test_kernels as kernels
+from tests.cuda import test_kernels_of_windows_and_rows as windows
 from tests.cuda.mutants import Mutant, mutants
 from tests.cuda.pasted import Paste, module_text
 from tests.cuda.shapes import SHAPES, Bench, Shape, with_prelude
@@ -87,57 +89,126 @@ def test_mutants_of_the_usual_shapes_are_found():
 
 # -- the texts of kernels/cuda
 
-Case = Callable[[int], tuple[Paste, list[Array], Array]]
+@dataclass(frozen=True)
+class Trial:
+    """A paste with what it is given, empty arrays of the shapes of its results, and a judge of these."""
+
+    paste: Paste
+    inputs: Sequence[Array]
+    outs: Sequence[Array]
+    right: Callable[[Sequence[Array]], bool]
+
+    def holds(self, module: Any, blocks: int | None) -> bool:
+        bench = Bench(module)
+        given, results = [*map(bench.put, self.inputs)], [bench.new(max(out.nbytes, 1)) for out in self.outs]
+        bench.device.prepare(module, self.paste.launches([*given, *results], blocks)).run(MILLISECONDS)
+        return self.right([bench.get(y, out.shape, out.dtype) for y, out in zip(results, self.outs, strict=True)])
+
+    def found(self, module: Any) -> str:
+        """How it is found to be wrong, in as many blocks as its launch says, or in two."""
+        return next(filter(None, (how_found(partial(self.holds, module, blocks)) for blocks in (None, 2))), "")
+
+
+Case = Callable[[int], Trial]
+
+
+def in_parts(paste: Paste, inputs: Sequence[Array], want: Array) -> Trial:
+    """Of products: the parts add up; the bias is in each of them, and a convolution stores twice its result."""
+    parts = paste.sizes.get("PARTS", 1)
+
+    def right(got: Sequence[Array]) -> bool:
+        total = got[0].sum(0)
+        total = total - (parts - 1) * inputs[2] if len(inputs) == 3 else total / 2
+        return np.allclose(total, want, rtol=0, atol=np.finfo(total.dtype).eps * 4000)
+
+    return Trial(paste, inputs, [np.empty((parts, *want.shape), inputs[0].dtype)], right)
 
 
 def gemm(case: Sequence[Any], impl: str = "gemm") -> Case:
-    return lambda number: kernels.gemm_case(number, impl, *case)
+    return lambda number: in_parts(*kernels.gemm_case(number, impl, *case))
 
 
-def conv(kind: str, index: int) -> Case:
+def conv_case(kind: str, case: Any, number: int) -> tuple[Paste, list[Array], Array]:
     impl = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
-    return lambda number: kernels.conv_paste(number, kind, impl, kernels.CONVOLUTIONS[index])
+    return kernels.conv_paste(number, kind, impl, case)
+
+
+def conv(kind: str, case: Any) -> Case:
+    """case : a row of `kernels.CONVOLUTIONS`, or its number."""
+    row = kernels.CONVOLUTIONS[case] if isinstance(case, int) else case
+    return lambda number: in_parts(*conv_case(kind, row, number))
 
 
 def infinite(kind: str, index: int) -> Case:
     """The same with infinities times ones: what is beyond an edge must not be multiplied, not even by 0."""
 
-    def case(number: int) -> tuple[Paste, list[Array], Array]:
-        paste, (a, b), _ = conv(kind, index)(number)
+    def case(number: int) -> Trial:
+        paste, (a, b), _ = conv_case(kind, kernels.CONVOLUTIONS[index], number)
         params = kernels.operands(kind, kernels.CONVOLUTIONS[index])[2]
         reached = kernels.RECORDS[kind].numpy(np.ones_like(a), np.ones_like(b), **params) > 0
-        return paste, [np.full_like(a, np.inf), np.ones_like(b)], np.where(reached, np.inf, 0)
+        return in_parts(paste, [np.full_like(a, np.inf), np.ones_like(b)], np.where(reached, np.inf, 0))
 
     return case
 
+
+def exact(paste: Paste, inputs: Sequence[Array], wanted: Sequence[Array]) -> Trial:
+    return Trial(paste, inputs, wanted, lambda got: all(np.allclose(y, w, 1e-5, 1e-5, equal_nan=True) for y, w in zip(got, wanted)))
+
+
+def pooling(row: int, which: int) -> Case:
+    """which : 0 max_pool, 1 unpool, 2 sum_pool, 3 sum_unpool."""
+    return lambda number: exact(*windows.pool_case(number, *windows.POOLS[row])[which])
+
+
+def scatter(row: int) -> Case:
+    return lambda number: exact(*windows.scatter_case(number, *windows.SCATTERS[row]))
+
+
+def running(mode: int, row: int) -> Case:
+    return lambda number: exact(*windows.running_case(number, mode, *windows.RUNNING[row]))
+
+
+#: Windows that reach one row, or one column, beyond the end, and nothing else beyond an edge.
+ONE_BELOW: Any = ((2, 3, 6, 5), 4, (3, 2), (1, 1), ((0, 1), (0, 0)), (1, 1), 1, "float32", ())
+ONE_ASIDE: Any = ((2, 3, 6, 5), 4, (3, 2), (1, 1), ((0, 0), (0, 1)), (1, 1), 1, "float32", ())
 
 #: file -> what runs it: sizes small, odd, and such that every branch is taken
 CASES: dict[str, list[Case]] = {
     "product.cuh": [
         gemm(((1, 130, 67, 37), "ab", "float32", ("M", "N", "K"))), gemm(((2, 29, 33, 17), "", "float64", ())),
-        gemm(((1, 20, 25, 700), "", "float32", ()), "gemm_in_parts"),
+        gemm(((1, 20, 25, 700), "", "float32", ()), "gemm_in_parts"), conv("conv2d", 1),
     ],
-    "conv2d.cuh": [conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3)],
-    "conv2d_grad_weight.cuh": [conv("conv2d_grad_weight", 1), conv("conv2d_grad_weight", 2), conv("conv2d_grad_weight", 3)],
+    "conv2d.cuh": [
+        conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3),
+        conv("conv2d", ONE_BELOW), conv("conv2d", ONE_ASIDE),
+    ],
+    "conv2d_grad_weight.cuh": [conv("conv2d_grad_weight", case) for case in (1, 2, 3, ONE_BELOW, ONE_ASIDE)],
+    "pool.cuh": [pooling(1, 0), pooling(2, 0), pooling(3, 0), pooling(1, 2), pooling(2, 2)],
+    "unpool.cuh": [pooling(1, 1), pooling(2, 1), pooling(1, 3), pooling(2, 3)],
+    "scatter.cuh": [scatter(1), scatter(2), scatter(3), scatter(5), scatter(-1)],
+    "cumulative.cuh": [running(0, 1), running(1, 3), running(2, 2), running(0, 6)],
 }  # fmt: skip
 
 _DIVIDE = {"(most) «<=» 0x7fffffff": "at exactly 2**31 - 1 either way of dividing gives the quotient"}
-RIGHT = {
+_GUARDED = "asks about edges where no window crosses one"
+RIGHT: dict[str, dict[str, str]] = {
     "product.cuh": {f"if (piece + 1 «<» end) PRODUCT_{what}": "a piece that nobody multiplies" for what in ("FETCH", "KEEP")},
-    "conv2d.cuh": _DIVIDE,
-    "conv2d_grad_weight.cuh": _DIVIDE,
+    "conv2d.cuh": {**_DIVIDE, **{f"({size}) «>» {least}": _GUARDED for size, least in (("UP_H", 1), ("UP_W", 1), ("PH", 0), ("PW", 0))}},
+    "conv2d_grad_weight.cuh": {**_DIVIDE, "(PH) «>» 0": _GUARDED, "(PW) «>» 0": _GUARDED},
+    "pool.cuh": {"(where «<» 0 ? 0 : where)": "0 or 0"},
+    "scatter.cuh": {
+        "(long long)(x) «<» (long long)(y)": "of two equal numbers either",
+        "block «<» across * down": "a block without rows",
+        "first_m «<» (M)": "a chunk of nothing",
+        "step «<» 32": "no lane is 32 ahead",
+        "first «<» entries": "nothing is left to take",
+    },
+    "cumulative.cuh": {
+        "first «<» columns": "a tile without columns",
+        "first_k «<» (N)": "a tile without steps",
+        "(N) - first_k «<» (DEPTH)": "of two equal numbers either",
+    },
 }
-
-
-def is_right(module: Any, paste: Paste, inputs: Sequence[Array], want: Array, blocks: int | None) -> bool:
-    bench = Bench(module, milliseconds=MILLISECONDS)
-    parts = paste.sizes.get("PARTS", 1)
-    y = bench.new(inputs[0].itemsize * parts * want.size)
-    launches = paste.launches([*map(bench.put, inputs), y], blocks)
-    bench.device.prepare(module, launches).run(MILLISECONDS)
-    got = bench.get(y, (parts, *want.shape), inputs[0].dtype).sum(0)
-    got = got - (parts - 1) * inputs[2] if len(inputs) == 3 else got / 2  # the bias is in each part; a convolution stores twice its result
-    return np.allclose(got, want, rtol=0, atol=np.finfo(got.dtype).eps * 4000)
 
 
 @pytest.mark.long
@@ -146,24 +217,18 @@ def test_mutants_of_our_kernels_are_found(file: str) -> None:
     made, cases, results = mutants(kernel_source(f"cuda/{file}")), CASES[file], {}
     for start in range(0, len(made), TOGETHER):
         some = made[start : start + TOGETHER]
-        pasted = [[case(100 * i + k) for k, case in enumerate(cases)] for i in range(len(some))]
-        text = module_text([]) + "".join(p.text({file: m.text}) for m, row in zip(some, pasted, strict=True) for p, _, _ in row)
+        rows = [[case(100 * i + k) for k, case in enumerate(cases)] for i in range(len(some))]
+        text = module_text([]) + "".join(t.paste.text({file: m.text}) for m, row in zip(some, rows, strict=True) for t in row)
         with config.override(emulator="check"):
             module = open_device("cuda-emulator").load(text)
-        for mutant, row in zip(some, pasted, strict=True):
-            results[mutant] = next(filter(None, (found(module, *case) for case in row)), "")
+        results |= {m: next(filter(None, (t.found(module) for t in row)), "") for m, row in zip(some, rows, strict=True)}
     assert share_found(results, RIGHT.get(file, {})) >= 0.95
-
-
-def found(module: Any, paste: Paste, inputs: Sequence[Array], want: Array) -> str:
-    ways = (how_found(partial(is_right, module, paste, inputs, want, blocks)) for blocks in (None, 2))
-    return next(filter(None, ways), "")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("file", CASES)
 def test_the_texts_themselves_are_right(file: str) -> None:
-    pasted = [case(k) for k, case in enumerate(CASES[file])]
+    trials = [case(k) for k, case in enumerate(CASES[file])]
     with config.override(emulator="check"):
-        module = open_device("cuda-emulator").load(module_text([p for p, _, _ in pasted]))
-    assert [found(module, *case) for case in pasted] == [""] * len(pasted)
+        module = open_device("cuda-emulator").load(module_text([t.paste for t in trials]))
+    assert [t.found(module) for t in trials] == [""] * len(trials)

@@ -256,7 +256,7 @@ class Cuda:
             shown = ", ".join(self._recent[:_SHOWN]) + (" ..." if len(self._recent) > _SHOWN else "")
             what = f"a GPU program failed; the kernels that ran last are {shown}"  # whichever call it was that told so
         error = libcuda.error(self._driver, status, what)
-        if status in libcuda.LOST:
+        if status in libcuda.FINAL:
             self._lost = str(error)
         return error
 

@@ -25,7 +25,7 @@ _ANEW = (
 )
 _DRIVER = "update the NVIDIA driver, or pip install an older nvidia-cuda-nvrtc that fits it"
 
-#: CUresult -> what would mend it. After those of the second table the context is of no more use.
+#: CUresult -> what would mend it; for those of the second table, what a kernel or the GPU did.
 MENDS = {
     3: "CUDA cannot be used in a process that was forked after CUDA was: start processes with the method 'spawn'",
     35: _DRIVER,
@@ -58,6 +58,9 @@ LOST = {
     999: "an unknown error",
 }
 
+#: After these nothing more can be done with the context.
+FINAL = frozenset({*LOST, 709})
+
 
 @functools.cache
 def library() -> Any:
@@ -85,7 +88,7 @@ def _open() -> Any:
         found = ffi.dlopen("libcuda.so.1", ffi.RTLD_NOW | ffi.RTLD_GLOBAL)
     except OSError as error:
         fix = f"install the driver of the GPU; in a container, start it with --gpus all; {_ELSEWHERE}"
-        raise DeviceError(report(f"no NVIDIA driver found: {error}".partition(". Additionally")[0], fix=fix)) from None
+        raise DeviceError(report(f"no NVIDIA driver found: {error}".partition(".  Additionally")[0], fix=fix)) from None
     missing = [name for name in dir(found) if not _has(found, name)]
     if missing:
         what = f"the NVIDIA driver is too old: it lacks {missing[0]}"

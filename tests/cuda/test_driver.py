@@ -344,6 +344,19 @@ def test_a_device_that_cannot_be_opened(faked, name, settings, text):
     assert text in faked(OPEN.format(name=name) + CPU, **settings).stdout
 
 
+@pytest.mark.parametrize("code, mend", [(201, "use the device's primary context, as PyTorch and CuPy do"), (709, "has reset the GPU")])
+def test_a_context_that_somebody_else_has_destroyed(faked, code, mend):
+    done = faked(KERNELS + """
+from exprc.errors import DeviceError
+g = d.prepare(m, [scale])
+try:
+    g.run()
+except DeviceError as error:
+    print(error)
+""" + CPU, clean=False, FAKE_FAIL=f"cuGraphLaunch={code}")
+    assert done.stdout.startswith("a GPU program cannot be started: ") and mend in done.stdout
+
+
 def test_code_that_the_driver_is_too_old_for(faked):
     done = faked(KERNELS.partition("m = d.load")[0] + """
 from exprc.errors import DeviceError

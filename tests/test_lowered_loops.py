@@ -19,6 +19,7 @@ from exprc.expr import Expr, Input
 from exprc.interpret import interpret, interpret_function
 from exprc.loops import Barrier, Program
 from exprc.loops_text import text_of
+from exprc.machines.cpu import CpuMachine
 from exprc.reference import evaluate
 from exprc.rewrite.expand import expand
 from exprc.runtime import compiler, cpu
@@ -35,12 +36,12 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def programs(roots: Sequence[Expr], inputs: Sequence[Input], calls: Sequence[Sequence[np.ndarray]], target: Any) -> list[Any]:
     """The loaded program (without code) and the sizes for each call of the same function."""
-    road = Compiled(storable(expand(list(roots))), len(roots), [], list(inputs), lambda: 1, target)
+    road = Compiled(storable(expand(list(roots))), len(roots), [], list(inputs), CpuMachine(target, lambda: 1))
     found = []
     for arrays in calls:
         values = dict(zip(inputs, arrays))
-        runner = road.runner(road.signature(values))
-        found.append((runner.loaded, [int(n) for n in runner.sizes][: len(runner.loaded.lowered.sizes)]))
+        runner, sizes = road.runner(road.signature(values))
+        found.append((runner.loaded, list(sizes)))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +12,12 @@ import pytest
 from exprc.forms import Formula, Reduce
 from exprc.interpret import FUNCTIONS
 from exprc.ops import CATALOGUE
+from exprc.render.base import kernel_source
 from exprc.scalar_text import evaluate, parse
 from exprc.types import DTYPES, is_float
 
 FORMULAS = [op for op in CATALOGUE.values() if isinstance(op, Formula)]
 REDUCTIONS = [op for op in CATALOGUE.values() if isinstance(op, Reduce)]
-KERNELS = Path(__file__).parent.parent / "kernels" / "c"
 
 
 def edges(dtype: str, small: bool = False) -> np.ndarray:
@@ -160,10 +159,10 @@ def test_parts_joined_are_their_reference(op: Reduce, dtype: str, first: str, se
 # -- the functions of scalar.h and special.h ---------------------------------------------------------------------------------------
 
 
-HEADERS = "".join((KERNELS / name).read_text() for name in ("scalar.h", "special.h"))
-HALVES = set(re.findall(r"^SCALAR \w+ ([a-z]\w*)\(", (KERNELS / "half.h").read_text(), re.MULTILINE))
+HEADERS = "".join(kernel_source(f"c/{name}") for name in ("scalar.h", "special.h"))
+HALVES = set(re.findall(r"^SCALAR \w+ ([a-z]\w*)\(", kernel_source("c/half.h"), re.MULTILINE))
 DEFINED = set(re.findall(r"^#define ([a-z]\w*)\(", HEADERS, re.MULTILINE)) | HALVES
-DRAWS = set(re.findall(r"^SCALAR \w+ ([a-z]\w*)\(", (KERNELS / "philox.h").read_text(), re.MULTILINE))
+DRAWS = set(re.findall(r"^SCALAR \w+ ([a-z]\w*)\(", kernel_source("c/philox.h"), re.MULTILINE))
 
 
 def test_every_function_of_the_headers_can_be_computed() -> None:

@@ -68,7 +68,7 @@ def shape_of(count: int, work: int, column: bool) -> Shape:
     """How many threads work on each of `count` outer indices with `work` elements; `column`: memory runs along the outer axes.
 
     >>> shape_of(100_000, 1, True), shape_of(64, 1000, False), shape_of(500, 128, True)
-    (Shape(size=1, teams=256, column=False), Shape(size=128, teams=1, column=False), Shape(size=16, teams=32, column=True))
+    (Shape(size=1, teams=256, column=False), Shape(size=256, teams=1, column=False), Shape(size=16, teams=32, column=True))
     """
     if work <= 1 or (column and count >= BUSY):
         return Shape(1, THREADS)

@@ -28,7 +28,8 @@ from benchmarks.table import markdown
 from benchmarks.turns import ROOT, Failed, Worker, removed, working
 from exprc.runtime.cache import atomic_write
 
-BATCHES = (128, 500)
+#: The networks whose cold start and memory are measured.
+COLD = ("fc256", "lenet")
 #: Different batches that a program learns from in turn.
 TASK_BATCHES = 16
 #: How far losses (relative to 1 or the loss, whichever is more) and parameters may be apart after the first steps. The
@@ -45,22 +46,22 @@ class Program(NamedTuple):
     module: str
     options: tuple[str, ...] = ()
     extra: dict[str, str] = {}  # never written
-    goal: float | None = None  # exprc should be that many times as fast
+    judged: bool = True  # whether exprc should be as many times as fast as the case says
 
 
 EXPRC = Program("exprc", "benchmarks.exprc_step")
 TORCH = Program("PyTorch eager", "benchmarks.peers.torch_step")
 JAX = Program("JAX jit", "benchmarks.peers.jax_step")
-JAX_QUEUED = Program("JAX jit, queued", "benchmarks.peers.jax_step", ("--block", "10"))
+JAX_QUEUED = Program("JAX jit, queued", "benchmarks.peers.jax_step", ("--block", "10"), judged=False)
 # Keeps the memory of activations instead of giving it back after each step: up to twice as fast for convolutions.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "268435456"}
 TORCH_TUNED = Program("PyTorch tuned", "benchmarks.peers.torch_step", ("--channels-last",), {**KEPT, "OMP_PROC_BIND": "true"})
 
-#: What runs beside exprc for each network; with --tuned also the last row.
+#: What runs beside exprc for each network.
 PEERS = {
-    "lenet": (TORCH._replace(goal=1.5), JAX),
-    "fc256": (JAX._replace(goal=1.0), JAX_QUEUED, TORCH),
-}
+    "fc64": (JAX, JAX_QUEUED, TORCH_TUNED), "fc256": (JAX, JAX_QUEUED, TORCH_TUNED),
+    "lenet": (TORCH_TUNED, TORCH, JAX), "lenet_norm": (TORCH_TUNED, TORCH, JAX), "vgg": (TORCH_TUNED, TORCH, JAX),
+}  # fmt: skip
 
 
 class Settings(NamedTuple):
@@ -83,32 +84,33 @@ def say(text: str) -> None:
 # -- a case: one network, one batch size
 
 
-def run_case(
-    net: nets.Net, batch: int, programs: Sequence[Program], python: str, threads: int, settings: Settings
-) -> dict[str, Any]:
+def run_case(case: nets.Case, programs: Sequence[Program], python: str, threads: int, settings: Settings) -> dict[str, Any]:
     """Start the programs, compare their numbers, and let them take turns."""
-    say(f"{net.name}, batch {batch}")
+    net, batch = nets.NETS[case.net], case.batch
+    say(f"{case.work} {net.name}, batch {batch}")
     with tempfile.TemporaryDirectory(prefix="exprc-bench-") as folder, working([]) as workers:
         data = Path(folder) / "task.npz"
         nets.save_task(data, nets.digits_task(net, batch, TASK_BATCHES))
         for program in programs:
             say(f"  starting {program.name}")
-            workers.append(started(program, net, data, python, threads))
+            workers.append(started(program, case, data, python, threads))
         checks = compare(workers, Path(folder))
         rounds = [take_turns(workers, settings.seconds, k) for k in range(settings.rounds)]
         rows = {
             p.name: {
-                "settings": w.settings, "environment": p.extra, "goal": p.goal, "rounds": [r[p.name] for r in rounds],
+                "settings": w.settings, "environment": p.extra, "goal": case.goal if p.judged else None,
+                "rounds": [r[p.name] for r in rounds],
             }
             for p, w in zip(programs, workers, strict=True)
         }
-    what = {"net": net.name, "title": net.title, "batch": batch, "flops": nets.step_flops(net, batch)}
+    flops = nets.step_flops(net, batch) if case.work == "train" else nets.output_flops(net, batch)
+    what = {"work": case.work, "net": net.name, "title": net.title, "batch": batch, "flops": flops}
     return {**what, "checks": checks, "programs": rows}
 
 
-def started(program: Program, net: nets.Net, data: Path, python: str, threads: int) -> Worker:
+def started(program: Program, case: nets.Case, data: Path, python: str, threads: int) -> Worker:
     interpreter = sys.executable if program.module == EXPRC.module else python
-    task = ["--net", net.name, "--data", str(data), "--threads", str(threads)]
+    task = ["--net", case.net, "--data", str(data), "--threads", str(threads), "--work", case.work]
     return Worker(program.name, [interpreter, "-m", program.module, *task, *program.options], program.extra)
 
 
@@ -155,12 +157,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     say("calibration")
     before = calibration.measure(times=settings.samples)
     results["cases"] = [
-        run_case(nets.NETS[name], batch, programs_of(name, args), args.peers_python, threads, settings)
-        for name in args.nets
-        for batch in args.batches
+        run_case(case, programs_of(case, args), args.peers_python, threads, settings)
+        for case in nets.CASES
+        if case.work in args.work and case.net in args.nets and (not args.batches or case.batch in args.batches)
     ]
     results["calibration"] = {"before": before, "after": calibration.measure(times=settings.samples)}
-    results |= beside_steps(args.nets, args.batches[0], settings, threads)
+    results |= beside_steps([n for n in COLD if n in args.nets], 128, settings, threads)
     results["machine"]["load after"] = load()
     return results
 
@@ -177,9 +179,8 @@ def beside_steps(names: Sequence[str], batch: int, settings: Settings, threads: 
     }
 
 
-def programs_of(net: str, args: argparse.Namespace) -> list[Program]:
-    peers = [] if args.no_peers else [*PEERS[net], *([TORCH_TUNED] if args.tuned else [])]
-    return [EXPRC, *peers]
+def programs_of(case: nets.Case, args: argparse.Namespace) -> list[Program]:
+    return [EXPRC, *(p for p in PEERS[case.net] if not args.no_peers and (p is not JAX_QUEUED or case.work == "train"))]
 
 
 def confined(threads: int) -> int:
@@ -238,9 +239,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     python, out = os.environ.get("EXPRC_PEERS_PYTHON"), Path("benchmarks/results")
     add("--peers-python", default=python, help="interpreter of the peers' environment (default: $EXPRC_PEERS_PYTHON)")
     add("--no-peers", action="store_true", help="exprc alone")
-    add("--tuned", action="store_true", help="also PyTorch with channels last and a tuned allocator")
     add("--nets", nargs="+", choices=list(nets.NETS), default=list(nets.NETS))
-    add("--batches", nargs="+", type=int, default=list(BATCHES))
+    add("--batches", nargs="+", type=int, help="only these (default: all of the table)")
+    add("--work", nargs="+", choices=("train", "infer"), default=["train", "infer"])
     add("--threads", type=int, default=2)
     add("--rounds", type=int, help=f"turns of each program (default: {FULL.rounds})")
     add("--seconds", type=float, help=f"length of a turn (default: {FULL.seconds:g})")

@@ -23,13 +23,17 @@ def build(net: nets.Net) -> Any:
     last: Any = L.InputLayer((None, *net.shape))
     for layer in net.layers:
         if isinstance(layer, nets.Conv):
-            last = L.Conv2DLayer(last, layer.filters, layer.size)
+            last = normed(L.Conv2DLayer(last, layer.filters, layer.size, pad=layer.pad), layer)
         elif isinstance(layer, nets.Pool):
             last = L.MaxPool2DLayer(last, layer.size)
         else:
             output = nn.nonlinearities.softmax if layer is net.layers[-1] else nn.nonlinearities.rectify
-            last = L.DenseLayer(last, layer.units, nonlinearity=output)
+            last = normed(L.DenseLayer(last, layer.units, nonlinearity=output), layer)
     return last
+
+
+def normed(made: Any, layer: Any) -> Any:
+    return L.batch_norm(made, epsilon=nets.EPSILON) if layer.norm else made
 
 
 class Step(NamedTuple):
@@ -55,6 +59,14 @@ def training_step(net: nets.Net, batch: int) -> Step:
     return Step([images, labels], loss, parameters, updates)
 
 
+def output(net: nets.Net, batch: int) -> Step:
+    """Write the output of a network, the probabilities of the classes, as a step without updates."""
+    leaf: Any = T.tensor4 if len(net.shape) == 3 else T.matrix
+    images = leaf("images", shape=(batch, *net.shape))
+    last = build(net)
+    return Step([images], L.get_output(last, images, deterministic=True), L.get_all_params(last, trainable=True), {})
+
+
 def flipped(array: NDArray[Any]) -> NDArray[Any]:
     """Turn filters around: our layers convolve, the peers' correlate."""
     return array[:, :, ::-1, ::-1] if array.ndim == 4 else array
@@ -63,21 +75,21 @@ def flipped(array: NDArray[Any]) -> NDArray[Any]:
 class Exprc:
     """The step of exprc."""
 
-    def __init__(self, task: nets.Task, threads: int):
+    def __init__(self, task: nets.Task, threads: int, work: str = "train"):
         exprc.set_threads(threads)
-        self.task = task
-        step = training_step(task.net, task.batch)
+        self.task, self.trains = task, work == "train"
+        step = (training_step if self.trains else output)(task.net, task.batch)
         self.shared, self.function = step.parameters, step.compile(f"{task.net.name} step")
         self.settings = {
             "version": f"exprc, this checkout; numpy {np.__version__}",
             "threads": cpu.thread_count(),
             "compiler": compiler.find_compiler().version.splitlines()[0],
             "flags": " ".join(compiler.flags(cpu.host_target())),
-            "loss": "read each step",
+            "result": "the loss, read each step" if self.trains else "an array",
         }
 
-    def step(self, k: int) -> float:
-        return float(self.function(self.task.images[k], self.task.labels[k]))
+    def step(self, k: int) -> Any:
+        return float(self.function(self.task.images[k], self.task.labels[k])) if self.trains else self.function(self.task.images[k])
 
     def wait(self) -> None:
         """Steps are done when they return."""
@@ -93,7 +105,7 @@ class Exprc:
 
 
 def make(task: nets.Task, args: argparse.Namespace) -> Exprc:
-    return Exprc(task, args.threads)
+    return Exprc(task, args.threads, args.work)
 
 
 if __name__ == "__main__":

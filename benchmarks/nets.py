@@ -15,10 +15,12 @@ CHECKED = 4
 
 
 class Conv(NamedTuple):
-    """Filters moved over the image without padding, then ReLU."""
+    """Filters moved over the image with `pad` zeros around it, then batch normalisation (with `norm`, instead of a bias) and ReLU."""
 
     filters: int
     size: int
+    pad: int = 0
+    norm: bool = False
 
 
 class Pool(NamedTuple):
@@ -28,9 +30,10 @@ class Pool(NamedTuple):
 
 
 class Dense(NamedTuple):
-    """Every input to every unit; then ReLU, unless it is the last layer."""
+    """Every input to every unit; then batch normalisation (with `norm`, instead of a bias) and ReLU, unless it is the last layer."""
 
     units: int
+    norm: bool = False
 
 
 class Net(NamedTuple):
@@ -47,16 +50,46 @@ LENET = Net(
     (Conv(20, 5), Pool(2), Conv(50, 5), Pool(2), Dense(256), Dense(10)),
 )  # fmt: skip
 FC256 = Net("fc256", "FC256-FC256 784-256-256-10", (784,), (Dense(256), Dense(256), Dense(10)))
-NETS = {net.name: net for net in (LENET, FC256)}
+FC64 = Net("fc64", "FC64-FC64 784-64-64-10", (784,), (Dense(64), Dense(64), Dense(10)))
+LENET_NORM = Net(
+    "lenet_norm", "LeNet with batch normalisation", (1, 28, 28),
+    (Conv(20, 5, norm=True), Pool(2), Conv(50, 5, norm=True), Pool(2), Dense(256, norm=True), Dense(10)),
+)  # fmt: skip
+VGG = Net(
+    "vgg", "64C3-64C3-MP2-128C3-128C3-MP2-FC256-FC10", (3, 32, 32),
+    (Conv(64, 3, 1), Conv(64, 3, 1), Pool(2), Conv(128, 3, 1), Conv(128, 3, 1), Pool(2), Dense(256), Dense(10)),
+)  # fmt: skip
+NETS = {net.name: net for net in (FC64, FC256, LENET, LENET_NORM, VGG)}
+#: The epsilon of batch normalisation.
+EPSILON = 1e-4
+
+
+class Case(NamedTuple):
+    """What is measured: a training step or the output of a network; exprc should be `goal` times as fast as every peer."""
+
+    work: str  # "train" or "infer"
+    net: str
+    batch: int
+    goal: float
+
+
+CASES = (
+    Case("train", "fc64", 128, 1.8), Case("train", "fc64", 500, 1.4),
+    Case("train", "fc256", 128, 1.3), Case("train", "fc256", 500, 1.2),
+    Case("train", "lenet", 128, 2.0), Case("train", "lenet", 500, 2.0),
+    Case("train", "lenet_norm", 128, 2.0), Case("train", "vgg", 64, 1.3),
+    Case("infer", "lenet", 1, 2.5), Case("infer", "lenet", 32, 1.5), Case("infer", "lenet", 128, 1.5), Case("infer", "fc256", 1, 1.3),
+)  # fmt: skip
 
 
 class Weighted(NamedTuple):
-    """What a layer with weights has: the shapes of W and b, what W's spread depends on, and multiplications per sample."""
+    """What a layer with weights has: the shapes of W and b, what W's spread depends on, multiplications per sample, and a scale or none."""
 
     W: tuple[int, ...]
     b: tuple[int, ...]
     fan_in: int
     products: int
+    norm: bool = False
 
 
 def weighted(net: Net) -> Iterator[Weighted]:
@@ -68,11 +101,11 @@ def weighted(net: Net) -> Iterator[Weighted]:
         elif isinstance(layer, Conv):
             fan_in = shape[0] * layer.size**2
             W = (layer.filters, shape[0], layer.size, layer.size)
-            shape = (layer.filters, *(n - layer.size + 1 for n in shape[1:]))
-            yield Weighted(W, W[:1], fan_in, math.prod(shape) * fan_in)
+            shape = (layer.filters, *(n + 2 * layer.pad - layer.size + 1 for n in shape[1:]))
+            yield Weighted(W, W[:1], fan_in, math.prod(shape) * fan_in, layer.norm)
         else:
             inputs, shape = math.prod(shape), (layer.units,)
-            yield Weighted((inputs, layer.units), shape, inputs, inputs * layer.units)
+            yield Weighted((inputs, layer.units), shape, inputs, inputs * layer.units, layer.norm)
 
 
 def step_flops(net: Net, batch: int) -> int:
@@ -84,14 +117,22 @@ def step_flops(net: Net, batch: int) -> int:
     return 2 * batch * (3 * sum(products) - products[0])
 
 
+def output_flops(net: Net, batch: int) -> int:
+    """The same of the output of a network."""
+    return 2 * batch * sum(layer.products for layer in weighted(net))
+
+
 def first_parameters(net: Net, seed: int = 0) -> list[NDArray[np.float32]]:
-    """Return W and b of each layer: normal, W of variance 2 / fan_in.
+    """Return W and b of each layer, with batch normalisation W, shift and scale: normal, W of variance 2 / fan_in, scales around 1.
 
     The biases are not 0: on the black background of a digit every ReLU would sit on its kink, where libraries may differ.
     """
     rng = np.random.default_rng(seed)
-    spreads = [pair for w in weighted(net) for pair in ((w.W, math.sqrt(2 / w.fan_in)), (w.b, 0.05))]
-    return [(spread * rng.standard_normal(shape)).astype(np.float32) for shape, spread in spreads]
+    made = []
+    for w in weighted(net):
+        made += [rng.standard_normal(w.W) * math.sqrt(2 / w.fan_in), 0.05 * rng.standard_normal(w.b)]
+        made += [1 + 0.05 * rng.standard_normal(w.b)] if w.norm else []
+    return [x.astype(np.float32) for x in made]
 
 
 class Task(NamedTuple):
@@ -112,7 +153,12 @@ def digits_task(net: Net, batch: int, batches: int) -> Task:
     from exprc.datasets import as_floats, digits
 
     drawn = digits(batch * batches)
-    images = as_floats(drawn.images).reshape(batches, batch, *net.shape)
+    images = as_floats(drawn.images)
+    if images[0].size != math.prod(net.shape):  # a digit in a corner of each channel
+        whole = np.zeros((len(images), *net.shape), np.float32)
+        whole[:, :, :28, :28] = images.reshape(-1, 1, 28, 28)
+        images = whole
+    images = images.reshape(batches, batch, *net.shape)
     return Task(net, images, drawn.labels.astype(np.int32).reshape(batches, batch), first_parameters(net))
 
 

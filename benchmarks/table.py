@@ -68,7 +68,7 @@ def programs(cases: Sequence[Results]) -> Iterator[str]:
             extra = {"environment": shown(row["environment"])} if row["environment"] else {}
             text = "; ".join(f"{k}: {v}" for k, v in {**row["settings"], **extra}.items())
             if seen.setdefault(name, text) != text:
-                seen[f"{name} ({case['net']} {case['batch']})"] = text
+                seen[f"{name} ({case['work']} {case['net']} {case['batch']})"] = text
     yield from (f"* **{name}**: {text}" for name, text in seen.items())
 
 
@@ -97,7 +97,7 @@ def case_rows(case: Results, peak: float) -> Iterator[list[str]]:
         times = medians(row)
         seconds = median(times)
         rate = case["flops"] / seconds / 1e9
-        what = f"{case['net']}, {case['batch']}"
+        what = f"{case['work']} {case['net']}, {case['batch']}"
         time = [f"{seconds * 1e3:.3f}", spread([t * 1e3 for t in times], 3)]
         work = [f"{case['batch'] / seconds:,.0f}", f"{rate:.1f}", f"{rate / peak:.0%}"]
         yield [what, name, *time, *work, *compared(ours, times, row["goal"] if name != "exprc" else None, name)]
@@ -131,7 +131,7 @@ CHECK_TITLES = ("network, batch", "program", "loss, relative", "parameters", "ag
 def checks(results: Results) -> list[str]:
     allowed = results["tolerance"]
     rows = [
-        [f"{case['net']}, {case['batch']}", name, *check_cells(check)]
+        [f"{case['work']} {case['net']}, {case['batch']}", name, *check_cells(check)]
         for case in results["cases"]
         for name, check in case["checks"].items()
     ]

@@ -79,10 +79,16 @@ def _steps(stepper: Stepper, numbers: Iterator[int], seconds: float, block: int,
 def checked(stepper: Stepper, path: str) -> dict[str, Any]:
     """Take the first steps from the first parameters; the losses are the answer, the parameters go to a file."""
     stepper.reset()
-    losses = [float(stepper.step(k)) for k in range(CHECKED)]
+    losses = [_number(stepper.step(k)) for k in range(CHECKED)]
     stepper.wait()
     np.savez(path, **{f"p{k:02}": np.asarray(p) for k, p in enumerate(stepper.parameters())})  # type: ignore[arg-type]
     return {"losses": losses}
+
+
+def _number(result: Any) -> float:
+    """A loss; of an output, the probability of the first class, summed over the samples."""
+    values = np.asarray(result)
+    return float(values if values.ndim == 0 else values[:, 0].sum())
 
 
 def serve(make: Callable[[Task, argparse.Namespace], Stepper], parser: argparse.ArgumentParser | None = None) -> None:
@@ -91,6 +97,7 @@ def serve(make: Callable[[Task, argparse.Namespace], Stepper], parser: argparse.
     parser.add_argument("--net", choices=list(NETS), required=True)
     parser.add_argument("--data", required=True, help="the file of the task")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--work", choices=("train", "infer"), default="train")
     parser.add_argument("--block", type=int, default=1, help="steps between two looks at the clock")
     args = parser.parse_args()
     answers = _own_output()

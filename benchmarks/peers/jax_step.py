@@ -18,19 +18,28 @@ from benchmarks.turns import serve
 
 def scores(net: nets.Net, parameters: list[Any], x: Any) -> Any:
     """Return the scores of the classes before softmax, (samples, classes)."""
-    pairs = iter(zip(parameters[::2], parameters[1::2], strict=True))
+    rest = iter(parameters)
     for layer in net.layers:
         if isinstance(layer, nets.Pool):
             window = (1, 1, layer.size, layer.size)
             x = lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
         elif isinstance(layer, nets.Conv):
-            W, b = next(pairs)
-            x = jax.nn.relu(lax.conv_general_dilated(x, W, (1, 1), "VALID") + b[:, None, None])
+            made = lax.conv_general_dilated(x, next(rest), (1, 1), [(layer.pad, layer.pad)] * 2)
+            x = jax.nn.relu(shifted(made, rest, layer.norm))
         else:
-            W, b = next(pairs)
-            x = x.reshape(len(x), -1) @ W + b
+            x = shifted(x.reshape(len(x), -1) @ next(rest), rest, layer.norm)
             x = x if layer is net.layers[-1] else jax.nn.relu(x)
     return x
+
+
+def shifted(x: Any, rest: Any, norm: bool) -> Any:
+    """Add the bias; or normalise each channel over the batch, scale and shift it."""
+    axes, spread = (0, *range(2, x.ndim)), (slice(None), *(None,) * (x.ndim - 2))
+    shift = next(rest)[spread]
+    if not norm:
+        return x + shift
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) * lax.rsqrt(variance + nets.EPSILON) * next(rest)[spread] + shift
 
 
 def mean_loss(net: nets.Net, parameters: list[Any], x: Any, labels: Any) -> Any:
@@ -46,18 +55,23 @@ def training_step(net: nets.Net, parameters: list[Any], velocities: list[Any], x
     return moved, new, loss
 
 
+@partial(jax.jit, static_argnums=0)
+def output(net: nets.Net, parameters: list[Any], x: Any) -> Any:
+    return jax.nn.softmax(scores(net, parameters, x))
+
+
 class Jax:
     """The step of JAX; it waits for each loss, or lets steps queue up."""
 
-    def __init__(self, task: nets.Task, waits: bool):
-        self.task, self.waits = task, waits
+    def __init__(self, task: nets.Task, waits: bool, work: str):
+        self.task, self.waits, self.trains = task, waits, work == "train"
         self.images = [jax.device_put(x) for x in task.images]
         self.labels = [jax.device_put(y) for y in task.labels]
         self.settings = {
             "version": f"jax {jax.__version__}, jaxlib {jaxlib.__version__}, jit with donated parameters",
             "threads": len(os.sched_getaffinity(0)),  # XLA takes as many as the process may use
             "device": str(jax.devices()[0]),
-            "loss": "float(loss) each step" if waits else "not read; waits once a block of steps",
+            "result": ("float(loss) each step" if self.trains else "waited for") if waits else "not read; waits once a block of steps",
         }
         self.values: list[Any] = []
         self.velocities: list[Any] = []
@@ -66,6 +80,9 @@ class Jax:
         self.wait()
 
     def step(self, k: int) -> Any:
+        if not self.trains:
+            self.loss = output(self.task.net, self.values, self.images[k])
+            return self.loss.block_until_ready() if self.waits else self.loss
         self.values, self.velocities, self.loss = training_step(
             self.task.net, self.values, self.velocities, self.images[k], self.labels[k]
         )
@@ -83,7 +100,7 @@ class Jax:
 
 
 def make(task: nets.Task, args: argparse.Namespace) -> Jax:
-    return Jax(task, args.block == 1)
+    return Jax(task, args.block == 1, args.work)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,29 @@ from benchmarks import nets
 from benchmarks.turns import serve
 
 
-def build(net: nets.Net) -> nn.Sequential:
+def build(net: nets.Net) -> tuple[nn.Sequential, list[Any]]:
+    """Return the model, and its parameters in the order of `nets.first_parameters`."""
     modules: list[nn.Module] = []
+    parameters: list[Any] = []
     shapes = nets.weighted(net)
     for layer in net.layers:
         if isinstance(layer, nets.Pool):
             modules.append(nn.MaxPool2d(layer.size))
         elif isinstance(layer, nets.Conv):
-            modules += [nn.Conv2d(next(shapes).W[1], layer.filters, layer.size), nn.ReLU()]
+            made: Any = nn.Conv2d(next(shapes).W[1], layer.filters, layer.size, padding=layer.pad, bias=not layer.norm)
+            modules += [*normed(made, nn.BatchNorm2d, layer.filters, layer.norm, parameters), nn.ReLU()]
         else:
             flat = [nn.Flatten()] if modules and isinstance(modules[-1], nn.MaxPool2d) else []
-            modules += [*flat, nn.Linear(next(shapes).W[0], layer.units)]
+            made = nn.Linear(next(shapes).W[0], layer.units, bias=not layer.norm)
+            modules += [*flat, *normed(made, nn.BatchNorm1d, layer.units, layer.norm, parameters)]
             modules += [nn.ReLU()] if layer is not net.layers[-1] else []
-    return nn.Sequential(*modules)
+    return nn.Sequential(*modules), parameters
+
+
+def normed(made: Any, kind: Any, units: int, norm: bool, parameters: list[Any]) -> list[nn.Module]:
+    after = kind(units, eps=nets.EPSILON) if norm else None
+    parameters += [made.weight, made.bias] if after is None else [made.weight, after.bias, after.weight]
+    return [made] if after is None else [made, after]
 
 
 def turned(array: Any) -> Any:
@@ -36,13 +46,14 @@ def turned(array: Any) -> Any:
 class Torch:
     """The step of PyTorch: NCHW and the default allocator, or channels last."""
 
-    def __init__(self, task: nets.Task, threads: int, channels_last: bool):
+    def __init__(self, task: nets.Task, threads: int, channels_last: bool, work: str):
         torch.set_num_threads(threads)
         form = torch.channels_last if channels_last and len(task.net.shape) == 3 else torch.contiguous_format
-        self.task = task
+        self.task, self.trains = task, work == "train"
         self.images = [torch.from_numpy(x).contiguous(memory_format=form) for x in task.images]
         self.labels = [torch.from_numpy(y).long() for y in task.labels]
-        self.model = build(task.net).to(memory_format=form)
+        self.model, self.weights = build(task.net)
+        self.model = self.model.to(memory_format=form).train(self.trains)
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=nets.RATE, momentum=nets.MOMENTUM, nesterov=True)
         self.criterion = nn.CrossEntropyLoss()
         self.settings = {
@@ -50,10 +61,13 @@ class Torch:
             "threads": torch.get_num_threads(),
             "memory format": str(form).removeprefix("torch."),
             "allocator": "MALLOC_ settings" if "MALLOC_MMAP_THRESHOLD_" in os.environ else "default malloc",
-            "loss": "zero_grad(), loss.item() each step",
+            "result": "zero_grad(), loss.item() each step" if self.trains else "inference_mode(), a tensor",
         }
 
-    def step(self, k: int) -> float:
+    def step(self, k: int) -> Any:
+        if not self.trains:
+            with torch.inference_mode():
+                return torch.softmax(self.model(self.images[k]), 1)
         self.optimiser.zero_grad()
         loss = self.criterion(self.model(self.images[k]), self.labels[k])
         loss.backward()
@@ -66,15 +80,15 @@ class Torch:
     @torch.no_grad()
     def reset(self) -> None:
         self.optimiser.state.clear()
-        for parameter, value in zip(self.model.parameters(), self.task.parameters, strict=True):
+        for parameter, value in zip(self.weights, self.task.parameters, strict=True):
             parameter.copy_(torch.from_numpy(turned(value)))
 
     def parameters(self) -> list[Any]:
-        return [turned(p.detach().numpy()) for p in self.model.parameters()]
+        return [turned(p.detach().numpy()) for p in self.weights]
 
 
 def make(task: nets.Task, args: argparse.Namespace) -> Torch:
-    return Torch(task, args.threads, args.channels_last)
+    return Torch(task, args.threads, args.channels_last, args.work)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ are arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from exprc.verify import verify
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage that compiles and loads gives nothing."""
-    monkeypatch.setattr(cpu, "load", lambda texts, target: None)
+    monkeypatch.setattr(cpu, "load", lambda texts, target: SimpleNamespace(run=None))
 
 
 def programs(roots: Sequence[Expr], inputs: Sequence[Input], calls: Sequence[Sequence[np.ndarray]], target: Any) -> list[Any]:

@@ -69,7 +69,7 @@ struct emulator_module {
 #define EXPRC_EMULATED 1
 #define EXPRC_KERNEL extern "C" __attribute__((visibility("default")))
 #define EXPRC_DEVICE static inline __attribute__((always_inline, unused))
-#define EXPRC_BOUNDS(threads)
+#define EXPRC_BOUNDS(...)
 #define EXPRC_SHARED(name) unsigned char *const name = emulated.shared
 
 #define __global__ __attribute__((visibility("default")))

@@ -4,7 +4,7 @@
  * emulator has defined already is left as it is.
  *
  *   EXPRC_KERNEL          an entry; all of its arguments are pointers or int64_t, 8 bytes each
- *   EXPRC_BOUNDS(n)       after EXPRC_KERNEL void: the block has n threads at most
+ *   EXPRC_BOUNDS(n[, m])  after EXPRC_KERNEL void: the block has n threads at most, and m blocks shall find room at a time
  *   EXPRC_DEVICE          a function of one thread, inlined: hooks, scalar mathematics
  *   EXPRC_CALL            a long one, called
  *   EXPRC_TABLE           a constant table that such functions read
@@ -25,12 +25,12 @@
 #endif
 #ifndef EXPRC_KERNEL
 #define EXPRC_KERNEL extern "C" __global__
-#define EXPRC_BOUNDS(threads) __launch_bounds__(threads)
+#define EXPRC_BOUNDS(...) __launch_bounds__(__VA_ARGS__)
 #define EXPRC_DEVICE static __device__ __forceinline__
 #define EXPRC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #endif
 #ifndef EXPRC_BOUNDS
-#define EXPRC_BOUNDS(threads)
+#define EXPRC_BOUNDS(...)
 #endif
 #ifndef EXPRC_CALL
 #define EXPRC_CALL static __device__ __noinline__

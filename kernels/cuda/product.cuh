@@ -85,9 +85,11 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
         PRODUCT_KEY_OF(piece, thread) = key;                                                              \
     }                                                                                                     \
 } while (0)
+#define PRODUCT_FIRST_KEYS(piece) do { PRODUCT_MAKE_KEYS(piece); __syncthreads(); } while (0)
 #else
 #define PRODUCT_KEY_OF(piece, k) 0
 #define PRODUCT_MAKE_KEYS(piece)
+#define PRODUCT_FIRST_KEYS(piece)
 #endif
 
 /* Where element s of a thread's share of a tile lies in the tile. */
@@ -132,7 +134,8 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
     }                                                                                                     \
 } while (0)
 
-EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
+/* Room for 512 threads: up to 128 registers each, and while one block waits for memory another one computes. */
+EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PARAMS) {
     EXPRC_SHARED(shared_bytes);
     T *const shared = (T *)shared_bytes;
 #ifdef PRODUCT_KEY
@@ -153,8 +156,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
             EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
         }
-        PRODUCT_MAKE_KEYS(begin);
-        __syncthreads();
+        PRODUCT_FIRST_KEYS(begin);
         for (PRODUCT_INT piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
             const int stage = (int)((piece - begin) & 1);
             const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
@@ -228,5 +230,6 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS) KERNEL(PARAMS) {
 #undef PRODUCT_KEYS
 #undef PRODUCT_KEY_OF
 #undef PRODUCT_MAKE_KEYS
+#undef PRODUCT_FIRST_KEYS
 #undef PRODUCT_A_ALONG_I
 #undef PRODUCT_B_ALONG_K

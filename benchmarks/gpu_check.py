@@ -49,7 +49,11 @@ def _sanitized(tool: str, *options: str) -> Check:
 
 
 _WORKERS = ("-n", "8") if importlib.util.find_spec("xdist") else ()  # most of the time goes into compiling
-_PYTEST = ("-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider", "-q", "-ra", "--durations=10", "--timeout=200", *_WORKERS, "tests")
+# Without pytest-benchmark, which some have installed: its warning beside pytest-xdist is an error here.
+_PYTEST = (
+    "-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider", "-p", "no:benchmark", "-q", "-ra", "--durations=10", "--timeout=200",
+    *_WORKERS, "tests",
+)  # fmt: skip
 
 PARTS = {
     1: [

@@ -65,6 +65,9 @@ class Staging:
     def read(self, address: int, array: Array) -> None:
         """Fill a C-contiguous array from the GPU; it is full on return."""
         data = array.reshape(-1).view(np.uint8)
+        if data.size <= SLOT_BYTES:
+            self._read_one(address, data)
+            return
         under_way: list[tuple[int, Array]] = []
         for start in range(0, data.size, SLOT_BYTES):
             if len(under_way) == SLOTS:
@@ -76,6 +79,13 @@ class Staging:
             under_way.append((slot, piece))
         for slot, piece in under_way:
             self._arrive(slot, piece)
+
+    def _read_one(self, address: int, data: Array) -> None:
+        """Fill a small array: waiting for all work takes one call of the driver less than waiting for an event."""
+        slot = self._take()
+        status = self._driver.cuMemcpyDtoHAsync_v2(self._places[slot], address, data.size, self._stream)
+        self._check(status or self._driver.cuStreamSynchronize(self._stream), "a copy from the GPU failed")
+        data[...] = self._slots[slot][: data.size]
 
     def _arrive(self, slot: int, piece: Array) -> None:
         self._wait(slot)

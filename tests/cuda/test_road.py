@@ -1,10 +1,17 @@
 """The road to a GPU: the same graphs on ``cuda-emulator`` as on the CPU."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import exprc
 import exprc.tensor as T
+from exprc.config import Config
+from exprc.errors import DeviceError
+
+pytestmark = pytest.mark.emulator
 
 ON = "cuda-emulator"
 RNG = np.random.default_rng(0)
@@ -97,3 +104,74 @@ def test_one_place_to_choose_the_device():
     assert "EXPRC_KERNEL void" in f.source and "on cuda-emulator" in repr(f)
     with pytest.raises(ValueError, match="'tpu' is none of cpu, cuda"):
         exprc.function([x], x, device="tpu")
+
+
+def test_of_several_devices_the_first_that_is_there_is_taken():
+    x = T.vector("x")
+    f = exprc.function([x], x * 2, device="cuda9,cuda-emulator,cpu")
+    assert f.device == ON and f([1.5]).tolist() == [3.0]
+    g = exprc.function([x], x * 2, device="cuda9,cpu")
+    assert g.device == "cpu" and g([1.5]).tolist() == [3.0]
+    with pytest.raises(DeviceError):
+        exprc.function([x], x * 2, device="cuda9")
+    with pytest.raises(ValueError, match="config.device: 'gpu' is none of cpu, cuda"):
+        exprc.config.device = "gpu"
+
+
+def test_a_list_of_devices_in_the_flags():
+    made = Config("device=cuda,cpu,floatX=float64")
+    assert made.device == "cuda,cpu" and made.floatX == "float64"
+
+
+def test_copies_and_pickles_keep_the_device():
+    x, w = T.vector("x"), exprc.shared(np.ones(3, "float32"), name="w")
+    f = exprc.function([x], (x * w).sum(), updates={w: w + 1}, device=ON)
+    f(np.ones(3, "float32"))
+    g, h = f.copy(), pickle.loads(pickle.dumps(f))
+    assert g.device == h.device == ON
+    assert float(h(np.ones(3, "float32"))) == 6.0, "the pickle had the value from the device"
+    assert float(g(np.ones(3, "float32"))) == 6.0 and w.get_value().tolist() == [3.0] * 3
+
+
+def test_values_of_other_shapes_are_replaced():
+    w, x = exprc.shared(np.zeros(2, "float32"), name="w", shape=(None,)), T.vector("x")
+    f = exprc.function([x], w.sum(), updates={w: T.concatenate([w, x])}, device=ON)
+    for k in range(5):
+        f(np.full(k % 3, 1, "float32"))
+    assert w.get_value().tolist() == [0, 0, 1, 1, 1, 1]
+    w.set_value(np.full(4, 2, "float32"))
+    assert float(f(np.ones(1, "float32"))) == 8.0 and w.get_value().shape == (5,)
+
+
+def test_threads_call_a_function_of_one_device():
+    x, w = T.matrix("x"), exprc.shared(np.float32(0), name="w")
+    f = exprc.function([x], T.softmax(x).sum(0), updates={w: w + 1}, device=ON)
+    g = exprc.function([x], T.softmax(x).sum(0), device=ON)
+    values = [RNG.standard_normal((5, k + 2)).astype("float32") for k in range(8)]
+    wanted = [g(v) for v in values]
+    with ThreadPoolExecutor(4) as pool:
+        for call in (f, g):
+            assert all(np.array_equal(a, b) for a, b in zip(pool.map(call, values), wanted))
+    assert float(w.get_value()) == 8
+
+
+def test_there_is_no_profile_of_a_device():
+    x = T.vector("x")
+    f = exprc.function([x], x + 1, device=ON)
+    with pytest.raises(NotImplementedError, match="the steps of a function on cuda-emulator are not timed"):
+        f.profile(np.ones(3, "float32"))
+
+
+def test_long_rows_of_their_own_group_do_without_shared_memory():
+    """Eight rows of 500 doubles that nothing else needs would take more shared memory than a block has."""
+    x = T.dmatrix("x")
+    rows = [T.exp(x / (k + 1)) for k in range(8)]
+    total = sum(r.sum(1, keepdims=True) for r in rows[1:]) + rows[0].sum(1, keepdims=True)
+    both([x], [r / total for r in rows], RNG.standard_normal((9, 500)), tolerance=1e-12)
+
+
+def test_half_numbers_and_small_integers():
+    x, i, b = T.matrix("x", dtype="float16"), T.matrix("i", dtype="int8"), T.matrix("b", dtype="bool")
+    value, whole = RNG.standard_normal((5, 7)).astype("float16"), RNG.integers(-128, 127, (5, 7)).astype("int8")
+    outputs = [x.sum(1), T.exp(x), T.softmax(x), (i * i).sum(0), i.max(1), b.all(1), b.any(0), (b & (i > 0)).sum(), x.argmax(0), i.prod()]
+    both([x, i, b], outputs, value, whole, whole > 0, tolerance=2e-3)

@@ -14,11 +14,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -86,37 +90,43 @@ def run(check: Check, device: str, log: IO[str], seconds: float) -> Result:
     if check.needs and shutil.which(check.needs) is None:
         return Result(check.name, f"left out: there is no {check.needs}", 0.0, {})
     command = [*check.command, *(["--device", device] if "benchmarks.gpu_looks" in check.command else [])]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    assert process.stdout is not None
-    ending = _Ending(process, min(check.seconds, seconds))
     numbers: dict[str, Any] = {}
-    for line in process.stdout:
-        _say(f"    {line.rstrip()}", log)
-        if line.startswith("= "):
-            name, _, value = line[2:].strip().rpartition(" ")
-            numbers[name] = float(value)
-    process.wait()
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    limit = min(check.seconds, seconds)
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as process, _Ending(process, limit) as ending:
+        for line in process.stdout or ():
+            _say(f"    {line.rstrip()}", log)
+            if line.startswith("= "):
+                name, _, value = line[2:].strip().rpartition(" ")
+                numbers[name] = float(value)
+        process.wait()
     spent = time.monotonic() - begin
     return Result(check.name, ending.told(), round(spent, 2), numbers)
 
 
 class _Ending:
-    """Ends a process that takes too long."""
+    """Ends a process, with all that it started, that takes too long or is not waited for any more."""
 
     def __init__(self, process: subprocess.Popen[str], seconds: float):
-        import threading
-
         self.process, self.seconds, self.late = process, seconds, False
         self.timer = threading.Timer(max(seconds, 1.0), self._end)
         self.timer.daemon = True
         self.timer.start()
 
+    def __enter__(self) -> _Ending:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.timer.cancel()
+        if kind is not None:
+            self._end()
+
     def _end(self) -> None:
         self.late = True
-        self.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def told(self) -> str:
-        self.timer.cancel()
         if self.late:
             return f"out of time ({self.seconds:.0f} s)"
         return "ok" if self.process.returncode == 0 else f"FAILED (exit status {self.process.returncode})"

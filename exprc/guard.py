@@ -77,7 +77,7 @@ class Guard:
 
 def _leaf(node: Expr) -> Expr | None:
     """The leaf whose elements a node hands on, in whatever order; None if they are computed."""
-    while node.op.form == "view" and len(node.inputs) == 1 or node.op.name == "cast" and node.inputs[0].dtype != "uint64":
+    while node.op.form == "view" and len(node.op.data_inputs(node)) == 1 or node.op.name == "cast" and node.inputs[0].dtype != "uint64":
         node = node.inputs[0]
     return node if node.op.form == "leaf" and np.dtype(node.dtype).kind in "iu" else None
 

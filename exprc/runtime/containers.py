@@ -91,11 +91,6 @@ class Container:
         return self._value
 
     @property
-    def shown(self) -> np.ndarray[Any, Any]:
-        """The host's array, though its elements may be older than those on a device."""
-        return self._value
-
-    @property
     def nbytes(self) -> int:
         return self._value.nbytes
 

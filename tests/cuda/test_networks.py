@@ -86,6 +86,7 @@ def trained(device: str, steps: int) -> tuple[list[float], list[Any]]:
     step = exprc.function([k], loss, updates=updates, givens={x: data[part], y: labels[part]}, device=device)
     losses = [float(step(s % 6)) for s in range(steps)]
     if device != "cpu":
+        assert all(p.container.resident.ahead for p in params), "no call brought a weight back to the host"
         copied = [line.split("bytes")[1].strip() for line in str(step.explain()).splitlines() if "each call" in line]
         assert set(copied) <= {"k", "sizes", "output 0", "status of the checks of indices"}
         assert not any(p.container.resident.behind for p in params)

@@ -193,8 +193,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     const int64_t height = fixed ? GEMM_CUT(M, cut.tiles + !cut.tiles) : GEMM_ROWS;
     const int64_t full = fixed ? M - cut.tiles * (height - 1) : cut.tiles;   /* tiles of that height; the others have one row less */
     const int64_t depth_of_piece = large ? GEMM_DEPTH : K + !K;
-    /* reading b where it lies costs less than packing it for few rows */
-    const int direct = B_ROWS_CONTIGUOUS && !large && M <= 10 * GEMM_ROWS;
+    /* reading b where it lies costs less than packing it for few rows, unless it is so large that its rows come from afar */
+    const int direct = B_ROWS_CONTIGUOUS && M <= 10 * GEMM_ROWS && (!large || K * (int64_t)N * (int64_t)sizeof(T) <= 4194304);
     int64_t packed_of = -1, packed_k = -1;   /* what lies in `packed` */
     (void)copy;
 

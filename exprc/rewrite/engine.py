@@ -31,7 +31,8 @@ class Rule:
         all inputs (but for rounding and the sign of zeros); the engine refuses a result of another type.
     roots : names of the operations on which it is tried.
     inside : tells from the names of the operations of a node's inputs whether it may fit at all; None: it may.
-    names : records that its left side names; composites among them stay whole until the rule had its chance.
+    names : records that its sides name; composites among them stay whole until the rule had its chance, and are not taken apart to be
+        found again.
     examples : left sides for the tests: texts in the notation of `exprc.rewrite.pattern`, or functions of a dict of
         variables.
     apart : values of the inputs at which the two sides are known to differ.

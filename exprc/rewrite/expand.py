@@ -46,7 +46,7 @@ def expand_bound(roots: Sequence[Expr]) -> list[Expr]:
 
 
 def named_by(rules: Sequence[Any]) -> frozenset[Any]:
-    """Return the records that the left sides of rules name."""
+    """Return the records that rules name."""
     return frozenset().union(*(rule.names for rule in rules))
 
 

@@ -109,7 +109,8 @@ class Notation:
             result = _under(found.views, build(rhs, found.bound))
             return result if not isinstance(rhs, Variable) or same_shape(result, node) else None
 
-        return Rule(f"{left} → {right}", apply, (lhs.op.name,), _inside(lhs, through), frozenset(_records(lhs)), (left,), apart)
+        named = frozenset((*_records(lhs), *_records(rhs)))
+        return Rule(f"{left} → {right}", apply, (lhs.op.name,), _inside(lhs, through), named, (left,), apart)
 
     def parse(self, text: str) -> Pattern:
         """Return the pattern that a text describes."""

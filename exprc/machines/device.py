@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 #: Frames (arenas and places for inputs and outputs) kept ready per program; sets of launches that one frame keeps prepared.
 FRAMES, PREPARED = 2, 32
+#: Values named where memory ran out.
+SHOWN = 3
+
+
+def _told(node: Expr) -> str:
+    return f"{node.label} made at {node.where}" if node.where else node.label
 
 
 class DeviceMachine:
@@ -116,6 +122,12 @@ class DeviceRunner:
         blocks, threads, shared = step.launch(macros, itemsize(step.dtype))
         return Shape(entry, blocks, threads, shared, step.buffers)
 
+    def largest(self) -> str:
+        """What the arena holds most of, with the user's lines, for who is told that memory ran out."""
+        inside = {n: self.nbytes.get(s.buffer, 0) for n, s in self.loaded.plan.stored.items() if s.kind == "arena"}
+        shown = sorted(inside, key=lambda n: -inside[n])[:SHOWN]
+        return "working memory: " + (", ".join(f"{_told(n)} ({inside[n]} bytes)" for n in shown) or "none")
+
     # -- calls
 
     def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
@@ -140,7 +152,7 @@ class DeviceRunner:
             return []
         device, kept = self.program.device, []
         for container in self.guard.containers:
-            memory = device.allocate(max(container.nbytes, 1))
+            memory = device.allocate(max(container.nbytes, 1), "a copy of a variable that is updated")
             device.copy(container.on(device), memory.address, container.nbytes)
             kept.append((container, memory))
         return kept
@@ -207,14 +219,14 @@ class Frame:
         self.constants: set[Buffer] = set()
         self.prepared: dict[Any, Prepared] = {}
         self.bound: dict[DeviceRunner, Ready] = {}
-        self._place("status", 32)
+        self._place("status", 32, "a status")
         self._write("status", np.zeros(4, np.int64))
 
-    def _place(self, key: Any, nbytes: int) -> int:
-        """Memory of at least so many bytes; other memory than before makes what is prepared useless."""
+    def _place(self, key: Any, nbytes: int, label: str) -> int:
+        """Memory of at least so many bytes; other memory than before makes what is prepared useless. `label` says what it is for."""
         memory = self.places.get(key)
         if memory is None or memory.nbytes < nbytes:
-            memory = self.places[key] = self.device.allocate(max(nbytes, 1))
+            memory = self.places[key] = self.device.allocate(max(nbytes, 1), label)
             self.prepared.clear()
             self.bound.clear()
         return memory.address
@@ -240,23 +252,23 @@ class Frame:
 
     def _bind(self, runner: DeviceRunner) -> Ready:
         """Find the addresses of everything, and prepare the launches if no other sizes had the same."""
-        base = self._place("arena", runner.bytes)
+        base = self._place("arena", runner.bytes, runner.largest())
         if runner.loaded.lowered.sizes:
-            self._place("sizes", 8 * len(runner.loaded.lowered.sizes))
+            self._place("sizes", 8 * len(runner.loaded.lowered.sizes), "sizes")
         addresses = {b: base + at for b, at in runner.offsets.items()}
-        shared = [(b, leaf.container) for b, leaf in runner.leaves if isinstance(leaf, Shared)]
-        addresses |= {b: container.on(self.device) for b, container in shared}
+        shared = [(b, leaf) for b, leaf in runner.leaves if isinstance(leaf, Shared)]
+        addresses |= {b: leaf.container.on(self.device, _told(leaf)) for b, leaf in shared}
         inputs = [(b, leaf) for b, leaf in runner.leaves if not isinstance(leaf, Shared)]
         places = [self._input(b, leaf, runner.nbytes[b]) for b, leaf in inputs]
         outputs = [
-            Place(self._place(b, nbytes), None, shape, dtype, nbytes)
+            Place(self._place(b, nbytes, "an output"), None, shape, dtype, nbytes)
             for b, shape, dtype in runner.outputs
             for nbytes in [int(np.prod(shape)) * dtype.itemsize]
         ]
         addresses |= {b: place.address for (b, _), place in zip(inputs, places)}
         addresses |= {b: place.address for (b, _, _), place in zip(runner.outputs, outputs)}
         prepared = self._prepared(runner, addresses, (runner.form, *(addresses[b] for b, _ in shared)))
-        residents = tuple((container, container.resident) for _, container in shared)
+        residents = tuple((leaf.container, leaf.container.resident) for _, leaf in shared)
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))
@@ -264,7 +276,7 @@ class Frame:
         return ready
 
     def _input(self, buffer: Buffer, leaf: Expr, nbytes: int) -> Place:
-        place = Place(self._place(buffer, nbytes), leaf, (), None, nbytes)
+        place = Place(self._place(buffer, nbytes, _told(leaf)), leaf, (), None, nbytes)
         if isinstance(leaf, Constant) and buffer not in self.constants:
             self._write(buffer, np.ascontiguousarray(leaf.value))
             self.constants.add(buffer)

@@ -21,7 +21,7 @@ from exprc.forms import shape_text
 from exprc.types import C_TYPES, TensorType, is_float
 
 if TYPE_CHECKING:
-    from exprc.runtime.launch import Device
+    from exprc.runtime.launch import Device, Memory
 
 
 class Resident:
@@ -32,8 +32,8 @@ class Resident:
 
     __slots__ = ("device", "memory", "ahead", "behind")
 
-    def __init__(self, device: Device, nbytes: int):
-        self.device, self.memory = device, device.allocate(nbytes)
+    def __init__(self, device: Device, memory: Memory):
+        self.device, self.memory = device, memory
         self.ahead, self.behind = False, True
 
     def fetch(self, array: np.ndarray[Any, Any]) -> None:
@@ -105,12 +105,12 @@ class Container:
         if self.resident is not None:
             self.resident.behind = True
 
-    def on(self, device: Device) -> int:
-        """Return the address of the value on a device, where it is put if it is not there yet."""
+    def on(self, device: Device, label: str = "") -> int:
+        """Return the address of the value on a device, where it is put if it is not there yet; `label` says whose it is."""
         with self.lock:
             if self.resident is None or self.resident.device is not device or self.resident.memory.nbytes != max(self._value.nbytes, 1):
                 value = self.value  # fetched from where it was
-                self.resident = Resident(device, max(value.nbytes, 1))
+                self.resident = Resident(device, device.allocate(max(value.nbytes, 1), label))
             if self.resident.behind or self.lent:
                 self.resident.send(self.value)
             return self.resident.memory.address

@@ -10,6 +10,7 @@ import exprc
 import exprc.tensor as T
 from exprc.config import Config
 from exprc.errors import DeviceError
+from exprc.runtime.devices import open_device
 
 pytestmark = pytest.mark.emulator
 
@@ -175,3 +176,17 @@ def test_half_numbers_and_small_integers():
     value, whole = RNG.standard_normal((5, 7)).astype("float16"), RNG.integers(-128, 127, (5, 7)).astype("int8")
     outputs = [x.sum(1), T.exp(x), T.softmax(x), (i * i).sum(0), i.max(1), b.all(1), b.any(0), (b & (i > 0)).sum(), x.argmax(0), i.prod()]
     both([x, i, b], outputs, value, whole, whole > 0, tolerance=2e-3)
+
+
+def test_memory_that_runs_out_is_told_with_the_users_lines(monkeypatch):
+    """Every piece of memory says what it is for; a device that has no more names the largest (tests.cuda.test_driver)."""
+    told = []
+    device = open_device(ON)
+    allocate = device.allocate
+    monkeypatch.setattr(type(device), "allocate", lambda self, nbytes, label="": told.append(label) or allocate(nbytes, label))
+    x, w = T.matrix("x"), exprc.shared(np.ones((4, 4), "float32"), name="weights")
+    f = exprc.function([x], T.dot(T.exp(T.dot(x, w)), w).sum(), device=ON)
+    f(np.ones((3, 4), "float32"))
+    assert any(label.startswith("weights made at test_road.py:") for label in told)
+    assert any(label.startswith("x made at test_road.py:") for label in told)
+    assert any(label.startswith("working memory: ") and "made at test_road.py:" in label and "bytes" in label for label in told)

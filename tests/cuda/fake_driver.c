@@ -1,7 +1,8 @@
-/* fake_driver.c: a CUDA driver without a GPU, for the tests: what exprc and pycuda call, done by the CPU at once.
+/* fake_driver.c: a CUDA driver without a GPU, for the tests: what exprc and pycuda call, done by the CPU.
  *
  * Compiled as libcuda.so.1 by fake_driver.py, with a function for every other name that pycuda needs, which answers "not supported".
  * Memory, copies, streams and graphs do what they should, kernels run on the engine of the emulator (kernels/cuda/emulator_engine.c).
+ * Nothing that is asynchronous on a GPU is done before somebody waits: who changes memory too early gets wrong numbers.
  * The image of a module is two lines: the path of the engine's shared object, and that of a text compiled for the emulator.
  *
  * Environment: FAKE_GPUS (1), FAKE_MEMORY (bytes, 2**26), FAKE_VERSION (13000), FAKE_INIT (a result for cuInit, 0),
@@ -140,7 +141,8 @@ API R cuCtxCreate_v2(void **context, unsigned flags, int device) {
 API R cuCtxCreate_v4(void **context, void *how, unsigned flags, int device) { (void)how; return cuCtxCreate_v2(context, flags, device); }
 API R cuCtxDetach(void *context) { free(context); if (depth) depth--; return OK; }
 API R cuCtxDestroy_v2(void *context) { return cuCtxDetach(context); }
-API R cuCtxSynchronize(void) { WITH_CONTEXT(cuCtxSynchronize); return OK; }
+static R drain(const void *event);
+API R cuCtxSynchronize(void) { WITH_CONTEXT(cuCtxSynchronize); return drain(0); }
 
 /* ---------------------------------------------------------------- the engine of the emulator */
 
@@ -179,8 +181,11 @@ API R cuMemAlloc_v2(P *address, size_t bytes) {
     }
     return NO_MEMORY;
 }
+static R drain(const void *event);
+
 API R cuMemFree_v2(P address) {
     WITH_CONTEXT(cuMemFree);
+    if (drain(0)) return stuck; /* as on a GPU */
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         if (pieces[i].address != address) continue;
         find_engine() ? engine.free((int64_t)address) : free((void *)address);
@@ -211,34 +216,65 @@ API R cuMemHostAlloc(void **place, size_t bytes, unsigned flags) {
     pinned_count++;
     return OK;
 }
-API R cuMemFreeHost(void *place) { WITH_CONTEXT(cuMemFreeHost); free(place); pinned_count--; return OK; }
+API R cuMemFreeHost(void *place) { WITH_CONTEXT(cuMemFreeHost); drain(0); free(place); pinned_count--; return OK; }
 
-static void *capturing; /* the stream under capture */
+/* ---------------------------------------------------------------- work that waits */
 
-#define COPY(call, to, from, device_side) \
+struct graph;
+static R run_graph(const struct graph *graph);
+
+struct work { enum { COPY, GRAPH, EVENT } kind; void *to; const void *from; size_t bytes; };
+static struct work *queue;
+static long queue_begin, queue_end, queue_room;
+
+static void later(struct work work) {
+    if (queue_begin == queue_end) queue_begin = queue_end = 0;
+    if (queue_end == queue_room) queue = realloc(queue, (size_t)(queue_room = 2 * queue_room + 64) * sizeof *queue);
+    queue[queue_end++] = work;
+}
+
+/* Do what waits, up to an event, or all of it. */
+static R drain(const void *event) {
+    long last = queue_end;
+    for (long i = queue_end; event && i > queue_begin; i--)
+        if (queue[i - 1].kind == EVENT && queue[i - 1].from == event) { last = i; break; } else last = queue_begin;
+    while (queue_begin < last && !stuck) {
+        const struct work work = queue[queue_begin++];
+        if (work.kind == COPY) memmove(work.to, work.from, work.bytes);
+        if (work.kind == GRAPH) run_graph(work.from);
+    }
+    return stuck;
+}
+
+#define COPY_LATER(call, to_, from_, device_side) \
     do { \
         WITH_CONTEXT(call); \
         if (!inside(device_side, bytes)) return INVALID; \
-        memmove((void *)(to), (const void *)(from), bytes); \
+        later((struct work){COPY, (void *)(to_), (const void *)(from_), bytes}); \
         return OK; \
     } while (0)
-API R cuMemcpyHtoDAsync_v2(P to, const void *from, size_t bytes, void *stream) { (void)stream; COPY(cuMemcpyHtoDAsync, to, from, to); }
-API R cuMemcpyDtoHAsync_v2(void *to, P from, size_t bytes, void *stream) { (void)stream; COPY(cuMemcpyDtoHAsync, to, from, from); }
+API R cuMemcpyHtoDAsync_v2(P to, const void *from, size_t bytes, void *stream) { (void)stream; COPY_LATER(cuMemcpyHtoDAsync, to, from, to); }
+API R cuMemcpyDtoHAsync_v2(void *to, P from, size_t bytes, void *stream) { (void)stream; COPY_LATER(cuMemcpyDtoHAsync, to, from, from); }
 API R cuMemcpyDtoDAsync_v2(P to, P from, size_t bytes, void *stream) {
     (void)stream;
     if (!inside(from, bytes)) return INVALID;
-    COPY(cuMemcpyDtoDAsync, to, from, to);
+    COPY_LATER(cuMemcpyDtoDAsync, to, from, to);
 }
 
 /* ---------------------------------------------------------------- streams and events */
 
 API R cuStreamCreate(void **stream, unsigned flags) { WITH_CONTEXT(cuStreamCreate); (void)flags; *stream = malloc(1); stream_count++; return OK; }
 API R cuStreamDestroy_v2(void *stream) { WITH_CONTEXT(cuStreamDestroy); free(stream); stream_count--; return OK; }
-API R cuStreamSynchronize(void *stream) { (void)stream; WITH_CONTEXT(cuStreamSynchronize); return OK; }
+API R cuStreamSynchronize(void *stream) { (void)stream; WITH_CONTEXT(cuStreamSynchronize); return drain(0); }
 API R cuEventCreate(void **event, unsigned flags) { WITH_CONTEXT(cuEventCreate); (void)flags; *event = malloc(1); event_count++; return OK; }
 API R cuEventDestroy_v2(void *event) { WITH_CONTEXT(cuEventDestroy); free(event); event_count--; return OK; }
-API R cuEventRecord(void *event, void *stream) { (void)event, (void)stream; WITH_CONTEXT(cuEventRecord); return OK; }
-API R cuEventSynchronize(void *event) { (void)event; WITH_CONTEXT(cuEventSynchronize); return OK; }
+API R cuEventRecord(void *event, void *stream) {
+    (void)stream;
+    WITH_CONTEXT(cuEventRecord);
+    later((struct work){EVENT, 0, event, 0});
+    return OK;
+}
+API R cuEventSynchronize(void *event) { WITH_CONTEXT(cuEventSynchronize); return drain(event); }
 
 /* ---------------------------------------------------------------- modules and kernels */
 
@@ -295,6 +331,7 @@ API R cuFuncSetSharedSize(void *function, unsigned bytes) { (void)function, (voi
 struct node { struct function *function; int64_t shape[7]; int64_t *arguments; int64_t count; struct node *next; };
 struct graph { struct node *first, **end; };
 
+static void *capturing; /* the stream under capture */
 static struct graph *captured;
 
 /* The engine reads as many arguments as any kernel may have. */
@@ -334,6 +371,7 @@ API R cuLaunchKernel(void *opaque, unsigned gx, unsigned gy, unsigned gz, unsign
         captured->end = &node->next;
         return OK;
     }
+    if (drain(0)) return stuck;
     const R result = run(node);
     free(node->arguments);
     free(node);
@@ -384,15 +422,20 @@ API R cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long 
     executable_count++;
     return OK;
 }
+static R run_graph(const struct graph *graph) {
+    for (const struct node *node = graph->first; node; node = node->next)
+        if (run(node)) return stuck;
+    return OK;
+}
 API R cuGraphLaunch(void *executable, void *stream) {
     (void)stream;
     WITH_CONTEXT(cuGraphLaunch);
-    for (const struct node *node = ((struct graph *)executable)->first; node; node = node->next)
-        if (run(node)) return OK; /* as on a GPU, the error is told by whoever waits */
+    later((struct work){GRAPH, 0, executable, 0});
     return OK;
 }
 API R cuGraphDestroy(void *graph) { discard(((struct graph *)graph)->first); free(graph); graph_count--; return OK; }
 API R cuGraphExecDestroy(void *executable) {
+    drain(0); /* it goes when it has run */
     discard(((struct graph *)executable)->first);
     free(executable);
     executable_count--;

@@ -107,9 +107,9 @@ def test_copies_of_any_size_and_dtype_arrive(ran):
     ran("""
 d = open_device("cuda")
 rng = np.random.default_rng(0)
-for count in (0, 1, 3, 2**18, 2**18 + 1, 5 * 2**18 + 7, 2**22 + 2**20 + 5):  # slots are 2**20 bytes, and there are 8 of them
+for count in (0, 1, 3, 2**20, 2**20 + 1, 3 * 2**20 + 7, 4 * 2**20 + 5):  # the pinned memory has two halves of 2**22 bytes
     for dtype in ("float32", "bool", "float16", "int64"):
-        if count * np.dtype(dtype).itemsize > 2**25:
+        if count * np.dtype(dtype).itemsize > 17 * 2**20:
             continue
         x = (100 * rng.random(count)).astype(dtype)
         one, two = d.allocate(x.nbytes), d.allocate(x.nbytes)
@@ -135,6 +135,13 @@ else:
 def test_an_array_may_change_as_soon_as_it_is_written(ran):
     ran("""
 d = open_device("cuda")
+rows, row = np.empty((3000, 1000), "float32"), np.empty(1000, "float32")
+m = d.allocate(rows.nbytes)
+for k in range(3000):  # three times what the pinned memory holds
+    row[:] = k
+    d.write(m.address + row.nbytes * k, row)
+d.read(m.address, rows)
+assert (rows == np.arange(3000)[:, None]).all()
 x = np.ones(2**20, "float32")
 m = d.allocate(x.nbytes)
 d.write(m.address, x)

@@ -60,7 +60,7 @@ class _Join(Teams):
             cells = self._accumulators(root, body)
             other = {n: self.emit.load(self.plan.partials[root.node, n], (part, *outer)) for n in cells}
             loop = Loop("part", self.group.parts, "serial", (combined(op, cells, other),), self.lane, self.shape.size)
-            self._guarded(body, [loop])
+            body.body.append(loop)
             self._fold(root, cells, body)
             self._result(root, cells, 0, body)
 

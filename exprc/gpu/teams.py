@@ -160,7 +160,10 @@ class Teams(Nest):
         return symbol("block") * self.shape.teams + self.shape.row  # type: ignore[operator, return-value]
 
     def _body(self) -> list[Any]:
-        """The passes, one after the other; a team beyond the last works out what the last does, but neither loops nor stores."""
+        """The passes, one after the other; a team beyond the last works out what the last does, but stores nothing.
+
+        It loops too: what it would give without, the start of a reduction, may be no index that can be checked.
+        """
         alone = self.shape.size == 1
         ragged = mod(self.count, self.shape.teams) != 0
         at = symbol("at", 0)
@@ -245,7 +248,7 @@ class Teams(Nest):
                 self._accumulate(root, index, self._position(root, axes), cells[root], 0, scope)
             else:
                 self._store_root(root, index, scope)
-        self._guarded(body, [self._loop(n, scope.body)])
+        body.body.append(self._loop(n, self._stored_once(scope.body)))
         if self._awaited(p, later):
             body.body.append(self._barrier())
         for root, own in cells.items():
@@ -254,6 +257,10 @@ class Teams(Nest):
 
     def _loop(self, n: Dim, body: Sequence[Any]) -> Loop:
         return Loop("r", n, "serial", tuple(body), self.lane, self.shape.size)
+
+    def _stored_once(self, body: Sequence[Any]) -> Sequence[Any]:
+        """The same statements, but nothing goes to memory from a team beyond the last."""
+        return [If(self.valid, (s,)) if self.valid and isinstance(s, Store) and not s.buffer.local else s for s in body]
 
     def _guarded(self, body: Scope, statements: Sequence[Any], *more: tuple[Dim, Dim]) -> None:
         conditions = (*self.valid, *more)

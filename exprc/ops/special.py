@@ -44,7 +44,7 @@ erfcinv = function(
 gamma = function(
     "gamma", reference.gamma, lambda g, y, x: g * y * psi(x), "gamma function, (x - 1)! at whole x; NaN at -1, -2 ...", ulps=16
 )
-gammaln = function("gammaln", reference.gammaln, lambda g, y, x: g * psi(x), "log(|gamma(x)|), infinite at 0, -1, -2 ...")
+gammaln = function("gammaln", reference.gammaln, lambda g, y, x: g * psi(x), "log(|gamma(x)|), infinite at 0, -1, -2 ...", least=1 / 4)
 psi: Formula = function(
     "psi", reference.psi, lambda g, y, x: g * tri_gamma(x), "digamma function, the derivative of gammaln; NaN at -1, -2 ...",
     aliases=("digamma",), least=1,

@@ -13,7 +13,7 @@
  *   erfcinv     4                                      Halley steps on exp(x^2) erfc(x)
  *   erfcx       6; 64 below 0, where x^2 is large      the tail of erfc without its exponential
  *   i0 i1       6                                      power series to 8, Chebyshev series in 1/x
- *   j0 j1       libm, 6 of max(|J|, 1/sqrt(1 + |x|))   f32 the same
+ *   j0 j1       6 of max(|J|, 1/sqrt(1 + |x|))         Miller's recurrence to 25, Hankel's expansion; f32 the same
  *   gammainc    1000 (a to 1e5: series or fraction; above: Temme 1979, uniform expansion); f32 too in double
  *   gammaincc   1000
  *   gammainc_da absolute, 1e-13                        sum of the derivatives of the series' terms
@@ -153,12 +153,48 @@ THROUGH_F64(erfcinv)
 
 /* ------------------------------------------------------------- Bessel functions */
 
-#ifndef __CUDACC__ /* which knows them */
-extern double j0(double);
-extern double j1(double);
-#endif
-SPECIAL double j0_f64(double x) { return j0(x); }   /* libm */
-SPECIAL double j1_f64(double x) { return j1(x); }   /* libm */
+/* J beyond 25: Hankel's expansion to its smallest term (Abramowitz and Stegun 9.2.5) */
+SPECIAL double hankel_j(double x, int order) {
+    double parts[2] = {1, 0}, term = 1;
+    for (int k = 1; k < 40; k++) {
+        double next = term * (4.0 * order * order - (2.0 * k - 1) * (2.0 * k - 1)) / (8 * k * x);
+        if (!(abs_f64(next) < abs_f64(term)) || abs_f64(next) < 1e-18) break;
+        term = next;
+        parts[k % 2] += k / 2 % 2 ? -term : term;
+    }
+    double plus = sin_f64(x) + cos_f64(x), minus = sin_f64(x) - cos_f64(x);   /* of x - pi/4 and x - 3 pi/4, times sqrt(2) */
+    double wave = order ? parts[0] * minus + parts[1] * plus : parts[0] * plus - parts[1] * minus;
+    return wave / (ROOT_PI_F64 * sqrt_f64(x));
+}
+
+/* J to 25: Miller's recurrence, downwards from where J is negligible, then normalised by J0 + 2 J2 + 2 J4 ... = 1 */
+SPECIAL double miller_j(double x, int order) {
+    double above = 0, here = 1e-300, sum = 0;
+    for (int n = (int)(x + 36); n > 0; n--) {
+        sum += n % 2 ? 0 : 2 * here;
+        double below = 2 * n / x * here - above;
+        above = here;
+        here = below;
+        if (abs_f64(here) > 1e200) { here *= 1e-250; above *= 1e-250; sum *= 1e-250; }
+    }
+    return (order ? above : here) / (sum + here);
+}
+
+/* of small x the first terms of the power series */
+SPECIAL double series_j(double x, int order) {
+    double q = -0.25 * x * x, term = order ? 0.5 * x : 1, sum = term;
+    for (int k = 1; k < 8; k++) { term *= q / (k * (k + order)); sum += term; }
+    return sum;
+}
+
+SPECIAL double bessel_j(double x, int order) {
+    double a = abs_f64(x);
+    if (!(a < __builtin_inf())) return x != x ? x : order ? copysign_f64(0.0, x) : 0.0;
+    double y = a > 25 ? hankel_j(a, order) : a > 0.1 ? miller_j(a, order) : series_j(a, order);
+    return order && x < 0 ? -y : order && x == 0 ? x : y;
+}
+SPECIAL double j0_f64(double x) { return bessel_j(x, 0); }
+SPECIAL double j1_f64(double x) { return bessel_j(x, 1); }
 THROUGH_F64(j0)
 THROUGH_F64(j1)
 

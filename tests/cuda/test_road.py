@@ -190,3 +190,9 @@ def test_memory_that_runs_out_is_told_with_the_users_lines(monkeypatch):
     assert any(label.startswith("weights made at test_road.py:") for label in told)
     assert any(label.startswith("x made at test_road.py:") for label in told)
     assert any(label.startswith("working memory: ") and "made at test_road.py:" in label and "bytes" in label for label in told)
+
+
+def test_an_index_that_a_team_works_out_is_checked_for_no_team_beyond_the_last():
+    """One minimum takes 8 of 256 threads; the start of a minimum, 2**63 - 1, is no index of the others."""
+    x, k = T.matrix("x"), T.lvector("k")
+    both([x, k], [x[k.min()], x[k.reshape((3, 8)).max(1)]], RNG.standard_normal((9, 7)), RNG.integers(-9, 9, 24))

@@ -51,10 +51,8 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0_join(const float *restrict b0, float *res
     const int32_t i0 = team;
     float v1;
     v1 = 0.0f;
-    if (at < 20) {
-        for (int32_t part = lane; part < 3; part += 2) {
-            v1 = v1 + b0[20*part + i0];
-        }
+    for (int32_t part = lane; part < 3; part += 2) {
+        v1 = v1 + b0[20*part + i0];
     }
     const float v2 = (float)__shfl_down_sync(0xffffffffu, v1, 1, 2);
     v1 = v1 + v2;
@@ -77,14 +75,12 @@ EXPRC_KERNEL void EXPRC_BOUNDS(512) k1(const float *restrict b0, const float *re
     const int32_t i0 = (team % 20);
     float v1;
     v1 = 0.0f;
-    if (at < 60) {
-        for (int32_t r = 1536*part + lane; r < 1536*part + 1536; r += 16) {
-            const float v2 = b0[2880*(r / 144) + 144*i0 + 12*(((r / 12)) % 12) + (r % 12)];
-            const float v3 = b1[i0];
-            const float v4 = v2 - v3;
-            const float v5 = v4 * v4;
-            v1 = v1 + v5;
-        }
+    for (int32_t r = 1536*part + lane; r < 1536*part + 1536; r += 16) {
+        const float v2 = b0[2880*(r / 144) + 144*i0 + 12*(((r / 12)) % 12) + (r % 12)];
+        const float v3 = b1[i0];
+        const float v4 = v2 - v3;
+        const float v5 = v4 * v4;
+        v1 = v1 + v5;
     }
     v6[32*(thread / 32) + (thread % 32)] = v1;
     __syncthreads();

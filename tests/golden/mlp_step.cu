@@ -214,22 +214,20 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k3(const float *restrict b0, const float *re
     const int32_t lane = (thread % 32);
     float v1;
     v1 = 0.0f;
-    if (at < 1) {
-        for (int32_t r = lane; r < 64; r += 32) {
-            const float v2 = b0[r];
-            const float v3 = log(v2);
-            const float v4 = b1[r];
-            const _Bool v5 = isinf(v4);
-            const float v6 = v5 ? 0.0f : v4;
-            const float v7 = v3 + v6;
-            const int32_t v8 = b2[r];
-            const int64_t v9 = checked(v8, 10, 0, status);
-            const float v10 = b3[10*r + v9];
-            const float v11 = b4[v9];
-            const float v12 = v10 + v11;
-            const float v13 = v7 - v12;
-            v1 = v1 + v13;
-        }
+    for (int32_t r = lane; r < 64; r += 32) {
+        const float v2 = b0[r];
+        const float v3 = log(v2);
+        const float v4 = b1[r];
+        const _Bool v5 = isinf(v4);
+        const float v6 = v5 ? 0.0f : v4;
+        const float v7 = v3 + v6;
+        const int32_t v8 = b2[r];
+        const int64_t v9 = checked(v8, 10, 0, status);
+        const float v10 = b3[10*r + v9];
+        const float v11 = b4[v9];
+        const float v12 = v10 + v11;
+        const float v13 = v7 - v12;
+        v1 = v1 + v13;
     }
     const float v14 = (float)__shfl_down_sync(0xffffffffu, v1, 16, 32);
     v1 = v1 + v14;
@@ -376,11 +374,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(512) k6(const float *restrict b0, float *restrict
     float v1;
     float v2;
     v2 = 0.0f;
-    if (at < 40) {
-        for (int32_t r = lane; r < 64; r += 16) {
-            const float v3 = b0[40*r + i0];
-            v2 = v2 + v3;
-        }
+    for (int32_t r = lane; r < 64; r += 16) {
+        const float v3 = b0[40*r + i0];
+        v2 = v2 + v3;
     }
     v4[32*(thread / 32) + (thread % 32)] = v2;
     __syncthreads();
@@ -467,11 +463,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k8(const float *restrict b0, float *restrict
     float v1;
     float v2;
     v2 = 0.0f;
-    if (at < 10) {
-        for (int32_t r = lane; r < 64; r += 32) {
-            const float v3 = b0[10*r + i0];
-            v2 = v2 + v3;
-        }
+    for (int32_t r = lane; r < 64; r += 32) {
+        const float v3 = b0[10*r + i0];
+        v2 = v2 + v3;
     }
     const float v4 = (float)__shfl_down_sync(0xffffffffu, v2, 16, 32);
     v2 = v2 + v4;

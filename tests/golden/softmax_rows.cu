@@ -17,11 +17,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict
     float v3;
     float v4;
     v4 = (-__builtin_inff());
-    if (at < 200) {
-        for (int32_t r = lane; r < 10; r += 8) {
-            const float v5 = b0[10*i0 + r];
-            v4 = maximum(v4, v5);
-        }
+    for (int32_t r = lane; r < 10; r += 8) {
+        const float v5 = b0[10*i0 + r];
+        v4 = maximum(v4, v5);
     }
     const float v6 = (float)__shfl_down_sync(0xffffffffu, v4, 4, 8);
     v4 = maximum(v4, v6);
@@ -32,23 +30,19 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict
     v4 = (float)__shfl_sync(0xffffffffu, v4, 0, 8);
     const float v9 = v4;
     v1 = v9;
-    if (at < 200) {
-        for (int32_t r = lane; r < 10; r += 8) {
-            const float v10 = b0[10*i0 + r];
-            const float v11 = v1;
-            const float v12 = v10 - v11;
-            const float v13 = exp(v12);
-            v2[10*(thread / 8) + r] = v13;
-        }
+    for (int32_t r = lane; r < 10; r += 8) {
+        const float v10 = b0[10*i0 + r];
+        const float v11 = v1;
+        const float v12 = v10 - v11;
+        const float v13 = exp(v12);
+        v2[10*(thread / 8) + r] = v13;
     }
     __syncwarp();
     float v14;
     v14 = 0.0f;
-    if (at < 200) {
-        for (int32_t r = lane; r < 10; r += 8) {
-            const float v15 = v2[10*(thread / 8) + r];
-            v14 = v14 + v15;
-        }
+    for (int32_t r = lane; r < 10; r += 8) {
+        const float v15 = v2[10*(thread / 8) + r];
+        v14 = v14 + v15;
     }
     const float v16 = (float)__shfl_down_sync(0xffffffffu, v14, 4, 8);
     v14 = v14 + v16;
@@ -59,11 +53,11 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict
     v14 = (float)__shfl_sync(0xffffffffu, v14, 0, 8);
     const float v19 = v14;
     v3 = v19;
-    if (at < 200) {
-        for (int32_t r = lane; r < 10; r += 8) {
-            const float v20 = v2[10*(thread / 8) + r];
-            const float v21 = v3;
-            const float v22 = v20 / v21;
+    for (int32_t r = lane; r < 10; r += 8) {
+        const float v20 = v2[10*(thread / 8) + r];
+        const float v21 = v3;
+        const float v22 = v20 / v21;
+        if (at < 200) {
             b1[10*i0 + r] = v22;
         }
     }

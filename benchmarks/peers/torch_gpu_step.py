@@ -18,11 +18,12 @@ class TorchGpu:
         self.task, self.tf32 = task, tf32
         self.images = [torch.from_numpy(x).pin_memory() for x in task.images]
         self.labels = [torch.from_numpy(y).long().pin_memory() for y in task.labels]
-        self.model = build(task.net).cuda()
+        self.model, parameters = build(task.net)
+        self.model.cuda()
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=nets.RATE, momentum=nets.MOMENTUM, nesterov=True)
         self.criterion = nn.CrossEntropyLoss()
         with torch.no_grad():
-            for parameter, value in zip(self.model.parameters(), task.parameters, strict=True):
+            for parameter, value in zip(parameters, task.parameters, strict=True):
                 parameter.copy_(torch.from_numpy(turned(value).copy()))
 
     def ready(self) -> None:

@@ -23,6 +23,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from exprc.collector import collector_paused
 from exprc.errors import DeviceError, bytes_text, report
 from exprc.runtime import cubin, libcuda
 from exprc.runtime.launch import CUDA, Launch
@@ -185,8 +186,6 @@ class Cuda:
         self._lock = threading.RLock()
         self._lost = ""
         self._recent: tuple[str, ...] = ()
-        self._capturing = False
-        self._late: list[Any] = []  # memory let go of during a capture
         self._memories: WeakSet[Memory] = WeakSet()
         self._graphs: WeakSet[Graph] = WeakSet()
         self._modules: WeakSet[Module] = WeakSet()
@@ -278,7 +277,8 @@ class Cuda:
         kernels = tuple(dict.fromkeys(launch.kernel for launch in launches))
         with self.pycuda_current(f"the kernels {', '.join(kernels[:_SHOWN])} cannot be prepared"):
             functions = [self._function(module, launch) for launch in launches]
-            graph = self._captured_graph(functions, launches)
+            with collector_paused():  # what it finds would be given back in the middle of the capture
+                graph = self._captured_graph(functions, launches)
             try:
                 executable = ffi.new("void **")
                 self._check(self._driver.cuGraphInstantiateWithFlags(executable, graph, 0), "a graph cannot be made")
@@ -286,7 +286,6 @@ class Cuda:
                 self._driver.cuGraphDestroy(graph)
             made = Graph(self, executable[0], module, kernels)
             self._graphs.add(made)
-        self._give_back_late()
         return made
 
     def _check_launch(self, launch: Launch) -> None:
@@ -306,22 +305,17 @@ class Cuda:
     def _captured_graph(self, functions: Sequence[Any], launches: Sequence[Launch]) -> Any:
         graph = ffi.new("void **")
         self._check(self._driver.cuStreamBeginCapture_v2(self._capture, _RELAXED), "a capture cannot begin")
-        self._capturing = True
         try:
             for function, launch in zip(functions, launches, strict=True):
                 with self._told(f"kernel {launch.kernel} cannot be started with grid {launch.grid} and block {launch.block}"):
                     how = {"grid": launch.grid, "block": launch.block, "shared": launch.shared, "stream": self._captured}
                     function(*map(_argument, launch.arguments), **how)
         except BaseException:
-            if not self._end_capture(graph):
+            if not self._driver.cuStreamEndCapture(self._capture, graph):
                 self._driver.cuGraphDestroy(graph[0])
             raise
-        self._check(self._end_capture(graph), "a capture cannot end")
+        self._check(self._driver.cuStreamEndCapture(self._capture, graph), "a capture cannot end")
         return graph[0]
-
-    def _end_capture(self, graph: Any) -> int:
-        self._capturing = False
-        return int(self._driver.cuStreamEndCapture(self._capture, graph))
 
     def start(self, executable: Any, kernels: tuple[str, ...]) -> None:
         """Start a graph."""
@@ -367,19 +361,12 @@ class Cuda:
         return MemoryError(report(f"{self.name} is out of memory: {bytes_text(nbytes)} more were asked for, {have}", rows, fix))
 
     def give_back(self, piece: Any) -> None:
-        """Free a piece of memory, in any thread, but not in the middle of a capture."""
-        if self._capturing:
-            self._late.append(piece)
-            return
+        """Free a piece of memory, in any thread."""
         try:
             with self.pycuda_current("memory cannot be given back"):
                 piece.free()
         except DeviceError:
             _leave(piece)
-
-    def _give_back_late(self) -> None:
-        while self._late:
-            self.give_back(self._late.pop())
 
     def write(self, address: int, array: Array) -> None:
         """Copy a C-contiguous array to the GPU."""
@@ -436,7 +423,7 @@ class Cuda:
     def leave(self) -> None:
         """Never let go of what pycuda made: where the context is broken, or the process forked, that would end the process."""
         pieces = [memory._piece for memory in self._memories] + [module._module for module in self._modules]
-        _leave(self._context, self._work, self._captured, self._staging.pinned, *pieces, *self._late)
+        _leave(self._context, self._work, self._captured, self._staging.pinned, *pieces)
 
 
 def _leave(*things: Any) -> None:

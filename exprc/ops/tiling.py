@@ -5,7 +5,8 @@ A tile is (TILE_M, TILE_N, REG_M, REG_N) of ``kernels/cuda/product.cuh``: what a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from exprc.size import Dim, ceildiv, maximum
 
@@ -21,6 +22,9 @@ _BUSY = 128
 #: What storing and adding an element of a part costs, in multiplications of a multiprocessor's share, and what a further kernel does.
 _PART, _KERNEL = 0.5, 2e5
 
+#: Instructions for each element that a thread loads from memory: about 10 of a matrix, 18 of windows.
+_LOAD = 14
+
 #: At most so many parts.
 _MOST_PARTS = 256
 
@@ -31,15 +35,6 @@ Tile = tuple[int, int, int, int]
 
 #: Blocks, threads of a block, bytes of shared memory.
 Launch = tuple[int, int, int]
-
-#: tile -> the share of the peak that one reaches where the product is large: more elements a thread need fewer loads each.
-_FLOAT32: dict[Tile, float] = {
-    (128, 128, 8, 8): 0.9, (128, 64, 8, 4): 0.8, (64, 128, 4, 8): 0.8, (64, 64, 4, 4): 0.6, (32, 128, 4, 4): 0.6, (128, 32, 4, 4): 0.6,
-    (32, 64, 4, 4): 0.5, (64, 32, 4, 4): 0.5, (32, 32, 4, 4): 0.4, (16, 128, 4, 4): 0.5, (128, 16, 4, 4): 0.5, (16, 64, 4, 4): 0.4,
-}  # fmt: skip
-
-#: bytes of an element -> the tiles that serve it.
-RATES = {4: _FLOAT32, 8: {tile: rate for tile, rate in _FLOAT32.items() if tile[2:] == (4, 4)}}
 
 #: The tile where sizes are only known at the call.
 _ANY: Tile = (64, 64, 4, 4)
@@ -54,27 +49,76 @@ def threads_of(tile: Tile) -> int:
     return tile[0] // tile[2] * (tile[1] // tile[3])
 
 
-def _parts(tile: Tile, m: int, n: int, k: int, batch: int) -> int:
-    """Parts for two blocks a multiprocessor; each goes through at least four steps of a tile, so that it has something to do."""
+def tiles(m: int, n: int, itemsize: int) -> Iterator[Tile]:
+    """Yield the tiles that may serve (m, n): lengths that are powers of two, or just as long as the axis is.
+
+    >>> (20, 128, 4, 4) in tiles(20, 73728, 4), (52, 64, 4, 4) in tiles(50, 8192, 8)
+    (True, True)
+    """
+    for reg_m, reg_n in ((8, 8), (8, 4), (4, 8), (4, 4)) if itemsize == 4 else ((4, 4),):
+        for tile_m in _lengths(m, reg_m):
+            for tile_n in _lengths(n, reg_n):
+                tile = (tile_m, tile_n, reg_m, reg_n)
+                if max(32, tile_m, tile_n) <= threads_of(tile) <= 512 and _fits(tile, itemsize):
+                    yield tile
+
+
+def _fits(tile: Tile, itemsize: int) -> bool:
+    """Whether sums, and what a thread loads for the next tile, find room in 128 registers, and the tiles in shared memory."""
+    held = (tile[2] * tile[3] + _loads(tile)) * itemsize // 4
+    return held <= 84 and shared_of(tile, DEPTH, itemsize) <= 48 * 1024
+
+
+def _loads(tile: Tile) -> int:
+    return -(-(tile[0] + tile[1]) * DEPTH // threads_of(tile))
+
+
+def _lengths(n: int, step: int) -> list[int]:
+    own = -(-n // step) * step
+    return [length for length in (128, 64, 32, 16) if length < 2 * own or length <= 32] + [own] * (own < 128)
+
+
+def shared_of(tile: Tile, depth: int, itemsize: int) -> int:
+    """The bytes of shared memory that a tile needs: two of each operand, and keys."""
+    return 2 * depth * ((tile[0] + tile[1]) * itemsize + 2 * 16 + 32)
+
+
+def _rate(tile: Tile) -> float:
+    """The share of a thread's instructions that multiply: beside them it loads from shared memory and, for the next tile, from memory."""
+    elements, threads = tile[2] * tile[3], threads_of(tile)
+    multiply, shared = DEPTH * elements, DEPTH * (tile[2] + tile[3]) / 4
+    return multiply / (multiply + shared + _LOAD * _loads(tile) + 40) * threads / (-(-threads // 32) * 32)
+
+
+def _parts(tile: Tile, m: int, n: int, k: int, batch: int) -> list[int]:
+    """Numbers of parts worth a thought: up to two blocks a multiprocessor, or few, so that the last round of blocks is fuller.
+
+    Each part goes through at least four steps of a tile, so that it has something to do.
+    """
     blocks = max(1, -(-m // tile[0]) * -(-n // tile[1]) * batch)
-    return max(1, min(2 * MULTIPROCESSORS // blocks, k // (4 * DEPTH), _MOST_PARTS))
+    most = min(k // (4 * DEPTH), _MOST_PARTS)
+    return [1, *(parts for parts in sorted({2, 3, 4, min(most, 2 * MULTIPROCESSORS // blocks)}) if 1 < parts <= most)]
 
 
-def _time(tile: Tile, rate: float, parts: int, m: int, n: int, k: int, batch: int) -> float:
+def _time(tile: Tile, parts: int, m: int, n: int, k: int, batch: int) -> float:
     """What the busiest multiprocessor has to do, over how fast it does it, and what parts cost afterwards."""
     each = -(-(-(-m // tile[0]) * -(-n // tile[1]) * batch * parts) // MULTIPROCESSORS)
     busy = min(1.0, max(each, 1) * threads_of(tile) / _BUSY)
-    joined = _KERNEL + _PART * parts * m * n * batch if parts > 1 else 0
-    return each * tile[0] * tile[1] * (k / parts) / (rate * busy) + joined
+    work = each * tile[0] * tile[1] * (k / parts) / (_rate(tile) * busy)
+    return work if parts == 1 else 1.1 * work + _KERNEL + _PART * parts * m * n * batch
 
 
 def _best(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> tuple[Tile, int]:
     """Return the tile and the number of parts."""
-    if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int) and isinstance(batch, int)):
+    if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int) and isinstance(batch, int)) or 0 in (m, n):
         return _ANY, 1
-    rates = RATES[itemsize]
-    ways = [(tile, parts) for tile in rates for parts in {1, _parts(tile, m, n, k, batch)}]
-    return min(ways, key=lambda way: (_time(way[0], rates[way[0]], way[1], m, n, k, batch), way[1]))
+    return _best_of_numbers(m, n, k, batch, itemsize)
+
+
+@cache
+def _best_of_numbers(m: int, n: int, k: int, batch: int, itemsize: int) -> tuple[Tile, int]:
+    ways = [(tile, parts) for tile in tiles(m, n, itemsize) for parts in _parts(tile, m, n, k, batch)]
+    return min(ways or [(_ANY, 1)], key=lambda way: (_time(way[0], way[1], m, n, k, batch), way[1]))
 
 
 def index_bytes(*lengths: Dim) -> int:
@@ -90,7 +134,7 @@ def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> dict[str,
     itemsize : bytes of an element: 4 or 8.
 
     >>> product_tile(8192, 8192, 8192, 1, 4)["TILE_M"], product_tile(20, 73728, 25, 1, 4)["TILE_M"]
-    (128, 32)
+    (128, 20)
     """
     (tile_m, tile_n, reg_m, reg_n), _ = _best(m, n, k, batch, itemsize)
     return {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n, "INDEX_BYTES": index_bytes(m, n, k)}
@@ -109,7 +153,7 @@ def product_launch(values: Mapping[str, int], m: int, n: int, batch: int, itemsi
     """The launch of ``product.cuh``: a block for each tile of each part."""
     tile = (values["TILE_M"], values["TILE_N"], values["REG_M"], values["REG_N"])
     blocks = -(-m // tile[0]) * -(-n // tile[1]) * batch * values["PARTS"]
-    return blocks_launch(blocks, threads_of(tile), 2 * values["TILE_K"] * ((tile[0] + tile[1]) * itemsize + 2 * 16 + 32))
+    return blocks_launch(blocks, threads_of(tile), shared_of(tile, values["TILE_K"], itemsize))
 
 
 def blocks_launch(blocks: int, threads: int, shared: int) -> Launch:

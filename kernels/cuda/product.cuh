@@ -6,7 +6,7 @@
  * pieces*r/PARTS to pieces*(r+1)/PARTS; the caller adds the parts. K == 0 stores zeros.
  *
  * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
- *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has a multiple of each tile's length of threads
+ *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has as many threads as each tile is long, or more
  *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
  * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,key), PRODUCT_B(x,in_k,in_j,g,k,j,key)   statements that set x, which is 0 before, if the
  *                                                   indices are in their bounds, as the flags say
@@ -65,8 +65,15 @@
 #define PRODUCT_DOWN (TILE_M / REG_M)                            /* threads below each other, side by side */
 #define PRODUCT_ACROSS (TILE_N / REG_N)
 #define PRODUCT_THREADS (PRODUCT_DOWN * PRODUCT_ACROSS)
-#define PRODUCT_A_LOADS (TILE_M * TILE_K / PRODUCT_THREADS)      /* elements of a tile that one thread loads */
-#define PRODUCT_B_LOADS (TILE_N * TILE_K / PRODUCT_THREADS)
+/* Neighbouring threads load along the fast axis of a tile, as many rows of it at a time as there are threads for. */
+#define PRODUCT_A_FAST (PRODUCT_A_ALONG_I ? TILE_M : TILE_K)
+#define PRODUCT_A_SLOW (PRODUCT_A_ALONG_I ? TILE_K : TILE_M)
+#define PRODUCT_A_STEP (PRODUCT_THREADS / PRODUCT_A_FAST)
+#define PRODUCT_A_LOADS ((PRODUCT_A_SLOW + PRODUCT_A_STEP - 1) / PRODUCT_A_STEP)
+#define PRODUCT_B_FAST (PRODUCT_B_ALONG_K ? TILE_K : TILE_N)
+#define PRODUCT_B_SLOW (PRODUCT_B_ALONG_K ? TILE_N : TILE_K)
+#define PRODUCT_B_STEP (PRODUCT_THREADS / PRODUCT_B_FAST)
+#define PRODUCT_B_LOADS ((PRODUCT_B_SLOW + PRODUCT_B_STEP - 1) / PRODUCT_B_STEP)
 #define PRODUCT_A_STRIDE (TILE_M + PRODUCT_WIDE)                 /* no power of two: banks of shared memory */
 #define PRODUCT_B_STRIDE (TILE_N + PRODUCT_WIDE)
 #define PRODUCT_STAGE (TILE_K * (PRODUCT_A_STRIDE + PRODUCT_B_STRIDE))
@@ -92,29 +99,36 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
 #define PRODUCT_FIRST_KEYS(piece)
 #endif
 
-/* Where element s of a thread's share of a tile lies in the tile. */
-#define PRODUCT_A_AT(s, i, k)                                                                             \
-    const int i = PRODUCT_A_ALONG_I ? thread % TILE_M : thread / TILE_K + (s) * (PRODUCT_THREADS / TILE_K); \
-    const int k = PRODUCT_A_ALONG_I ? thread / TILE_M + (s) * (PRODUCT_THREADS / TILE_M) : thread % TILE_K
-#define PRODUCT_B_AT(s, k, j)                                                                             \
-    const int j = PRODUCT_B_ALONG_K ? thread / TILE_K + (s) * (PRODUCT_THREADS / TILE_K) : thread % TILE_N; \
-    const int k = PRODUCT_B_ALONG_K ? thread % TILE_K : thread / TILE_N + (s) * (PRODUCT_THREADS / TILE_N)
+/* Where element s of a thread's share of a tile lies in the tile, and whether there is one. */
+#define PRODUCT_AT(X, s, fast, slow, there)                                                               \
+    const bool loads_##X = PRODUCT_THREADS % PRODUCT_##X##_FAST == 0 || thread < PRODUCT_##X##_FAST * PRODUCT_##X##_STEP; \
+    const int loader_##X = loads_##X ? thread : 0, fast = loader_##X % PRODUCT_##X##_FAST;                \
+    const int row_##X = loader_##X / PRODUCT_##X##_FAST + (s) * PRODUCT_##X##_STEP;                       \
+    const bool last_##X = PRODUCT_##X##_SLOW % PRODUCT_##X##_STEP != 0 && (s) == PRODUCT_##X##_LOADS - 1; \
+    const bool there = loads_##X && (!last_##X || row_##X < PRODUCT_##X##_SLOW);                          \
+    const int slow = !last_##X || row_##X < PRODUCT_##X##_SLOW ? row_##X : 0
+#define PRODUCT_A_AT(s, i, k, there)                                                                      \
+    PRODUCT_AT(A, s, fast, slow, there);                                                                  \
+    const int i = PRODUCT_A_ALONG_I ? fast : slow, k = PRODUCT_A_ALONG_I ? slow : fast
+#define PRODUCT_B_AT(s, k, j, there)                                                                      \
+    PRODUCT_AT(B, s, fast, slow, there);                                                                  \
+    const int j = PRODUCT_B_ALONG_K ? slow : fast, k = PRODUCT_B_ALONG_K ? fast : slow
 
 /* The next tiles, from memory to registers; 0 beyond the end. */
 #define PRODUCT_FETCH(piece) do {                                                                         \
-    const PRODUCT_INT first_k = (PRODUCT_INT)(piece) * TILE_K;                                                           \
-    EXPRC_UNROLL                                                                                     \
+    const PRODUCT_INT first_k = (PRODUCT_INT)(piece) * TILE_K;                                            \
+    EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
-        PRODUCT_A_AT(s, i, k);                                                                            \
+        PRODUCT_A_AT(s, i, k, there);                                                                     \
         T loaded = 0;                                                                                     \
-        PRODUCT_A(loaded, first_i + i < (PRODUCT_M), first_k + k < (PRODUCT_K), g, first_i + i, first_k + k, PRODUCT_KEY_OF(piece, k)); \
+        PRODUCT_A(loaded, there && first_i + i < (PRODUCT_M), first_k + k < (PRODUCT_K), g, first_i + i, first_k + k, PRODUCT_KEY_OF(piece, k)); \
         a_next[s] = loaded;                                                                               \
     }                                                                                                     \
-    EXPRC_UNROLL                                                                                     \
+    EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
-        PRODUCT_B_AT(s, k, j);                                                                            \
+        PRODUCT_B_AT(s, k, j, there);                                                                     \
         T loaded = 0;                                                                                     \
-        PRODUCT_B(loaded, first_k + k < (PRODUCT_K), first_j + j < (PRODUCT_N), g, first_k + k, first_j + j, PRODUCT_KEY_OF(piece, k)); \
+        PRODUCT_B(loaded, first_k + k < (PRODUCT_K), there && first_j + j < (PRODUCT_N), g, first_k + k, first_j + j, PRODUCT_KEY_OF(piece, k)); \
         b_next[s] = loaded;                                                                               \
     }                                                                                                     \
 } while (0)
@@ -122,15 +136,15 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
 /* From registers to shared memory. */
 #define PRODUCT_KEEP(stage) do {                                                                          \
     T *const a_to = shared + (stage) * PRODUCT_STAGE, *const b_to = a_to + TILE_K * PRODUCT_A_STRIDE;     \
-    EXPRC_UNROLL                                                                                     \
+    EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
-        PRODUCT_A_AT(s, i, k);                                                                            \
-        a_to[k * PRODUCT_A_STRIDE + i] = a_next[s];                                                       \
+        PRODUCT_A_AT(s, i, k, there);                                                                     \
+        if (there) a_to[k * PRODUCT_A_STRIDE + i] = a_next[s];                                            \
     }                                                                                                     \
-    EXPRC_UNROLL                                                                                     \
+    EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
-        PRODUCT_B_AT(s, k, j);                                                                            \
-        b_to[k * PRODUCT_B_STRIDE + j] = b_next[s];                                                       \
+        PRODUCT_B_AT(s, k, j, there);                                                                     \
+        if (there) b_to[k * PRODUCT_B_STRIDE + j] = b_next[s];                                            \
     }                                                                                                     \
 } while (0)
 
@@ -213,6 +227,13 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 #undef PRODUCT_A_STRIDE
 #undef PRODUCT_B_STRIDE
 #undef PRODUCT_STAGE
+#undef PRODUCT_A_FAST
+#undef PRODUCT_A_SLOW
+#undef PRODUCT_A_STEP
+#undef PRODUCT_B_FAST
+#undef PRODUCT_B_SLOW
+#undef PRODUCT_B_STEP
+#undef PRODUCT_AT
 #undef PRODUCT_A_AT
 #undef PRODUCT_B_AT
 #undef PRODUCT_FETCH

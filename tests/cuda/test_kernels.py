@@ -10,7 +10,7 @@ import pytest
 
 from exprc.ops.conv import conv2d_grad_input, conv2d_grad_weight, conv2d_record
 from exprc.ops.linalg import gemm
-from exprc.ops.tiling import RATES
+from exprc.ops.tiling import tiles
 from exprc.runtime.launch import Device
 from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
 
@@ -66,16 +66,25 @@ def test_gemm_of_odd_sizes_strides_and_types(device: Device) -> None:
             assert_close(y, want, paste.sizes["K"])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gemm_with_each_tile(dtype: str, device: Device) -> None:
+#: (tile_m, tile_n, reg_m, reg_n), each for a type: squares, lengths that no power of two is, more loads of one operand than of the other
+TILES = [
+    ((128, 128, 8, 8), "float32"), ((64, 64, 8, 4), "float32"), ((128, 64, 4, 8), "float32"), ((20, 128, 4, 4), "float32"),
+    ((128, 20, 4, 4), "float32"), ((52, 64, 4, 4), "float64"), ((64, 36, 8, 4), "float32"), ((32, 16, 4, 4), "float64"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("turned", ["", "ab"])
+def test_gemm_with_tiles_of_all_kinds(turned: str, device: Device) -> None:
     cases = []
-    for tile in RATES[np.dtype(dtype).itemsize]:
-        paste, inputs, want = gemm_case(len(cases), "gemm", (1, tile[0] + 3, tile[1] + 2, 21), "", dtype, ())
+    for tile, dtype in TILES:
+        m, n = tile[0] + tile[0] // 2, tile[1] + 1
+        assert tile in tiles(tile[0], tile[1], np.dtype(dtype).itemsize)
+        paste, inputs, want = gemm_case(len(cases), "gemm", (1, m, n, 21), turned, dtype, ())
         paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile))
         cases.append((paste, inputs, want))
     module = device.load(module_text([paste for paste, _, _ in cases]))
     for paste, inputs, want in cases:
-        y = np.full(want.shape, np.nan, dtype)
+        y = np.full(want.shape, np.nan, inputs[0].dtype)
         run(device, module, paste, inputs, [y])
         assert_close(y, want, 21)
 

@@ -139,6 +139,17 @@ def conv(kind: str, case: Any) -> Case:
     return lambda number: in_parts(*conv_case(kind, row, number))
 
 
+def tiled(case: Case, *tile: int) -> Case:
+    """The same with another tile: one whose threads are more than some of its lengths take, or do not load it in equal shares."""
+
+    def made(number: int) -> Trial:
+        trial = case(number)
+        trial.paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile, strict=True))
+        return trial
+
+    return made
+
+
 def infinite(kind: str, index: int) -> Case:
     """The same with infinities times ones: what is beyond an edge must not be multiplied, not even by 0."""
 
@@ -177,6 +188,7 @@ CASES: dict[str, list[Case]] = {
     "product.cuh": [
         gemm(((1, 130, 67, 37), "ab", "float32", ("M", "N", "K"))), gemm(((2, 29, 33, 17), "", "float64", ())),
         gemm(((1, 20, 25, 700), "", "float32", ()), "gemm_in_parts"), conv("conv2d", 1),
+        tiled(gemm(((1, 20, 150, 37), "", "float32", ())), 20, 64, 4, 4), tiled(conv("conv2d", 4), 52, 64, 4, 4),
     ],
     "conv2d.cuh": [
         conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3),

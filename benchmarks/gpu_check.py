@@ -70,7 +70,8 @@ PARTS = {
     4: [
         _python("step", 100, "--net", "fc256", "--batch", "128"), _python("step", 120, "--net", "lenet", "--batch", "128"),
         _python("step", 120, "--net", "lenet", "--batch", "500"), _python("mnist", 150), _python("peers", 90, "--batch", "128"),
-        _python("peers", 90, "--batch", "500"), _python("products", 90),
+        _python("peers", 90, "--batch", "500"), _python("products", 90), _python("kernels", 60, "--net", "fc256", "--batch", "128"),
+        _python("kernels", 60, "--net", "lenet", "--batch", "128"), _python("kernels", 60, "--net", "lenet", "--batch", "500"),
     ],
 }  # fmt: skip
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -298,6 +299,47 @@ def step(device: Device, asked: argparse.Namespace) -> None:
     number(f"{asked.net} step of {asked.batch}, GFLOP/s", nets.step_flops(task.net, task.batch) / took / 1e9)
 
 
+def kernels(device: Device, asked: argparse.Namespace) -> None:
+    """What each kernel of a training step takes, alone, many times in one graph; then the whole step without the host."""
+    from benchmarks.exprc_step import Exprc
+
+    seen: list[tuple[str, Any, Sequence[Launch]]] = []
+    load, prepare, texts = device.load, device.prepare, {}
+
+    def loaded(text: str) -> Any:
+        module = load(text)
+        texts[id(module)] = text
+        return module
+
+    def prepared(module: Any, launches: Sequence[Launch]) -> Any:
+        seen.append((texts[id(module)], module, launches))
+        return prepare(module, launches)
+
+    device.load, device.prepare = loaded, prepared  # type: ignore[method-assign]
+    with exprc.config.override(device=asked.device):
+        made = Exprc(nets.digits_task(nets.NETS[asked.net], asked.batch, 16), 1)
+    made.reset()
+    made.step(0)
+    text, module, launches = seen[-1]
+    for launch in launches:
+        graph = prepare(module, [launch] * _REPEATS)
+        took = 1e6 * seconds_of(graph.run, device.synchronize, 3, 5) / _REPEATS
+        how = f"{launch.grid!s:<16} {launch.block!s:<14} {launch.shared:>7} B"
+        print(f"{launch.kernel:<9} {took:8.2f} us  {how}  {_said_of(text, launch.kernel)}", flush=True)
+    whole = prepare(module, launches)
+    number(f"{asked.net} {asked.batch}: {len(launches)} kernels in a graph, us", 1e6 * seconds_of(whole.run, device.synchronize, 20))
+
+
+_REPEATS = 20
+
+
+def _said_of(text: str, kernel: str) -> str:
+    """What a text says of a kernel: the comment before it, or the name of the pasted text that it is made of."""
+    pasted = re.search(rf"#define KERNEL {kernel}\n.*?#define KERNEL (\w+)", text, re.DOTALL)
+    own = re.search(rf"/\* ([^\n]*) \*/\n[^\n]*\b{kernel}\(", text)
+    return own[1] if own else pasted[1] if pasted else ""
+
+
 def peers(device: Device, asked: argparse.Namespace) -> None:
     """A training step of exprc and of PyTorch, taking turns on the same batches of the host's; the ratio is the median over rounds."""
     from benchmarks.exprc_step import Exprc
@@ -409,7 +451,7 @@ def mnist(device: Device, asked: argparse.Namespace) -> None:
         number(f"{asked.epochs} epochs and all around them, s", time.perf_counter() - begin)
 
 
-LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, peers, products, mnist)}
+LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, kernels, peers, products, mnist)}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +68,10 @@ def _sizes(program: Program) -> list[str]:
 
 def _kernel(kernel: Kernel, names: dict[str, str], program: Program) -> str:
     shared, threads = kernel.body[:-1], kernel.body[-1]
-    lines = [f"const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes)]
+    body = "\n".join([*PRINTER.lines(shared, 1), *PRINTER.lines(threads.body, 1)])
+    lines = [f"const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes) if re.search(rf"\b{name}\b", body)]
     lines += [f"const {C_TYPES[kernel.index]} block = blockIdx.x, thread = threadIdx.x;"]
     lines += ["EXPRC_SHARED(shared);"] if shared else []
-    body = "\n".join([*PRINTER.lines(shared, 1), *PRINTER.lines(threads.body, 1)])
     head = f"EXPRC_KERNEL void EXPRC_BOUNDS({kernel.threads}) @({parameters(kernel, names, _sizes(program))}) {{"
     return "\n".join([f"/* {comment(kernel.comment)} */", head, *("    " + line for line in lines), renamed(body, names), "}", ""])
 

@@ -27,8 +27,8 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define N 40
 #define K 30
 #define PARTS 1
-#define TILE_M 32
-#define TILE_N 64
+#define TILE_M 64
+#define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
@@ -82,8 +82,8 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define N 10
 #define K 40
 #define PARTS 1
-#define TILE_M 32
-#define TILE_N 64
+#define TILE_M 64
+#define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
@@ -269,8 +269,8 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define N 40
 #define K 10
 #define PARTS 1
-#define TILE_M 32
-#define TILE_N 64
+#define TILE_M 64
+#define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
@@ -418,8 +418,8 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define N 10
 #define K 64
 #define PARTS 1
-#define TILE_M 32
-#define TILE_N 64
+#define TILE_M 64
+#define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4

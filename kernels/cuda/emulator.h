@@ -49,9 +49,9 @@ struct emulator_engine {
     void (*fault_of_lane)(int fault, unsigned lane, long long first);  /* inside `complete`: it does */
 };
 
-/* A module; all of it but the last three is written by the engine. */
+/* A module. What its kernels see, `shared` and `engine` are written by the engine. */
 struct emulator_module {
-    struct emulator_index thread, block, block_size, grid_size;
+    struct emulator_index *thread, *block, *block_size, *grid_size;
     unsigned char *shared;
     struct emulator_engine engine;
     void *statics, *statics_end;  /* shared memory of fixed size */
@@ -90,15 +90,27 @@ typedef struct emulator_index uint3, dim3;
 static struct emulator_module emulated;
 extern "C" __attribute__((weak, visibility("hidden"))) char __start_emulator_shared[], __stop_emulator_shared[];
 
+/* Constants as far as a thread can see, so they may be kept in registers, and the checking build does not look at them. */
+#define SEEN(name) \
+    extern "C" __attribute__((visibility("hidden"))) const struct emulator_index emulated_##name; \
+    __asm__(".pushsection .bss\n.balign 16\n.globl emulated_" #name "\n.hidden emulated_" #name "\nemulated_" #name ":\n.zero 16\n.popsection");
+SEEN(thread) SEEN(block) SEEN(block_size) SEEN(grid_size)
+
 extern "C" __attribute__((visibility("default"), no_sanitize("thread", "undefined"))) struct emulator_module *exprc_emulated(void) {
+    emulated.thread = (struct emulator_index *)&emulated_thread;
+    emulated.block = (struct emulator_index *)&emulated_block;
+    emulated.block_size = (struct emulator_index *)&emulated_block_size;
+    emulated.grid_size = (struct emulator_index *)&emulated_grid_size;
     emulated.statics = __start_emulator_shared;
     emulated.statics_end = __stop_emulator_shared;
     emulated.checks = EMULATOR_CHECKS;
     return &emulated;
 }
 
-static const uint3 &threadIdx = emulated.thread, &blockIdx = emulated.block;
-static const dim3 &blockDim = emulated.block_size, &gridDim = emulated.grid_size;
+#define threadIdx emulated_thread
+#define blockIdx emulated_block
+#define blockDim emulated_block_size
+#define gridDim emulated_grid_size
 static const int warpSize = 32;
 
 /* ---------------------------------------------------------------- vectors */

@@ -237,14 +237,23 @@ static void locate(struct access *access) {
     fault_access(FAULT_BOUNDS, access);
 }
 
+static int all_known(const unsigned char *known, unsigned long size) {
+    uint32_t four;
+    uint64_t eight;
+    if (size == 4) return memcpy(&four, known, 4), four == 0x01010101u;
+    if (size == 8) return memcpy(&eight, known, 8), eight == 0x0101010101010101u;
+    return !memchr(known, 0, size);
+}
+
 static void check_known(struct access *access) {
     unsigned char *known = access->window->region->known + (access->at - access->window->region->begin);
     if (access->how == EMULATOR_WRITE) {
-        memset(known, 1, access->size);
+        if (access->size == 4) memcpy(known, "\1\1\1\1", 4);
+        else memset(known, 1, access->size);
         return;
     }
+    if (all_known(known, access->size)) return;
     const unsigned char *missing = memchr(known, 0, access->size);
-    if (!missing) return;
     access->at += (uintptr_t)(missing - known);
     fault_access(FAULT_UNINITIALISED, access);
 }

@@ -41,7 +41,7 @@ enum { FORWARD, REVERSE, RANDOM };
 struct context;
 static void fiber_body(void);
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(EMULATOR_UCONTEXT)
 struct context { void *stack_pointer; };
 
 /* Saves what the called function must keep, and takes the other stack. */
@@ -289,7 +289,7 @@ API int exprc_emulator_forget(int64_t address, int64_t bytes, int64_t *told) {
 /* ---------------------------------------------------------------- faults */
 
 static void describe_thread(int64_t *block, int64_t *thread, const struct lane *lane) {
-    block[0] = the.module->block.x, block[1] = the.module->block.y, block[2] = the.module->block.z;
+    block[0] = the.module->block->x, block[1] = the.module->block->y, block[2] = the.module->block->z;
     thread[0] = lane->index.x, thread[1] = lane->index.y, thread[2] = lane->index.z;
 }
 
@@ -336,7 +336,7 @@ static void check_time(void) {
 
 static void enter(struct lane *lane) {
     the.lane = lane;
-    the.module->thread = lane->index;
+    *the.module->thread = lane->index;
 }
 
 /* Where to go from a thread that cannot go on: to the next lane of its warp that can, or to the scheduler. */
@@ -448,13 +448,13 @@ static void fiber_body(void) {
 /* ---------------------------------------------------------------- blocks and launches */
 
 static struct emulator_index block_index(int64_t number) {
-    const struct emulator_index grid = the.module->grid_size;
+    const struct emulator_index grid = *the.module->grid_size;
     return (struct emulator_index){
         (unsigned)(number % grid.x), (unsigned)(number / grid.x % grid.y), (unsigned)(number / grid.x / grid.y)};
 }
 
 static void begin_block(int64_t number) {
-    the.module->block = block_index(number);
+    *the.module->block = block_index(number);
     for (int i = 0; i < the.threads; i++) the.lanes[i].fiber = -1;
     for (int warp = 0; warp < the.warps; warp++) {
         const int lanes = the.threads - 32 * warp;
@@ -678,10 +678,10 @@ static int launch(const struct opened *opened, const int64_t *shape) {
     the.order = (int)shape[7];
     the.random = (uint64_t)shape[8] * 0x9e3779b97f4a7c15u + 1;
     the.deadline = shape[9] ? now() + 1e-3 * (double)shape[9] : 0;
-    the.module->grid_size = (struct emulator_index){(unsigned)shape[0], (unsigned)shape[1], (unsigned)shape[2]};
-    the.module->block_size = (struct emulator_index){(unsigned)shape[3], (unsigned)shape[4], (unsigned)shape[5]};
+    *the.module->grid_size = (struct emulator_index){(unsigned)shape[0], (unsigned)shape[1], (unsigned)shape[2]};
+    *the.module->block_size = (struct emulator_index){(unsigned)shape[3], (unsigned)shape[4], (unsigned)shape[5]};
     the.module->shared = the.shared;
-    set_threads(the.module->block_size);
+    set_threads(*the.module->block_size);
     if (the.checks) begin_checks();
     run_blocks(shape[0] * shape[1] * shape[2]);
     if (!the.checks) after_unchecked();

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from exprc.runtime.devices import open_device
 from tests.cuda.shapes import SHAPES, Bench, with_prelude
 
 pytestmark = pytest.mark.emulator
+ROOT = Path(__file__).parents[2]
 ORDERS = ("forward", "reverse", "random")
 ALL = with_prelude("".join(shape.text for shape in SHAPES.values()))
 
@@ -280,6 +283,28 @@ def test_a_forked_child_launches_while_another_thread_was_at_it():
     finally:
         stop.set()
         worker.join()
+
+
+ELSEWHERE = """
+import numpy as np
+from exprc.config import config
+from exprc.runtime import emulator
+from tests.cuda.shapes import SHAPES, Bench, with_prelude
+
+read = emulator.kernel_source
+emulator.kernel_source = lambda name: "#define EMULATOR_UCONTEXT\\n" * name.endswith("emulator.h") + read(name)
+for mode in ("plain", "check"):
+    with config.override(emulator=mode):
+        for name in ("block_sum", "row_softmax"):
+            got, expected = SHAPES[name].check(Bench(with_prelude(SHAPES[name].text)), np.random.default_rng(0))
+            assert np.allclose(got, expected, atol=1e-4)
+print("switched")
+"""
+
+
+def test_processors_without_a_switch_of_our_own_use_the_c_librarys():
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "switched\n", done.stderr
 
 
 def test_the_second_load_comes_from_the_cache():

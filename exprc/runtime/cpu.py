@@ -65,8 +65,14 @@ def host_target() -> Target:
     >>> host_target().lanes(4) >= 2
     True
     """
-    target = replace(_vectors(os.environ.get("EXPRC_CPU", "").strip().lower()), compiler=compiler.find_compiler().kind)
+    target = host_vectors()
     return replace(target, openmp=compiler.openmp_works(target))
+
+
+def host_vectors() -> Target:
+    """The Target of this machine for texts without threads of their own; see `host_target`."""
+    vectors = _vectors(os.environ.get("EXPRC_CPU", "").strip().lower())
+    return replace(vectors, compiler=compiler.find_compiler().kind, openmp=False)
 
 
 def _vectors(asked: str) -> Target:

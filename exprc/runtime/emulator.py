@@ -35,9 +35,11 @@ _DYNAMIC = re.compile(r"\bextern\s+__shared__\s+(?:__align__\(\d+\)\s*)?(\w+(?:\
 _PLAIN = ("-x", "c++", "-std=c++20", "-O1", "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-Wno-unknown-pragmas")
 #: The compiler calls the sanitizers' functions, which emulator.h defines; without default libraries their own are not linked.
 _CHECKS = (
-    "-DEMULATOR_CHECKS=1", "-g1", "-fno-tree-sink", "-nodefaultlibs",
+    "-DEMULATOR_CHECKS=1", "-g1", "-nodefaultlibs",
     "-fsanitize=thread", "-fsanitize=bounds,alignment,integer-divide-by-zero",
 )  # fmt: skip
+
+_MORE = {"gcc": ("-fno-tree-sink",), "clang": ("-mllvm", "-tsan-instrument-read-before-write=1")}
 
 #: One launch at a time, also where memory is looked up; a fork waits for the one that runs.
 _lock = threading.RLock()
@@ -61,7 +63,7 @@ def _build(text: str, target: compiler.Target) -> tuple[cache.Entry, float]:
 
 @functools.cache
 def _host() -> compiler.Target:
-    return replace(cpu.host_target(), openmp=False)
+    return cpu.host_vectors()
 
 
 def engine_path() -> Path:
@@ -77,13 +79,16 @@ def _engine() -> Any:
     return ffi.dlopen(str(engine_path()), ffi.RTLD_NOW)
 
 
-def compiler_flags(check: bool) -> tuple[str, ...]:
-    """What the compiler is told for a module beyond what it is told for C.
+def compiler_flags(check: bool, kind: str) -> tuple[str, ...]:
+    """What the compiler, of this kind (gcc, clang), is told for a module beyond what it is told for C.
 
-    >>> compiler_flags(check=False)[:3]
+    gcc would move a load to where its value is needed: behind the question whether it may be made. clang would leave out reads before a
+    write to the same place, and leaves out the alignment of structures that are copied.
+
+    >>> compiler_flags(check=False, kind="gcc")[:3]
     ('-x', 'c++', '-std=c++20')
     """
-    return _PLAIN + _CHECKS if check else _PLAIN
+    return _PLAIN + (_CHECKS + _MORE.get(kind, ())) * check
 
 
 def whole_text(text: str) -> str:
@@ -132,7 +137,7 @@ class Module:
 
     def __init__(self, text: str, check: bool):
         self.text, self.check = text, check
-        target = replace(_host(), features=(*_host().features, *compiler_flags(check)))
+        target = replace(_host(), features=(*_host().features, *compiler_flags(check, _host().compiler)))
         entry, self.compile_seconds = _build(whole_text(text), target)
         self.cached, self.program = entry.cached, entry.program
         self.handle = _open(str(self.program))

@@ -11,6 +11,7 @@ import pytest
 
 from exprc.config import config
 from exprc.errors import KernelError
+from exprc.runtime.compiler import find_compiler
 from exprc.runtime.launch import Launch
 from tests.cuda.shapes import Bench, with_prelude
 
@@ -348,6 +349,8 @@ def line_of_bug(name: str) -> int:
 @pytest.mark.parametrize("order", ["forward", "reverse", "random"])
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found_with_its_line(name, order):
+    if name == "misaligned" and find_compiler().kind == "clang":
+        pytest.skip("clang does not look at the alignment of a structure that is copied")
     planted, bench = PLANTED[name], Checking()
     with config.override(emulator_order=order), pytest.raises(KernelError) as caught:
         bench.run(name, planted.grid, planted.block, *bench.arguments(), shared=planted.shared)

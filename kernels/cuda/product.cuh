@@ -65,6 +65,8 @@
 #define PRODUCT_DOWN (TILE_M / REG_M)                            /* threads below each other, side by side */
 #define PRODUCT_ACROSS (TILE_N / REG_N)
 #define PRODUCT_THREADS (PRODUCT_DOWN * PRODUCT_ACROSS)
+/* A warp of 4 x 8 threads reads 4 quads of a and 8 of b, each in one go; as a row, it would read up to 32 of b. */
+#define PRODUCT_SQUARE (PRODUCT_DOWN % 4 == 0 && PRODUCT_ACROSS % 8 == 0)
 /* Neighbouring threads load along the fast axis of a tile, as many rows of it at a time as there are threads for. */
 #define PRODUCT_A_FAST (PRODUCT_A_ALONG_I ? TILE_M : TILE_K)
 #define PRODUCT_A_SLOW (PRODUCT_A_ALONG_I ? TILE_K : TILE_M)
@@ -155,7 +157,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 #ifdef PRODUCT_KEY
     struct PRODUCT_KEYS *const keys = (struct PRODUCT_KEYS *)(shared + 2 * PRODUCT_STAGE);
 #endif
-    const int thread = threadIdx.x, down = thread / PRODUCT_ACROSS, across = thread % PRODUCT_ACROSS;
+    const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+    const int down = PRODUCT_SQUARE ? warp / (PRODUCT_ACROSS / 8) * 4 + lane / 8 : thread / PRODUCT_ACROSS;
+    const int across = PRODUCT_SQUARE ? warp % (PRODUCT_ACROSS / 8) * 8 + lane % 8 : thread % PRODUCT_ACROSS;
     const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
     const long long pieces = PRODUCT_CUT(PRODUCT_K, TILE_K), tiles = tiles_i * tiles_j;
 
@@ -222,6 +226,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 #undef PRODUCT_DOWN
 #undef PRODUCT_ACROSS
 #undef PRODUCT_THREADS
+#undef PRODUCT_SQUARE
 #undef PRODUCT_A_LOADS
 #undef PRODUCT_B_LOADS
 #undef PRODUCT_A_STRIDE

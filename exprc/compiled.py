@@ -185,7 +185,7 @@ class Compiled:
             bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number, machine.row), memory_text)  # fmt: skip
         lowered = road.take("lower", lambda: machine.lower(plan), lambda p: f"{len(p.steps)} steps\n{text_of(p)}")
         road.take("verify", lambda: verify(lowered), lambda _: "every name, buffer and bound holds")
-        text, entries = road.take("render", lambda: machine.render(lowered), lambda r: source_text(r[0]))
+        text, entries = road.take("render", lambda: machine.render(lowered), lambda r: source_text(r[0], device))
         program = road.take("load", lambda: machine.load(text), _program_text)
         return Loaded(plan, fused, lowered, program, road.stages, bound, text, entries)
 
@@ -243,8 +243,9 @@ def _chosen_text(chosen: Mapping[Expr, Any]) -> str:
     return "\n".join(f"{n.op.name:<24} {impl.name:<24} {n.where}" for n, impl in chosen.items()) or "no kernels"
 
 
-def source_text(texts: Sequence[str]) -> str:
-    return f"{sum(len(text.splitlines()) for text in texts)} lines of C in {len(texts)} units"
+def source_text(texts: Sequence[str], device: str) -> str:
+    lines = f"{sum(len(text.splitlines()) for text in texts)} lines of {'C' if device == 'cpu' else 'CUDA'}"
+    return f"{lines} in {len(texts)} units" if device == "cpu" else lines
 
 
 def _program_text(program: Any) -> str:

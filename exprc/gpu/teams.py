@@ -248,7 +248,10 @@ class Teams(Nest):
                 self._accumulate(root, index, self._position(root, axes), cells[root], 0, scope)
             else:
                 self._store_root(root, index, scope)
-        body.body.append(self._loop(n, self._stored_once(scope.body)))
+        if not cells and any(s.buffer in self.plan.containers for s in scope.body if isinstance(s, Store)):
+            self._guarded(body, [self._loop(n, scope.body)])  # a team beyond the last would read a variable while the last one writes it
+        else:
+            body.body.append(self._loop(n, self._stored_once(scope.body)))
         if self._awaited(p, later):
             body.body.append(self._barrier())
         for root, own in cells.items():

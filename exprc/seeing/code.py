@@ -1,4 +1,4 @@
-"""The C of a program cut into what belongs to each step, and marked up to be read."""
+"""The C or CUDA of a program cut into what belongs to each step, and marked up to be read."""
 
 from __future__ import annotations
 
@@ -33,16 +33,31 @@ def marked(text: str) -> str:
     return "".join([*made, escape(text[at:], quote=False)])
 
 
-def functions(texts: Sequence[str], steps: Sequence[Any]) -> dict[str, str]:
-    """Return the C function of each step by the step's name; steps whose functions are equal share one, and are told so."""
-    called = re.findall(r"^            (\w+)\(.*blocks \* thread / ", texts[-1], re.MULTILINE)
+def functions(texts: Sequence[str], steps: Sequence[Any], entries: Sequence[str] = ()) -> dict[str, str]:
+    """Return the function of each step by the step's name; steps whose functions are equal share one, and are told so.
+
+    entries : of a CUDA text, the names of the steps' kernels.
+    """
+    called = entries or re.findall(r"^            (\w+)\(.*blocks \* thread / ", texts[-1], re.MULTILINE)
     named = [s for s in steps if not isinstance(s, (Barrier, Copy))]
     whole = "\n".join(texts)
     found: dict[str, str] = {}
     for step, function in zip(named, called):
         shared = "" if function == step.name else f"/* {step.name} is the same function as {function} */\n"
-        found[step.name] = shared + _function(whole, function, step)
+        found[step.name] = shared + (_kernel if entries else _function)(whole, function, step)
     return found
+
+
+def _kernel(text: str, name: str, step: Any) -> str:
+    """A CUDA kernel, from the comment above it to its end; of one that a text of kernels/ is, what is defined for it."""
+    if isinstance(step, Template):
+        at = text.index(f"\n#define KERNEL {name}\n")
+        begin = text.rindex("/*", 0, text.rindex("\n#define PARAMS ", 0, at))
+        pasted = [f"cuda/{name}" for name in step.text.split()]
+        end = text.index(kernel_source(pasted[0]), at)
+        return f"{text[begin:end]}\n/* here stands {' and '.join(f'kernels/{name}' for name in pasted)}, see below */\n"
+    start = text.index(f" {name}(", text.index("EXPRC_KERNEL void EXPRC_BOUNDS"))
+    return text[text.rindex("/*", 0, start) : text.index("\n}", start) + 2]
 
 
 def _function(text: str, name: str, step: Any) -> str:
@@ -65,6 +80,7 @@ def entry(texts: Sequence[str]) -> str:
     return texts[-1][max(texts[-1].find("int exprc_run("), 0) :]
 
 
-def kernel_texts(steps: Sequence[Any]) -> dict[str, str]:
+def kernel_texts(steps: Sequence[Any], folder: str = "c") -> dict[str, str]:
     """The texts of ``kernels/`` that the steps paste, by name."""
-    return {s.text: kernel_source(f"c/{s.text}") for s in steps if isinstance(s, Template)}
+    names = dict.fromkeys(name for s in steps if isinstance(s, Template) for name in s.text.split())
+    return {f"kernels/{folder}/{name}": kernel_source(f"{folder}/{name}") for name in names}

@@ -53,7 +53,7 @@ def function_html(f: Function) -> str:
         ("takes", ", ".join(f"{x.label} {x.type}" for x in f.inputs) or "nothing"),
         ("gives", f"{f.outputs} output{'s' * (f.outputs != 1)}"),
         ("updates", ", ".join(v.label for v in f.updates)),
-        ("runs as", {"compiled": "compiled C", "reference": "the NumPy interpreter"}[f.mode]),
+        ("runs as", "the NumPy interpreter" if f.mode == "reference" else "compiled C" if f.device == "cpu" else f"CUDA on {f.device}"),
         ("look at", "f.explain(), exprc.draw(f), f.profile(...)"),
     ]
     cells = "".join(f"<tr><td>{name}</td><td>{escape(text)}</td></tr>" for name, text in rows if text)

@@ -33,7 +33,7 @@ def page(f: Function) -> str:
     views = programs(f._compiled)
     sections = {
         "The road": _road(f, views), "Your lines": _your_lines(views), "Steps": "".join(map(_steps, views)),
-        "Memory": "".join(map(_memory, views)), "Graph": _graphs(f), "C": "".join(map(_c_texts, views)),
+        "Copies": _copies(f), "Memory": "".join(map(_memory, views)), "Graph": _graphs(f), "C": "".join(map(_c_texts, views)),
     }  # fmt: skip
     present = {name: body for name, body in sections.items() if body}
     anchors = {name: name.lower().replace(" ", "-") for name in present}
@@ -52,7 +52,8 @@ def _header(f: Function, views: Sequence[ProgramView]) -> str:
     for view in views:
         target = view.compiled.machine.target
         threads = "" if target.openmp else ", one thread (no OpenMP)"
-        rows.append(f"for {target.name} vectors of {target.vector_bytes} bytes, compiled by {target.compiler}{threads}")
+        vectors = f"for {target.name} vectors of {target.vector_bytes} bytes, compiled by {target.compiler}{threads}"
+        rows.append(vectors if target.device == "cpu" else f"runs on {f.device}")
         break
     missing = what_is_missing(f)
     note = f'<p class="note">{escape(missing)}</p>' if missing else ""
@@ -126,15 +127,16 @@ def _steps(view: ProgramView) -> str:
         threads = f"{view.profile.threads} thread{'s' * (view.profile.threads > 1)}"
         head = f"{view.profile.seconds * 1e3:.3f} ms a call with {threads}, as f.profile() measured it."
     else:
-        head = "Not measured: call f.profile(...), then explain again."
+        head = "Not measured: call f.profile(...), then explain again." if view.language == "C" else ""
     number = f"<h3>program {view.number}</h3>" if view.number else ""
-    return f'{number}<p class="note">{head} Open a step to see its loops and its C.</p>' + "".join(_step(s, most) for s in view.steps)
+    steps = "".join(_step(s, most, view.language) for s in view.steps)
+    return f'{number}<p class="note">{head} Open a step to see its loops and its {view.language}.</p>{steps}'
 
 
-def _step(step: StepView, most: float) -> str:
+def _step(step: StepView, most: float, language: str) -> str:
     lines = "".join(_from(*line) for line in step.lines)
     body = f'<div class="cols"><div><h4>loops</h4><pre>{escape(step.loops)}</pre></div>'
-    body += f'<div><h4>C</h4><pre class="c">{code.marked(step.source)}</pre></div></div>' if step.source else "</div>"
+    body += f'<div><h4>{language}</h4><pre class="c">{code.marked(step.source)}</pre></div></div>' if step.source else "</div>"
     head = f'<b>{escape(step.name)}</b><span>{escape(step.what)}</span>{_measured(step, most)}'
     summary = f'<summary><div class="head">{head}</div><div class="from">{lines}</div></summary>'
     return f'<details class="step" id="{step.anchor}">{summary}{body}</details>'
@@ -155,7 +157,15 @@ def _measured(step: StepView, most: float) -> str:
     return f'{bar}{numbers}<span class="rate">{", ".join(rates)}</span>'
 
 
-# -- memory
+# -- copies and memory
+
+
+def _copies(f: Function) -> str:
+    """What is copied between the host and a device."""
+    copies = f._compiled.copies() if f._compiled is not None else []
+    rows = [(c.when, c.way, f"{c.nbytes} bytes", c.what) for c in copies]
+    cells = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    return f'<table class="road">{cells}</table>' if copies else ""
 
 
 def _memory(view: ProgramView) -> str:
@@ -226,12 +236,14 @@ def _c_texts(view: ProgramView) -> str:
     """What the steps share: the entry, the texts of kernels, the scalar functions. The functions stand at their steps."""
     steps = view.loaded.lowered.steps
     lines = sum(len(text.splitlines()) for text in view.loaded.text)
-    texts = {"the entry, which runs the steps": code.entry(view.loaded.text)}
-    texts.update({f"kernels/c/{name}": text for name, text in code.kernel_texts(steps).items()})
+    if view.language == "C":
+        texts = {"the entry, which runs the steps": code.entry(view.loaded.text), **code.kernel_texts(steps)}
+    else:
+        texts = {"kernels/cuda/prelude.cuh, in front": kernel_source("cuda/prelude.cuh"), **code.kernel_texts(steps, "cuda")}
     texts["kernels/c/scalar.h, in every unit"] = kernel_source("c/scalar.h")
     body = "".join(_c_text(name, text) for name, text in texts.items())
     where = "f.source is the whole text; the functions of the steps stand at the steps"
-    return f'<p class="note">{lines} lines of C in {len(view.loaded.text)} units; {where}.</p>{body}'
+    return f'<p class="note">{lines} lines of {view.language} in {len(view.loaded.text)} units; {where}.</p>{body}'
 
 
 def _c_text(name: str, text: str) -> str:

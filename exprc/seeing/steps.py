@@ -42,6 +42,10 @@ class ProgramView:
     steps: list[StepView] = field(default_factory=list)
 
     @property
+    def language(self) -> str:
+        return "C" if self.compiled.machine.target.device == "cpu" else "CUDA"
+
+    @property
     def profile(self) -> Profile | None:
         return self.loaded.profiled
 
@@ -62,7 +66,7 @@ def programs(compiled: Any) -> list[ProgramView]:
 
 def _steps(view: ProgramView) -> list[StepView]:
     lowered, plan = view.loaded.lowered, view.loaded.plan
-    sources = code.functions(view.loaded.text, lowered.steps)
+    sources = code.functions(view.loaded.text, lowered.steps, view.loaded.entries)
     rows = iter(view.profile.rows if view.profile is not None else [])
     made = []
     for number, step in enumerate(lowered.steps):

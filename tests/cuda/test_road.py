@@ -196,3 +196,13 @@ def test_an_index_that_a_team_works_out_is_checked_for_no_team_beyond_the_last()
     """One minimum takes 8 of 256 threads; the start of a minimum, 2**63 - 1, is no index of the others."""
     x, k = T.matrix("x"), T.lvector("k")
     both([x, k], [x[k.min()], x[k.reshape((3, 8)).max(1)]], RNG.standard_normal((9, 7)), RNG.integers(-9, 9, 24))
+
+
+def test_the_page_of_a_function_shows_its_kernels_and_its_copies():
+    x, w = T.matrix("x"), exprc.shared(np.ones((5, 3), "float32"), name="w")
+    f = exprc.function([x], T.softmax(T.dot(x, w)).sum(1), updates={w: 2 * w}, device=ON)
+    f(np.ones((4, 5), "float32"))
+    page = f.explain().html
+    assert "runs on cuda-emulator" in page and "host → cuda-emulator" in page and "kernels/cuda/gemm.cuh" in page
+    assert "here stands kernels/cuda/gemm.cuh and kernels/cuda/product.cuh" in page and page.count("EXPRC_KERNEL") >= 2
+    assert "lines of CUDA" in f.explain() and "CUDA on cuda-emulator" in f._repr_html_()

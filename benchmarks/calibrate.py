@@ -91,11 +91,11 @@ class Machine:
     def _gflops(self, seconds: float, times: int) -> float:
         run = lambda rounds: self.library.multiply_add(rounds, self.threads, 0.999, 0.001)  # noqa: E731
         rounds = 10_000
-        while (taken := clocked(run, rounds)) < seconds / 4:
+        while (taken := self.clocked(run, rounds)) < seconds / 4:
             rounds *= 2
         rounds = max(1, int(rounds * seconds / taken))
         flops = 2 * CHAINS * (self.target.vector_bytes // 4) * rounds * self.threads
-        return flops / median(clocked(run, rounds) for _ in range(times))
+        return flops / median(self.clocked(run, rounds) for _ in range(times))
 
     def _bandwidth(self, megabytes: int, times: int) -> float:
         n = megabytes * 2**20 // 4
@@ -103,11 +103,11 @@ class Machine:
         pointers = [self.ffi.from_buffer("float[]", array) for array in (c, a, b)]
         run = lambda s: self.library.triad(*pointers, s, n, self.threads)  # noqa: E731
         run(1.0)
-        return 3 * a.nbytes / median(clocked(run, 0.5) for _ in range(times))
+        return 3 * a.nbytes / median(self.clocked(run, 0.5) for _ in range(times))
 
-
-def clocked(run: Callable[[Any], Any], argument: Any) -> float:
-    """Return the seconds of one call."""
-    begin = time.perf_counter()
-    run(argument)
-    return time.perf_counter() - begin
+    def clocked(self, run: Callable[[Any], Any], argument: Any) -> float:
+        """Return the seconds of one call: of the processor if it has one thread, as in `benchmarks.turns`."""
+        clock = time.process_time if self.threads == 1 else time.perf_counter
+        begin = clock()
+        run(argument)
+        return clock() - begin

@@ -270,7 +270,7 @@ class _Run:
                 self.simple(s)
 
     def loop(self, s: Loop) -> Iterator[None]:
-        for k in range(self.number(s.extent)):
+        for k in range(self.number(s.first), self.number(s.extent), s.step):
             self.names[s.var] = k
             yield from self.steps(s.body)
         self.names.pop(s.var, None)

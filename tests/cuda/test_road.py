@@ -10,6 +10,7 @@ import exprc
 import exprc.tensor as T
 from exprc.config import Config
 from exprc.errors import DeviceError
+from exprc.ops import CATALOGUE
 from exprc.runtime.devices import open_device
 
 pytestmark = pytest.mark.emulator
@@ -206,3 +207,17 @@ def test_the_page_of_a_function_shows_its_kernels_and_its_copies():
     assert "runs on cuda-emulator" in page and "host → cuda-emulator" in page and "kernels/cuda/gemm.cuh" in page
     assert "here stands kernels/cuda/gemm.cuh and kernels/cuda/product.cuh" in page and page.count("EXPRC_KERNEL") >= 2
     assert "lines of CUDA" in f.explain() and "CUDA on cuda-emulator" in f._repr_html_()
+
+
+def test_an_operation_without_a_kernel_for_the_device_is_named():
+    """Never computed elsewhere unasked: the error says which operation, what of, and where it was made."""
+    gemm = CATALOGUE["gemm"]
+    all_of_them = gemm.implementations
+    object.__setattr__(gemm, "implementations", tuple(i for i in all_of_them if i.device == "cpu"))
+    try:
+        x = T.matrix("x", shape=(2, 3))
+        text = r"gemm: no kernel serves float32 .* on cuda\n  node .*test_road.py:\d+\n  device='cpu' computes it"
+        with pytest.raises(NotImplementedError, match=text):
+            exprc.function([x], T.dot(x, x.T), device=ON)
+    finally:
+        object.__setattr__(gemm, "implementations", all_of_them)

@@ -59,11 +59,11 @@ class DeviceMachine:
         return DeviceProgram(self.device, self.device.load(texts[0]))
 
     def values(self, leaves: Sequence[Expr], arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
-        """Variables of one element are fetched, since sizes may follow from them; of others the shape is enough.
+        """Containers stand for variables: they have a shape, and as a number the value, which is fetched where a size follows from it.
 
-        Their containers stand for them, not their arrays: who holds an array looks like somebody who borrowed it.
+        Not their arrays: who holds an array looks like somebody who borrowed it.
         """
-        return {x: (x.container if x.ndim else x.container.value) if isinstance(x, Shared) else arrays[x] for x in leaves}
+        return {x: x.container if isinstance(x, Shared) else arrays[x] for x in leaves}
 
     def runner(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared]) -> DeviceRunner:
         return DeviceRunner(loaded, values, updates)

@@ -90,6 +90,9 @@ class Container:
                 self.resident.fetch(self._value)
         return self._value
 
+    def __int__(self) -> int:
+        return int(self.value)
+
     @property
     def nbytes(self) -> int:
         return self._value.nbytes

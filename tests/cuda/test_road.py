@@ -221,3 +221,15 @@ def test_an_operation_without_a_kernel_for_the_device_is_named():
             exprc.function([x], T.dot(x, x.T), device=ON)
     finally:
         object.__setattr__(gemm, "implementations", all_of_them)
+
+
+def test_a_variable_of_one_element_stays_on_the_device_too():
+    """A counter of steps; only one that a size follows from is read before each call."""
+    steps, rows, x = exprc.shared(np.float32(0), name="steps"), exprc.shared(2, name="rows"), T.matrix("x")
+    f = exprc.function([x], [], updates={steps: steps + x.sum()}, device=ON)
+    for _ in range(3):
+        f(np.ones((2, 2), "float32"))
+        assert steps.container.resident.ahead, "nobody asked for it"
+    assert float(steps.get_value()) == 12.0
+    g = exprc.function([x], x[:rows].sum(), updates={rows: rows + 1}, device=ON)
+    assert [float(g(np.ones((5, 2), "float32"))) for _ in range(4)] == [4.0, 6.0, 8.0, 10.0]

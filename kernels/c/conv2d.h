@@ -82,9 +82,14 @@
 #endif
 #ifdef POOL_H
 #define CONV_LINES (PP)
+#define CONV_COLUMNS (CONV_INNER1 > CONV_INNER0 ? CONV_INNER1 - CONV_INNER0 : (Q))   /* those that come in tiles */
 #else
 #define CONV_LINES (P)
+#define CONV_COLUMNS CONV_CUT(Q, UP_W)
 #endif
+/* UP_W == 1: the first q that sees the image through every v, and the one after the last */
+#define CONV_INNER0 ((PW) > 0 ? CONV_CUT(PW, SW) : 0)
+#define CONV_INNER1 ((W) - 1 + (PW) < ((KW) - 1) * (DW) ? 0 : CONV_MIN(Q, ((W) - 1 + (PW) - ((KW) - 1) * (DW)) / (SW) + 1))
 
 #define CONV_PASTE_(kernel, name) kernel##_##name
 #define CONV_PASTE(kernel, name) CONV_PASTE_(kernel, name)
@@ -121,7 +126,7 @@ static inline __attribute__((always_inline)) int64_t CONV_NAME(chunks)(int64_t b
 
 /* The constants of one instance: WIDE, TALL, tiles of channels per group, chunks of channels. */
 #define CONV_SIZES                                                                                        \
-    const int64_t columns = CONV_CUT(Q, UP_W), group_o = (O) / (GROUPS), group_c = (CIN) / (GROUPS);      \
+    const int64_t columns = CONV_COLUMNS, group_o = (O) / (GROUPS), group_c = (CIN) / (GROUPS);      \
     const int fixed = __builtin_constant_p(O) && __builtin_constant_p(Q);                                 \
     const int64_t wide = __builtin_constant_p(Q) ? CONV_NAME(wide)(columns) : REGISTERS >= 32 ? 6 : 4;    \
     const int64_t most = REGISTERS >= 32 ? 24 / wide : wide == 4 ? 3 : 12 / (wide + 1);                   \
@@ -255,9 +260,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     /* strip[channel of the tile][row of the window][column]: so many columns at a time, `wide` more for the last tile */
     const int64_t span = (CONV_STRIP / (most * (POOL_H) * LANES) - wide) / (POOL_W) * (POOL_W);
     const int64_t line = CONV_MIN(span, (PQ) * (POOL_W)) + wide, apart = (POOL_H) * line;
-    /* the q that see the image through every v */
-    const int64_t inner0 = (PW) > 0 ? CONV_CUT(PW, SW) : 0, over = (W) - 1 + (PW) - ((KW) - 1) * (DW);
-    const int64_t inner1 = over < 0 ? 0 : over / (SW) + 1, residue = 0, v0 = 0, v1 = KW;
+    const int64_t inner0 = CONV_INNER0, inner1 = CONV_INNER1, residue = 0, v0 = 0, v1 = KW;
 
     for (int64_t block = begin; block < end; block++) {
         const int64_t b = block / ((PP) * chunks), chunk = block / (PP) % chunks, p_window = block % (PP) * (POOL_H);
@@ -377,6 +380,9 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_TALL_MAX
 #undef CONV_SIZES
 #undef CONV_LINES
+#undef CONV_COLUMNS
+#undef CONV_INNER0
+#undef CONV_INNER1
 #undef CONV_SUM
 #undef CONV_COLUMN_SUM
 #undef CONV_TILE

@@ -253,7 +253,7 @@ class Teams(Nest):
         else:
             body.body.append(self._loop(n, self._stored_once(scope.body)))
         if self._awaited(p, later):
-            body.body.append(self._barrier())
+            body.body.append(self._barrier(p.roots))
         for root, own in cells.items():
             self._fold(root, own, body)
             self._result(root, own, 0, body)
@@ -284,7 +284,7 @@ class Teams(Nest):
             self._store_root(root, index, scope)
             self._guarded(body, scope.body, *self._first())
             if self._is_read(root, self.group.roots):
-                body.body.append(self._barrier())
+                body.body.append(self._barrier([root]))
             return
         before = len(body.body)
         self._store_root(root, index, body)
@@ -293,7 +293,7 @@ class Teams(Nest):
             assert isinstance(store, Store) and len(body.body) >= before
             self._guarded(body, [store], *self._first())
             if root.part is not None and self._is_read(root, self.group.roots):
-                body.body.append(self._barrier())
+                body.body.append(self._barrier([root]))
 
     def _is_read(self, root: Root, others: Sequence[Root]) -> bool:
         return self.shape.size > 1 and any(
@@ -305,8 +305,10 @@ class Teams(Nest):
         others = [r for q in later for r in q.roots]
         return any(not r.is_reduce and self._is_read(r, others) for r in p.roots)
 
-    def _barrier(self) -> Barrier:
-        return Barrier(warp=not self.shape.column and self.shape.size <= WARP)
+    def _barrier(self, stored: Sequence[Root] = ()) -> Barrier:
+        """Of the team's warp; where teams beyond the last read from memory what the last one stored there, of the block."""
+        along = bool(self.valid) and any(r.node not in self.plan.local for r in stored)
+        return Barrier(warp=not along and not self.shape.column and self.shape.size <= WARP)
 
     # -- reductions
 

@@ -52,6 +52,16 @@ def test_every_access_is_checked(names: tuple[str, ...], device: str) -> None:
         hold(names, device)
 
 
+@pytest.mark.long
+@pytest.mark.emulator
+def test_every_access_of_gradients_and_random_graphs_is_checked() -> None:
+    with exprc.config.override(emulator="check", emulator_order="random"):
+        for names in WIDE:
+            hold_gradients(names, "cuda-emulator")
+        for seeds, general in batches(0, DEFAULT, TOGETHER):
+            compare(seeds, general, "cuda-emulator")
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_sizes_as_arguments(device: str) -> None:
     some = ("sum", "argmax", "softmax", "take", "concatenate", "gemm", "conv2d", "cumsum", "var")
@@ -87,6 +97,10 @@ def gradients(case: Case) -> list[Expr]:
 @pytest.mark.parametrize("names", WIDE, ids=lambda n: f"{n[0]}-to-{n[-1]}")
 def test_gradients(names: tuple[str, ...], device: str) -> None:
     """The gradient of every record as the CPU computes it, within 64 units of the largest magnitude."""
+    hold_gradients(names, device)
+
+
+def hold_gradients(names: Sequence[str], device: str) -> None:
     found = [(name, c, g) for name, c in float_cases(names) for g in gradients(c)]
     values: dict[Any, Any] = {x: a for _, c, _ in found for x, a in c.inputs.items()}
     outputs = [g for *_, g in found]

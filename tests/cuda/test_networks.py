@@ -108,6 +108,12 @@ def test_two_runs_train_to_the_same_bits(device: str) -> None:
     assert a == b and all(np.array_equal(x, y) for x, y in zip(first, second))
 
 
+@pytest.mark.emulator
+def test_every_access_of_training_is_checked() -> None:
+    with exprc.config.override(emulator="check", emulator_order="random"):
+        trained("cuda-emulator", 2)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_host_works_between_programs(device: str) -> None:
     x = T.matrix("x")

@@ -67,7 +67,7 @@ def _producer(
     operand = node.inputs[0]
     between = [x for x in topological([operand], stop=lambda x: x.op.form != "formula") if x.op.form == "formula"]
     found = {x for y in [*between, node] for x in y.inputs if (c := _consumer(x, chosen)) is not None and c.op == node.op.name}
-    if len(found) != 1 or len(node.inputs) != 1 or _cost(operand) > FORMULAS:
+    if len(found) != 1 or len(node.inputs) != 1 or _cost(between) > FORMULAS:
         return None
     producer = found.pop()
     own = {producer}
@@ -87,12 +87,9 @@ def _consumer(x: Expr, chosen: Mapping[Expr, Implementation]) -> Consumer | None
     return chosen[x].absorbs if x in chosen and not isinstance(x.type, TupleType) else None
 
 
-def _cost(x: Expr) -> int:
-    """What the formulas under a value cost, as `exprc.schedule.fuse` counts it."""
-    if x.op.form not in ("formula", "view"):
-        return 0
-    own = 0 if x.op.form == "view" else (1 if getattr(x.op, "cheap", True) else 10)
-    return own + sum(map(_cost, x.op.data_inputs(x)))
+def _cost(formulas: Sequence[Expr]) -> int:
+    """What formulas cost, each worked out once."""
+    return sum(1 if getattr(x.op, "cheap", True) else 10 for x in formulas)
 
 
 def _joined(

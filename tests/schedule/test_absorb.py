@@ -101,7 +101,14 @@ def _asked_for(u: Any) -> Any:
     return [pooled(u)[0], exprc.Out(u, borrow=True)]
 
 
-@pytest.mark.parametrize("made", [_read_twice, _overlapping, _normalised, _padded, _shifted, _asked_for])
+def _dear(u: Any) -> Any:
+    """Formulas that share their operands: counted along every path they would be 2**40."""
+    for _ in range(40):
+        u = u * u * 0.5
+    return [pooled(u)[0]]
+
+
+@pytest.mark.parametrize("made", [_read_twice, _overlapping, _normalised, _padded, _shifted, _asked_for, _dear])
 def test_what_else_is_needed_is_stored(made: Any) -> None:
     x, w = T.tensor4("x", shape=(16, 2, 8, 8)), T.tensor4("w", shape=(3, 2, 3, 3))
     outputs = made(T.maximum(conv(x, w), 0))

@@ -96,15 +96,18 @@ class Config:
             setattr(self, name.strip(), value.strip())
 
     def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, self.checked(name, value))
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return what a setting would be; raise AttributeError for one that there is not, ValueError for a value that it cannot have."""
         if name not in SETTINGS:
             fix = nearest(name, SETTINGS) or f"settings: {', '.join(SETTINGS)}"
             raise AttributeError(report(f"config has no setting {name!r}", fix=fix))
         try:
-            checked = SETTINGS[name][1](value)
+            return SETTINGS[name][1](value)
         except ValueError as error:
             what = f"config.{name}: {error}"
             raise ValueError(report(what, fix=f"{SETTINGS[name][2]}; the default is {SETTINGS[name][0]!r}")) from None
-        object.__setattr__(self, name, checked)
 
     @contextmanager
     def override(self, **settings: Any) -> Iterator[None]:

@@ -423,8 +423,7 @@ def _checked_mode(mode: str | None) -> str:
 
 
 def _checked_device(device: str | None) -> str:
-    with config.override(**({} if device is None else {"device": device})):
-        return config.device
+    return config.device if device is None else config.checked("device", device)
 
 
 def _checked_swap(f: Function, swap: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -55,11 +55,12 @@ class Guard:
         if not isinstance(leaf, Shared):
             return _within(values[leaf], limit)
         container = leaf.container
-        if not container.lent and self.known.get((leaf, limit)) == container.edits:
+        lent, edits = container.lent, container.edits  # before it is looked at: what is set meanwhile counts as another edit
+        if not lent and self.known.get((leaf, limit)) == edits:
             return True
         holds = _within(container.value, limit)
         if holds:
-            self.known[leaf, limit] = container.edits
+            self.known[leaf, limit] = edits
         return holds
 
     def keep(self, values: Mapping[Expr, Array]) -> list[tuple[Array, Array]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from pathlib import Path
@@ -185,3 +186,16 @@ def test_an_update_cannot_change_a_shape_that_is_fixed():
         f(np.ones(5))
     assert "w has shape (3,), its update (5,)" in str(error.value) and "shape=(None, ...)" in str(error.value)
     assert w.get_value().shape == (3,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_one_and_two_rows(dtype):
+    """Long columns, and a last panel of columns that is not full: what is packed has room for it."""
+    rng = np.random.default_rng(0)
+    made = []
+    for m, k, n in itertools.product((1, 2), (256, 257, 1025, 4000), (128, 129, 133, 1000)):
+        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        made.append((T.matrix(dtype=dtype, shape=(m, k)), T.matrix(dtype=dtype, shape=(k, n)), a, b))
+    f = exprc.function([x for row in made for x in row[:2]], [T.dot(x, y) for x, y, *_ in made])
+    for got, (*_, a, b) in zip(f(*(v for row in made for v in row[2:])), made):
+        np.testing.assert_allclose(got, a @ b, atol=(2e-4 if dtype == "float32" else 1e-11) * len(b) ** 0.5)

@@ -319,3 +319,25 @@ def test_the_text_does_not_depend_on_the_process():
         run = subprocess.run([sys.executable, "-c", _PROGRAM], env=environment, capture_output=True, text=True, check=True)
         texts.append(run.stdout)
     assert texts[0] == texts[1] != ""
+
+
+def test_indices_written_to_storage_that_was_borrowed_are_looked_at_again():
+    idx, v = exprc.shared(np.array([0, 1, 2])), exprc.shared(np.zeros(3, "float32"))
+    x = T.vector("x")
+    f = exprc.function([x], x[idx].sum(), updates={v: v + 1})
+    value = np.ones(3, "float32")
+    f(value), f(value)
+    idx.get_value(borrow=True)[0] = 99
+    with pytest.raises(IndexError, match="index 99 is out of bounds"):
+        f(value)
+    assert v.get_value().tolist() == [2, 2, 2]
+
+
+def test_a_variable_on_a_borrowed_view_is_not_taken_for_its_own():
+    base = np.arange(2000, dtype="float32")
+    w, x = exprc.shared(base[:999], borrow=True), T.vector("x")
+    f = exprc.function([x], None, updates={w: w + x[::-1]})
+    w.get_value()
+    wanted = base[:999] + base[:999][::-1]
+    f(base[:999])
+    np.testing.assert_array_equal(w.get_value(), wanted)

@@ -70,14 +70,20 @@ class DeviceMachine:
 
 
 class DeviceProgram:
-    """A loaded module, with the frames that its calls share and the sets of blocks that it was launched with."""
+    """A loaded module, with the frames that its calls share."""
 
     def __init__(self, device: Device, module: Module):
         self.device, self.module = device, module
         self.cached, self.compile_seconds = module.cached, module.compile_seconds
         self.path = getattr(module, "path", "")
         self.frames: list[Frame] = []
-        self.forms: dict[Any, int] = {}
+
+    def frame(self) -> Frame:
+        """Take a frame that no call is using."""
+        try:
+            return self.frames.pop()
+        except IndexError:
+            return Frame(self.device)
 
     def release(self, frame: Frame) -> None:
         if len(self.frames) < FRAMES:
@@ -109,8 +115,8 @@ class DeviceRunner:
         self.outputs = [(s.buffer, tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
         self.launches = [s for step, name in zip(loaded.lowered.steps, loaded.entries) if (s := self._shape(step, name)).blocks]
-        form = (tuple((s.blocks, s.shared) for s in self.launches), tuple(self.offsets.values()))
-        self.form = self.program.forms.setdefault(form, len(self.program.forms))
+        launched = tuple((s.kernel, s.blocks, s.threads, s.shared) for s in self.launches)
+        self.form = (launched, tuple(self.offsets.values()), tuple(self.nbytes.values()))
         self.guard = Guard(plan, loaded.bound, number)
 
     def _shape(self, step: Any, entry: str) -> Shape:
@@ -134,7 +140,7 @@ class DeviceRunner:
         """Run on the values of a call; return the outputs, those that replace containers too."""
         for variable, k in self.replaced:
             check_new_shape(variable, self.outputs[k][1])
-        frame = self.program.frames.pop() if self.program.frames else Frame(self.program.device)
+        frame = self.program.frame()
         ready = frame.ready(self, values, sizes)
         kept = self._kept(values)
         ready.prepared.run()
@@ -153,7 +159,7 @@ class DeviceRunner:
         device, kept = self.program.device, []
         for container in self.guard.containers:
             memory = device.allocate(max(container.nbytes, 1), "a copy of a variable that is updated")
-            device.copy(container.on(device), memory.address, container.nbytes)
+            device.copy(container.on(device).memory.address, memory.address, container.nbytes)
             kept.append((container, memory))
         return kept
 
@@ -164,7 +170,7 @@ class DeviceRunner:
             return
         device = self.program.device
         for container, memory in kept:
-            device.copy(memory.address, container.on(device), container.nbytes)
+            device.copy(memory.address, container.on(device).memory.address, container.nbytes)
             container.written_on(device)
         device.synchronize()
         raise IndexError(self.guard.message(status))
@@ -257,7 +263,8 @@ class Frame:
             self._place("sizes", 8 * len(runner.loaded.lowered.sizes), "sizes")
         addresses = {b: base + at for b, at in runner.offsets.items()}
         shared = [(b, leaf) for b, leaf in runner.leaves if isinstance(leaf, Shared)]
-        addresses |= {b: leaf.container.on(self.device, _told(leaf)) for b, leaf in shared}
+        residents = {b: leaf.container.on(self.device, _told(leaf)) for b, leaf in shared}
+        addresses |= {b: resident.memory.address for b, resident in residents.items()}
         inputs = [(b, leaf) for b, leaf in runner.leaves if not isinstance(leaf, Shared)]
         places = [self._input(b, leaf, runner.nbytes[b]) for b, leaf in inputs]
         outputs = [
@@ -268,11 +275,10 @@ class Frame:
         addresses |= {b: place.address for (b, _), place in zip(inputs, places)}
         addresses |= {b: place.address for (b, _, _), place in zip(runner.outputs, outputs)}
         prepared = self._prepared(runner, addresses, (runner.form, *(addresses[b] for b, _ in shared)))
-        residents = tuple((leaf.container, leaf.container.resident) for _, leaf in shared)
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))
-        ready = self.bound[runner] = Ready(prepared, residents, own, tuple(outputs))
+        ready = self.bound[runner] = Ready(prepared, tuple((leaf.container, residents[b]) for b, leaf in shared), own, tuple(outputs))
         return ready
 
     def _input(self, buffer: Buffer, leaf: Expr, nbytes: int) -> Place:

@@ -75,8 +75,9 @@ class Container:
 
     @property
     def lent(self) -> bool:
-        if self._lent and sys.getrefcount(self._value) <= _ALONE:
-            self._lent = False  # whoever borrowed it has let go of it
+        if self._lent and self._value.flags.owndata and sys.getrefcount(self._value) <= _ALONE:
+            self._lent = False  # whoever borrowed it has let go of it, and may have written into it before
+            self.written()
         return self._lent
 
     @lent.setter
@@ -87,7 +88,8 @@ class Container:
     def value(self) -> np.ndarray[Any, Any]:
         if self.resident is not None and self.resident.ahead:
             with self.lock:
-                self.resident.fetch(self._value)
+                if self.resident.ahead:  # nobody else has fetched it, or set another value
+                    self.resident.fetch(self._value)
         return self._value
 
     def __int__(self) -> int:
@@ -108,26 +110,27 @@ class Container:
         if self.resident is not None:
             self.resident.behind = True
 
-    def on(self, device: Device, label: str = "") -> int:
-        """Return the address of the value on a device, where it is put if it is not there yet; `label` says whose it is."""
+    def on(self, device: Device, label: str = "") -> Resident:
+        """Return the copy of the value on a device, where it is put if it is not there yet; `label` says whose it is."""
         with self.lock:
+            lent = self.lent
             if self.resident is None or self.resident.device is not device or self.resident.memory.nbytes != max(self._value.nbytes, 1):
                 value = self.value  # fetched from where it was
                 self.resident = Resident(device, device.allocate(max(value.nbytes, 1), label))
-            if self.resident.behind or self.lent:
+            if self.resident.behind or lent:
                 self.resident.send(self.value)
-            return self.resident.memory.address
+            return self.resident
 
     def is_on(self, resident: Resident) -> bool:
         """Whether a copy on a device is this container's, and up to date."""
-        return self.resident is resident and not resident.behind and not self.lent
+        return not self.lent and self.resident is resident and not resident.behind
 
     def written_on(self, device: Device) -> None:
         """Say that the value was written on a device; storage that the user may hold is brought up to date at once."""
         assert self.resident is not None and self.resident.device is device
         self.edits += 1
         self.resident.ahead = True
-        if self.lent:
+        if self._lent:
             self.resident.fetch(self._value)
 
     def get(self, borrow: bool = False) -> np.ndarray[Any, Any]:

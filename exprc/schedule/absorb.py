@@ -67,7 +67,7 @@ def _producer(
     operand = node.inputs[0]
     between = [x for x in topological([operand], stop=lambda x: x.op.form != "formula") if x.op.form == "formula"]
     found = {x for y in [*between, node] for x in y.inputs if (c := _consumer(x, chosen)) is not None and c.op == node.op.name}
-    if len(found) != 1 or len(node.inputs) != 1 or _cost(between) > FORMULAS:
+    if len(found) != 1 or len(node.inputs) != 1 or _cost(operand) > FORMULAS:
         return None
     producer = found.pop()
     own = {producer}
@@ -87,9 +87,14 @@ def _consumer(x: Expr, chosen: Mapping[Expr, Implementation]) -> Consumer | None
     return chosen[x].absorbs if x in chosen and not isinstance(x.type, TupleType) else None
 
 
-def _cost(formulas: Sequence[Expr]) -> int:
-    """What formulas cost, each worked out once."""
-    return sum(1 if getattr(x.op, "cheap", True) else 10 for x in formulas)
+def _cost(x: Expr) -> int:
+    """What a value costs along every path, as `exprc.schedule.fuse` counts it: that would store what costs too much."""
+    cost: dict[Expr, int] = {}
+    for y in topological([x], stop=lambda n: n.op.form not in ("formula", "view")):
+        if y.op.form in ("formula", "view"):
+            own = 1 if getattr(y.op, "cheap", True) else 10
+            cost[y] = min(own + sum(cost.get(i, 0) for i in y.op.data_inputs(y)), FORMULAS + 1)
+    return cost.get(x, 0)
 
 
 def _joined(

@@ -216,7 +216,8 @@ class _Binder:
         if not any(isinstance(a, Symbol) and self.symbols[a.name][1] is None for a in atoms_of(dim)):
             return False
         been = self.lengths.setdefault(where, set())
-        been.add(number)
+        if len(been) < LENGTHS:
+            been.add(number)
         return len(been) < LENGTHS
 
     def _open(self, node: Expr, inputs: tuple[Expr, ...]) -> Expr:

@@ -77,8 +77,9 @@
 
 /* large: the panel does not fit, or a does not stay in L2 while it is read once per panel */
 #define GEMM_LARGE (K > GEMM_PACK / GEMM_WIDTH || (int64_t)M * K * (int64_t)sizeof(T) > 2097152)
-/* thin: so few rows that b is read once, WIDE panels at a time, so that it comes in longer runs */
-#define GEMM_THIN (B_ROWS_CONTIGUOUS && __builtin_constant_p(M) && REGISTERS >= 32 && M <= 2 && M > 0 && N >= GEMM_WIDE * GEMM_WIDTH)
+/* thin: so few rows that b is read once, WIDE panels at a time, so that it comes in longer runs; a last panel that is not full is packed */
+#define GEMM_THIN (B_ROWS_CONTIGUOUS && __builtin_constant_p(M) && REGISTERS >= 32 && M <= 2 && M > 0 && N >= GEMM_WIDE * GEMM_WIDTH && \
+                   (N % GEMM_WIDTH == 0 || K <= GEMM_PACK / (GEMM_WIDE * GEMM_WIDTH)))
 #define GEMM_WIDE 4
 #define GEMM_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define GEMM_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))

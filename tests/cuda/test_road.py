@@ -233,3 +233,29 @@ def test_a_variable_of_one_element_stays_on_the_device_too():
     assert float(steps.get_value()) == 12.0
     g = exprc.function([x], x[:rows].sum(), updates={rows: rows + 1}, device=ON)
     assert [float(g(np.ones((5, 2), "float32"))) for _ in range(4)] == [4.0, 6.0, 8.0, 10.0]
+
+
+def test_what_was_written_to_borrowed_storage_is_seen():
+    """Once the storage is let go of, and while a view of it is not."""
+    w = exprc.shared(np.zeros(3, "float32"))
+    f = exprc.function([], w * 1, device=ON)
+    f()
+    w.get_value(borrow=True)[...] = 5
+    assert f().tolist() == [5, 5, 5] == w.get_value().tolist()
+    base = np.zeros(6, "float32")
+    v = exprc.shared(base[:3], borrow=True)
+    g = exprc.function([], v * 1, device=ON)
+    g()
+    base[:] = 7
+    assert g().tolist() == [7, 7, 7]
+
+
+def test_launches_of_other_sizes_are_not_taken_for_these():
+    """With k of 0 or 10, one of two kernels has nothing to do."""
+    x, k = T.vector("x"), T.lscalar("k")
+    f = exprc.function([x, k], [x[:k] * 2, x[k:] * 3], device=ON)
+    value = RNG.standard_normal(10).astype("float32")
+    for n in (2, 3, 4, 5, 6, 7, 0, 10, 0, 10, 5):
+        head, rest = f(value, n)
+        np.testing.assert_array_equal(head, value[:n] * 2)
+        np.testing.assert_array_equal(rest, value[n:] * np.float32(3))

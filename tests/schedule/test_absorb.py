@@ -108,7 +108,18 @@ def _dear(u: Any) -> Any:
     return [pooled(u)[0]]
 
 
-@pytest.mark.parametrize("made", [_read_twice, _overlapping, _normalised, _padded, _shifted, _asked_for, _dear])
+def _gelu(u: Any) -> Any:
+    return 0.5 * u * (1 + T.tanh(0.79788456 * (u + 0.044715 * u * u * u)))
+
+
+def _shared_by_many_paths(u: Any) -> Any:
+    """Few formulas, of which each is read twice: along every path they cost more than is worked out in place."""
+    return [pooled(_gelu(_gelu(u)))[0]]
+
+
+@pytest.mark.parametrize(
+    "made", [_read_twice, _overlapping, _normalised, _padded, _shifted, _asked_for, _dear, _shared_by_many_paths]
+)
 def test_what_else_is_needed_is_stored(made: Any) -> None:
     x, w = T.tensor4("x", shape=(16, 2, 8, 8)), T.tensor4("w", shape=(3, 2, 3, 3))
     outputs = made(T.maximum(conv(x, w), 0))

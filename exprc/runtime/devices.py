@@ -19,15 +19,6 @@ _opened: dict[str, Device] = {}
 _lock = threading.RLock()
 
 
-def is_device(name: str) -> bool:
-    """Tell whether a name is that of a device other than the CPU; it may still be missing from this machine.
-
-    >>> is_device("cuda1"), is_device("cuda-emulator"), is_device("cpu"), is_device("cude")
-    (True, True, False, False)
-    """
-    return any(re.fullmatch(pattern, name) for pattern in KINDS)
-
-
 def open_device(name: str) -> Device:
     """Return a device: ``cuda`` (the first GPU), ``cuda1`` ... or ``cuda-emulator``.
 

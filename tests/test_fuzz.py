@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exprc import tensor as T
 from exprc.expr import topological
 from exprc.ops import CATALOGUE
 from tests.fuzz import shrink as shrinking
@@ -119,6 +120,23 @@ def test_oracle_sees_one_wrong_digit() -> None:
     seen = np.concatenate([differences((t.value * (1 + 2e-3)).astype(t.value.dtype), t)[t.firm] for t in floats])
     assert len(floats) > 20 and seen.mean() > 0.9
     assert not any(differences(t.value, t).any() for t in found)
+
+
+def test_an_index_that_rounding_takes_out_of_bounds_leaves_all_open() -> None:
+    x = T.matrix("x", dtype="float32")
+    y = x[T.argmax(T.log(x) - T.log(x), axis=1)]
+    (truth,) = truths([y], {x: np.full((3, 4), 1.7, "float32")})
+    assert not truth.firm.any()
+    assert np.array_equal(truth.value, np.full((3, 4), 1.7, "float32"))
+
+
+def test_a_comparison_that_raises_is_a_failure_of_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("tests.fuzz.batch.truths", broken)
+    failures = run([graph(0), graph(1)])
+    assert [(f.what, f.text) for f in failures] == [("oracle", "ZeroDivisionError: planted")] * 2
 
 
 @pytest.mark.parametrize("name, text", [("sub", "{b} - {a}"), ("maximum", "{a} > {b} ? {a} : {b}")])

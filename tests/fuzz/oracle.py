@@ -162,7 +162,8 @@ class _MovedWalk(_Walk):
 
     def total(self, node: Expr, inputs: list[Any], value: Array) -> Array:
         """A result that is summed in some order: moved by units of the sum of the magnitudes; not one that is an element of an operand."""
-        if np.isin(value, inputs[0]).all():
+        divided = isinstance(node.op, Reduce) and "/" in node.op.finish  # a mean of equal elements was rounded on the way to them
+        if not divided and np.isin(value, inputs[0]).all():
             return value
         if isinstance(node.op, Reduce):
             value = np.where(np.isfinite(value), value, super().apply(node, [np.flip(inputs[0], node.params["axes"])]))

@@ -115,7 +115,7 @@ SPECIAL double erfcx_f64(double x) {
     if (x < 27) return erfc_core_f64(x);
     double z = 0.5 / x / x, series = 1;
     for (int k = 13; k > 0; k -= 2) series = 1 - k * z * series;
-    return series / (x * ROOT_PI_F64);
+    return series / ROOT_PI_F64 / x; /* x * root(pi) would overflow before the result is 0 */
 }
 THROUGH_F64(erfcx)
 

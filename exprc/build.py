@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from exprc.compiled import Compiled, Road
 from exprc.config import config
-from exprc.errors import DeviceError
+from exprc.errors import DeviceError, report
 from exprc.expr import Expr, Input, Shared
 from exprc.machines import Machine
 from exprc.machines.cpu import CpuMachine
@@ -26,22 +26,27 @@ from exprc.seeing.stages import graph_text
 from exprc.segments import Segments, compiled_of
 
 
-def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input], device: str) -> tuple[str, Compiled | Segments]:
+def build(
+    roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input], device: str, precision: str
+) -> tuple[str, Compiled | Segments]:
     """Return the device and the programs of a graph; where all shapes are known, they are compiled at once.
 
     Parameters
     ----------
     roots : the outputs, then the new value of each variable of `updates`.
     device : where they run; of several, separated by commas, the first that there is.
+    precision : how exact products are, one of `exprc.config.PRECISIONS`.
 
     Raises
     ------
+    ValueError
+        if the device does not offer that precision.
     exprc.runtime.compiler.NoCompiler
         if there is no C compiler.
     exprc.errors.CompileError
         if it fails.
     """
-    machine = machine_of(device)
+    machine = machine_of(device, precision)
     road = Road([])
     made = road.take("open", lambda: open_user(roots, named_by([*SIMPLIFY, *STABILISE])), graph_text)
     made = road.take("simplify", lambda: rewrite(made, SIMPLIFY), graph_text)
@@ -59,27 +64,30 @@ def build(roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Inp
     return machine.name, programs
 
 
-def machine_of(device: str) -> Machine:
-    """Return the machine of the first device in a list that there is.
+def machine_of(device: str, precision: str = "float32") -> Machine:
+    """Return the machine of the first device in a list that there is, which computes products with `precision`.
 
     Raises
     ------
     ValueError, exprc.errors.DeviceError
-        for a name that is none, or where this machine lacks the last device of the list.
+        for a name that is none, for a precision that the device does not offer, or where the last device of the list is lacking.
     """
     names = device.split(",")
     for name in names[:-1]:
         try:
-            return _machine(name)
+            return _machine(name, precision)
         except DeviceError:
             continue
-    return _machine(names[-1])
+    return _machine(names[-1], precision)
 
 
-def _machine(name: str) -> Machine:
+def _machine(name: str, precision: str) -> Machine:
+    offered = (CpuMachine if name == "cpu" else DeviceMachine).precisions
+    if precision not in offered:
+        raise ValueError(report(f"{name} does not compute with precision {precision!r}", fix=f"it offers {', '.join(offered)}"))
     if name == "cpu":
-        return CpuMachine(cpu.host_target(), _threads, config.flush_subnormals)
-    return DeviceMachine(open_device(name))
+        return CpuMachine(cpu.host_target(), _threads, config.flush_subnormals, precision)
+    return DeviceMachine(open_device(name), precision)
 
 
 def _threads() -> int:

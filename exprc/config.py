@@ -45,6 +45,9 @@ def _devices(value: Any) -> str:
     return ",".join(names)
 
 
+#: How exact products, convolutions among them, are computed in float32. What a device offers of these says its machine.
+PRECISIONS = ("float32", "strict", "tf32", "bf16")
+
 #: name -> (default, check, what it does)
 SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "floatX": ("float32", _one_of("float32", "float64"), "dtype of inputs of unstated dtype and of mathematics on integers"),
@@ -53,6 +56,10 @@ SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     ),
     "mode": ("compiled", _one_of("compiled", "reference"), "compiled: generated C; reference: the NumPy interpreter"),
     "threads": (0, _count, "threads of a compiled function; 0: as many as the process may use"),
+    "precision": (
+        "float32", _one_of(*PRECISIONS),
+        "how float32 products are computed: float32; strict: as sums, by no algorithm with fewer products; tf32, bf16: of rounded factors",
+    ),
     "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
     "emulator": ("plain", _one_of("plain", "check"), "how cuda-emulator runs kernels: plain: fast; check: every access is looked at"),
     "emulator_order": (
@@ -80,6 +87,7 @@ class Config:
     device: str
     mode: str
     threads: int
+    precision: str
     flush_subnormals: bool
     emulator: str
     emulator_order: str

@@ -612,6 +612,7 @@ class Implementation:
     absorbs : what the text computes, too, where nothing else reads its result; the text's hook VALUE gives what lies between.
     device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda. The latter may be several texts, separated by blanks and pasted
         in order: the first says what the hooks of the next are, in its own.
+    precisions : those of `exprc.config.PRECISIONS` under which it may be chosen; empty: all.
     launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
         bytes of an element.
     """
@@ -627,6 +628,7 @@ class Implementation:
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     absorbs: Consumer | None = None
     device: str = "cpu"
+    precisions: tuple[str, ...] = ()
     launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 
 

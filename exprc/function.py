@@ -55,6 +55,7 @@ def function(
     accept_inplace: bool = False,
     rebuild_strict: bool = True,
     device: str | None = None,
+    precision: str | None = None,
 ) -> Function:
     """Compile expressions to a function of arrays.
 
@@ -76,11 +77,15 @@ def function(
         what `givens` put in a place always has its dtype and number of axes.
     device : "cpu", "cuda" (a GPU; "cuda1" the second), or "cuda-emulator" (CUDA kernels run by the CPU, slowly, to look at them); by
         default ``config.device``. Of several, as in "cuda,cpu", the first that this machine has.
+    precision : how exact products of float32 are; by default ``config.precision``. "float32": sums of float32 products, which an algorithm
+        with fewer of them may replace within the bound that it states (Winograd's convolution, docs/performance.md); "strict": the sums as
+        they stand. A device may offer faster ones with rounded factors, "tf32" and "bf16".
 
     Raises
     ------
     TypeError, ValueError
-        for inputs, outputs and updates that do not fit together; the text names the variable and the line that made it.
+        for inputs, outputs and updates that do not fit together; the text names the variable and the line that made it. For a precision
+        that the device does not offer.
     CompileError
         if the C compiler fails, or that for CUDA.
     DeviceError
@@ -123,7 +128,7 @@ def function(
     variables, values = collect_updates(roots, given, swap, no_default_updates)
     check_leaves(listed, [*roots, *values], _setting(on_unused_input))
     made = Recipe(listed, [default_of(one) for one in listed], [k for k, _ in states], keys, [*roots, *values], variables)
-    return Function(made, name, mode, allow_input_downcast, trust_input, device=device)
+    return Function(made, name, mode, allow_input_downcast, trust_input, device=device, precision=precision)
 
 
 @dataclass
@@ -153,6 +158,7 @@ class Function:
     Attributes
     ----------
     inputs : the input variables. name : str or None. mode : "compiled" or "reference". device : where it runs.
+    precision : how exact products are, see `function`.
     trust_input : whether values are taken as they are, see `function`.
     source : the C text of the program that ran last.
     """
@@ -166,9 +172,11 @@ class Function:
         trust_input: bool,
         program: Any = None,
         device: str | None = None,
+        precision: str | None = None,
     ):
         self.name = name
-        self.device = self.asked_device = _checked_device(device)
+        self.device = self.asked_device = _checked("device", device)
+        self.precision = _checked("precision", precision)
         self.mode, self.asked = _checked_mode(mode), mode
         self.trust_input = trust_input
         self.allow_input_downcast = allow_input_downcast
@@ -188,7 +196,7 @@ class Function:
         from exprc.runtime.compiler import NoCompiler
 
         try:
-            self.device, self._compiled = build.build(self.roots, self.updates, self.inputs, self.asked_device)
+            self.device, self._compiled = build.build(self.roots, self.updates, self.inputs, self.asked_device, self.precision)
         except NoCompiler as error:
             if self.asked == "compiled" or self.asked_device != "cpu":
                 raise
@@ -314,7 +322,7 @@ class Function:
             made.roots, made.states, made.updates = made.roots[: old.outputs], [], []
         program = self._compiled if share_memory and not swaps and not delete_updates else None
         device = self.device if program else self.asked_device
-        return Function(made, name or self.name, self.asked, self.allow_input_downcast, self.trust_input, program, device)
+        return Function(made, name or self.name, self.asked, self.allow_input_downcast, self.trust_input, program, device, self.precision)
 
     __copy__ = copy
 
@@ -327,7 +335,8 @@ class Function:
         defaults = [None if d is None else pickles.step(d) for d in r.defaults]
         roots, updates = [pickles.step(x) for x in r.roots], [pickles.step(v) for v in r.updates]
         recipe = (inputs, defaults, r.states, r.keys, roots, updates)
-        return _load, (graph, recipe, (self.name, self.asked, self.allow_input_downcast, self.trust_input, None, self.asked_device))
+        settings = (self.name, self.asked, self.allow_input_downcast, self.trust_input, None, self.asked_device, self.precision)
+        return _load, (graph, recipe, settings)
 
     # -- seeing
 
@@ -422,8 +431,9 @@ def _checked_mode(mode: str | None) -> str:
     return chosen
 
 
-def _checked_device(device: str | None) -> str:
-    return config.device if device is None else config.checked("device", device)
+def _checked(setting: str, value: str | None) -> str:
+    """What the user asks for, by default the setting of `config`."""
+    return str(getattr(config, setting) if value is None else config.checked(setting, value))
 
 
 def _checked_swap(f: Function, swap: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -461,7 +471,7 @@ def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | No
     9.0
     """
     given = dict(values or {})
-    key = (self, tuple(given), mode, config.mode, config.device)
+    key = (self, tuple(given), mode, config.mode, config.device, config.precision)
     f = _evaluated.pop(key, None) or _eval_function(self, given, mode)
     _evaluated[key] = f  # the latest last
     while len(_evaluated) > _EVALUATED:

@@ -62,6 +62,7 @@ UNPLACED = {
     "A shared variable of texts",
     "A cost that is no expression", "A gradient by a number", "A setting of grad that is none", "A setting of on_unused_input that is none",
     "An argument too many", "An argument of another name", "An argument given twice", "A random seed that is a text",
+    "A precision that there is not", "A precision that the device does not offer",
 }  # fmt: skip
 
 

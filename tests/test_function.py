@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -45,6 +46,16 @@ def test_updates_read_the_old_values():
     assert (float(a.get_value()), float(b.get_value())) == (2, 3)
     assert [float(v) for v in f()] == [2, 3]
     assert (float(a.get_value()), float(b.get_value())) == (3, 5)
+
+
+def test_the_precision_of_a_function_is_asked_for_or_set_and_stays_with_its_copies():
+    x = T.matrix("x", shape=(2, 2))
+    f = exprc.function([x], T.dot(x, x), precision="strict")
+    with exprc.config.override(precision="strict"):
+        g = exprc.function([x], T.dot(x, x))
+    assert (f.precision, g.precision, exprc.function([x], x).precision) == ("strict", "strict", "float32")
+    assert f.copy().precision == pickle.loads(pickle.dumps(f)).precision == "strict"
+    np.testing.assert_array_equal(f(np.eye(2)), np.eye(2))
 
 
 @pytest.mark.parametrize("mode", ["compiled", "reference"])

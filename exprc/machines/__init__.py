@@ -51,8 +51,11 @@ class Machine(Protocol):
     """Where programs run.
 
     target : what texts are made for. row : the longest row of values that a step keeps to itself. threads : of the CPU, else 1.
-    name : of the device.
+    name : of the device. precision : how exact products are for this function, one of the `precisions` that the device offers.
     """
+
+    @property
+    def precision(self) -> str: ...
 
     @property
     def name(self) -> str: ...

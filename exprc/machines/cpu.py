@@ -35,10 +35,10 @@ FRAMES = 4
 class CpuMachine:
     """See `exprc.machines.Machine`; `flush`: whether subnormal numbers count as 0, `threads`: asked when sizes are bound."""
 
-    name, row = "cpu", ROW
+    name, row, precisions = "cpu", ROW, ("float32", "strict")
 
-    def __init__(self, target: cpu.Target, threads: Callable[[], int], flush: bool = False):
-        self.target, self.threads, self.flush = target, threads, flush
+    def __init__(self, target: cpu.Target, threads: Callable[[], int], flush: bool = False, precision: str = "float32"):
+        self.target, self.threads, self.flush, self.precision = target, threads, flush, precision
 
     def parts_of(self, results: int, folded: int, first: int) -> int:
         return parts_of(results, folded, first)

@@ -40,10 +40,10 @@ def _told(node: Expr) -> str:
 class DeviceMachine:
     """See `exprc.machines.Machine`."""
 
-    row, threads = 512, 1
+    row, threads, precisions = 512, 1, ("float32", "strict")
 
-    def __init__(self, device: Device):
-        self.device, self.name, self.target = device, device.name, device.target
+    def __init__(self, device: Device, precision: str = "float32"):
+        self.device, self.name, self.target, self.precision = device, device.name, device.target, precision
 
     def parts_of(self, results: int, folded: int, first: int) -> int:
         return gpu.parts_of(results, folded, first)

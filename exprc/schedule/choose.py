@@ -30,7 +30,7 @@ def kernel_outs(node: Expr, dims: Dims) -> list[Arg]:
 
 
 def choose(
-    bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str = "cpu"
+    bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str = "cpu", precision: str = "float32"
 ) -> tuple[Bound, dict[Expr, Implementation]]:
     """Return the graph with partial kernels made explicit, and the implementation of every kernel node.
 
@@ -39,7 +39,7 @@ def choose(
     lanes_of : the target's vector lanes for an element size.
     total : the record of the sum, which joins partial results; copy : the record of the identity, for operands that must be stored anew;
         turn : the record that puts axes in another order.
-    device : "cpu" or "cuda": whose implementations are looked at.
+    device : "cpu" or "cuda": whose implementations are looked at. precision : what `Implementation.precisions` must allow.
     """
     new: dict[Expr, Expr] = {}
     items: dict[Any, Expr] = {}
@@ -52,7 +52,7 @@ def choose(
         if node.op.form == "item":
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
-            impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)), device)
+            impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)), device, precision)
             fresh = new[node] = _with_operands(new[node], impl, dims, copy, turn, copies)
             chosen[fresh] = impl
             if impl.parts is not None:
@@ -115,11 +115,12 @@ def _moved(op: Op, x: Expr, params: dict[str, Any], shape: tuple[Any, ...], dims
     return node
 
 
-def _first(node: Expr, dims: Dims, lanes: int, device: str) -> Implementation:
+def _first(node: Expr, dims: Dims, lanes: int, device: str, precision: str) -> Implementation:
     assert isinstance(node.op, Kernel)
     args, outs = kernel_args(node, dims), kernel_outs(node, dims)
     for impl in node.op.implementations:
-        if impl.device == device and impl.when(args, outs, node.params, lanes):
+        allowed = not impl.precisions or precision in impl.precisions
+        if impl.device == device and allowed and impl.when(args, outs, node.params, lanes):
             return impl
     on = "" if device == "cpu" else f" on {device}"
     text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}{on}"

@@ -55,6 +55,14 @@ CASES = [
         x = T.vector("x")
         f = exprc.function([x], x, on_unused_input="complain")
         """, ("on_unused_input is 'complain': it must be 'raise', 'warn' or 'ignore",)),
+    ("A precision that there is not", ValueError, """
+        x = T.matrix("x")
+        f = exprc.function([x], T.dot(x, x), precision="bf16x3")
+        """, ("config.precision: 'bf16x3' is none of float32, strict, tf32, bf16", "the default is 'float32'")),
+    ("A precision that the device does not offer", ValueError, """
+        x = T.matrix("x")
+        f = exprc.function([x], T.dot(x, x), device="cpu", precision="tf32")
+        """, ("cpu does not compute with precision 'tf32'", "it offers float32, strict")),
     ("An argument forgotten", TypeError, """
         x, y = T.scalar("x"), T.scalar("y")
         f = exprc.function([x, y], x + y, name="add", mode="reference")

@@ -76,7 +76,8 @@ class Compiled:
 
     def __post_init__(self) -> None:
         used = dict.fromkeys(leaves(self.roots))
-        self.leaves = [x for x in used if not isinstance(x, Constant)]
+        unread = [v for v in self.updates if v not in used and None not in v.type.shape]  # written where they are (see `build_plan`)
+        self.leaves = [*(x for x in used if not isinstance(x, Constant)), *unread]
         self.scalars = [x for x in size_leaves(self.roots) if x in used]
         self.lock = threading.RLock()
         self.runners: dict[tuple[int, ...], tuple[Runner, tuple[int, ...]]] = {}
@@ -200,8 +201,6 @@ class Compiled:
             self.only = found if self.known else None
         runner, sizes = found
         outputs = runner.call(values, sizes)
-        for container, k in runner.loaded.plan.replacements:
-            container.replace(outputs[k])
         return outputs if len(outputs) == self.outputs else outputs[: self.outputs]
 
 

@@ -38,7 +38,7 @@ class Runner(Protocol):
     arena: int
 
     def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
-        """Run on the values of a call (see `Machine.values`); return the outputs, those for replaced containers included.
+        """Run on the values of a call (see `Machine.values`); return the outputs, and behind them None for each replaced container.
 
         sizes : the numbers of those sizes that are arguments of the program.
         """

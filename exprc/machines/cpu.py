@@ -96,7 +96,7 @@ class Runner:
             self.frames.append(frame)
 
     def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
-        """Run on the values of a call; return the outputs, those that replace containers too.
+        """Run on the values of a call; return the outputs, and those that replaced containers.
 
         A call of little work takes as long as this function, which therefore skips what the plan does not need.
         """
@@ -117,6 +117,8 @@ class Runner:
             container.written()
         if status is not None:
             raise IndexError(self.guard.message(status))
+        for container, k in self.loaded.plan.replacements:
+            container.replace(outputs[k])
         return outputs
 
     def fill(self, frame: Frame, values: Mapping[Expr, Any]) -> tuple[list[Any], list[Any]]:

@@ -137,7 +137,7 @@ class DeviceRunner:
     # -- calls
 
     def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
-        """Run on the values of a call; return the outputs, those that replace containers too."""
+        """Run on the values of a call; return the outputs. New values of variables stay on the device."""
         for variable, k in self.replaced:
             check_new_shape(variable, self.outputs[k][1])
         frame = self.program.frame()
@@ -148,7 +148,10 @@ class DeviceRunner:
             container.written_on(self.program.device)
         if self.loaded.plan.checks:
             self._check(frame, kept)
-        outputs = [frame.output(place) for place in ready.outputs]
+        for container, k in self.loaded.plan.replacements:
+            place = ready.outputs[k]
+            container.replace_on(self.program.device, place.address, np.empty(place.shape, place.dtype))
+        outputs = [frame.output(place) for place in ready.outputs[: len(ready.outputs) - len(self.replaced)]]
         self.program.release(frame)
         return outputs
 
@@ -188,7 +191,8 @@ class DeviceRunner:
                 made.append(HostCopy("each call", back, self.nbytes[buffer], f"{leaf.label} (lent)"))
         if self.loaded.lowered.sizes:
             made.append(HostCopy("each call", there, 8 * len(self.loaded.lowered.sizes), "sizes"))
-        made += [HostCopy("each call", back, self.nbytes.get(b, 0), f"output {k}") for k, (b, _, _) in enumerate(self.outputs)]
+        returned = self.outputs[: len(self.outputs) - len(self.replaced)]
+        made += [HostCopy("each call", back, self.nbytes.get(b, 0), f"output {k}") for k, (b, _, _) in enumerate(returned)]
         return made + ([HostCopy("each call", back, 32, "status of the checks of indices")] if self.loaded.plan.checks else [])
 
 

@@ -158,6 +158,15 @@ class Container:
         if self.resident is not None:
             self.resident.ahead, self.resident.behind = False, True
 
+    def replace_on(self, device: Device, address: int, array: np.ndarray[Any, Any]) -> None:
+        """Make `array` the storage, whose value lies at an address of a device; it stays there, in memory of its own."""
+        resident, nbytes = self.resident, max(array.nbytes, 1)
+        if resident is None or resident.device is not device or resident.memory.nbytes != nbytes:
+            resident = Resident(device, device.allocate(nbytes, "the new value of a variable"))
+        device.copy(address, resident.memory.address, array.nbytes)
+        self.replace(array)
+        self.resident, resident.ahead, resident.behind = resident, True, False
+
     def write(self, array: np.ndarray[Any, Any]) -> None:
         """Write into the storage; where it has another shape, make `array` the storage."""
         if array.shape == self.shape:

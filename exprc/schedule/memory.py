@@ -107,13 +107,23 @@ class _Builder:
         self.fused.step_of[node] = len(self.fused.steps) - 1
 
     def _container(self, leaf: Shared, root: Expr) -> Stored | None:
-        """The container's storage; a new shape gives None (the host then replaces the array)."""
+        """The container's storage; a new shape gives None (its value is then replaced)."""
         for bound_leaf, old in self.bound.leaves.items():
             if isinstance(old, Shared) and old.container is leaf.container and self.bound.dims[bound_leaf] == self.bound.dims[root]:
                 stored = self.plan.stored[bound_leaf]
                 self.plan.containers[stored.buffer] = leaf.container
                 return stored
-        return None
+        return self._unread(leaf, root)
+
+    def _unread(self, leaf: Shared, root: Expr) -> Stored | None:
+        """The storage of a variable that is written and not read, where its shape never changes: no leaf of the graph tells another."""
+        dims, read = self.bound.dims[root], (old for old in self.bound.leaves.values() if isinstance(old, Shared))
+        if leaf.type.shape != dims or any(old.container is leaf.container for old in read):
+            return None
+        stored = Stored(Buffer(f"w{len(self.plan.leaves)}", root.dtype, product(dims)), PLAIN, dims, "leaf")
+        self.plan.leaves[stored.buffer] = leaf
+        self.plan.containers[stored.buffer] = leaf.container
+        return stored
 
     def _safe(self, leaf: Shared, root: Expr) -> bool:
         """Whether nothing reads the container's old value in or after the step that writes it, but the new value's own element."""

@@ -259,3 +259,37 @@ def test_launches_of_other_sizes_are_not_taken_for_these():
         head, rest = f(value, n)
         np.testing.assert_array_equal(head, value[:n] * 2)
         np.testing.assert_array_equal(rest, value[n:] * np.float32(3))
+
+
+def _each_call(f):
+    return [line for line in str(f.explain()).splitlines() if "each call" in line]
+
+
+def test_a_variable_that_is_written_and_not_read_stays_on_the_device():
+    x, best = T.matrix("x"), exprc.shared(np.zeros(3, "float32"), name="best")
+    seen = exprc.shared(np.zeros((0, 3), "float32"), shape=(None, 3))
+    f = exprc.function([x], [], updates={best: x.max(0), seen: 2 * x}, device=ON)
+    for rows in (2, 2, 5, 2):
+        value = RNG.standard_normal((rows, 3)).astype("float32")
+        f(value)
+        assert best.container.resident.ahead and seen.container.resident.ahead, "nothing came back"
+    assert [line.split()[2] for line in _each_call(f)] == ["host"], "only x is copied"
+    np.testing.assert_array_equal(best.get_value(), value.max(0))
+    np.testing.assert_array_equal(seen.get_value(), 2 * value)
+    g = exprc.function([], [best * 1, seen.sum(0)], device=ON)
+    np.testing.assert_allclose(g()[1], 2 * value.sum(0), rtol=1e-6)
+
+
+def test_a_variable_that_is_written_and_not_read_keeps_its_storage():
+    """So that what `get_value(borrow=True)` gave shows the updates, as it does where the variable is read, too."""
+    x, v = T.vector("x", shape=(3,)), exprc.shared(np.zeros(3, "float32"))
+    lent = v.get_value(borrow=True)
+    for device in ("cpu", ON):
+        f = exprc.function([x], [], updates={v: x + 1}, device=device)
+        f(np.full(3, len(device), "float32"))
+        assert lent.tolist() == [len(device) + 1.0] * 3
+    i = T.lvector("i")
+    g = exprc.function([x, i], [], updates={v: x[i]}, device="cpu")
+    with pytest.raises(IndexError, match="no variable was updated"):
+        g(np.ones(3, "float32"), [0, 1, 3])
+    assert v.get_value().tolist() == [len(ON) + 1.0] * 3

@@ -123,6 +123,17 @@ def test_lent_memory_is_safe_as_an_input_of_what_writes_it() -> None:
     np.testing.assert_array_equal(w.get_value(), np.full(1000, 999))
 
 
+def test_storage_that_was_let_go_of_is_not_looked_at_again() -> None:
+    w, x = exprc.shared(np.zeros(1000, dtype="float32")), T.vector("x")
+    f = exprc.function([x], None, updates={w: w[::-1] + x})
+    held = w.get_value(borrow=True)
+    f(held)
+    assert w.container._lent
+    del held
+    f(np.ones(1000, "float32"))
+    assert not w.container._lent
+
+
 def test_an_expression_is_still_no_array() -> None:
     w = exprc.shared(VALUES, "w")
     with pytest.raises(TypeError, match="an expression is no array"):

@@ -75,17 +75,24 @@ class Container:
 
     @property
     def lent(self) -> bool:
-        if self._lent and self._value.flags.owndata and sys.getrefcount(self._value) <= _ALONE:
-            self._lent = False  # whoever borrowed it has let go of it, and may have written into it before
-            self.written()
+        if self._lent:
+            self._look()
         return self._lent
 
     @lent.setter
     def lent(self, lent: bool) -> None:
         self._lent = lent
 
+    def _look(self) -> None:
+        """See whether whoever borrowed the storage has let go of it: a call asks before it holds the storage itself."""
+        if self._value.flags.owndata and sys.getrefcount(self._value) <= _ALONE:
+            self._lent = False
+            self.written()  # it may have been written into before
+
     @property
     def value(self) -> np.ndarray[Any, Any]:
+        if self._lent:
+            self._look()
         if self.resident is not None and self.resident.ahead:
             with self.lock:
                 if self.resident.ahead:  # nobody else has fetched it, or set another value
@@ -136,8 +143,9 @@ class Container:
     def get(self, borrow: bool = False) -> np.ndarray[Any, Any]:
         """Return the value: a copy, never one that a function is in the middle of writing; or with `borrow` the storage itself."""
         with self.lock:
+            value = self.value
             self.lent = self.lent or borrow
-            return self.value if borrow else self.value.copy()
+            return value if borrow else value.copy()
 
     def set(self, value: Any, borrow: bool, leaf: Shared) -> None:
         """Check `value` against the type of `leaf` and store it: a copy, or with `borrow` the array given if it fits as it is."""

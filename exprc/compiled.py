@@ -170,6 +170,10 @@ class Compiled:
         """What the program for the sizes that came last copies between the host and a device."""
         return self.last_runner.copies() if self.last_runner else []
 
+    def launched(self) -> list[str]:
+        """Return a line for each launch of a call with the sizes that came last."""
+        return self.last_runner.launched() if self.last_runner else []
+
     # -- the road
 
     def _compile(self, bound: Bound, sizes: Mapping[Any, int], road: Road) -> Loaded:
@@ -184,7 +188,7 @@ class Compiled:
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(
             bound, fused, layouts, chosen, self.outputs, self.updates, copy, lanes_of, number, machine.row), memory_text)  # fmt: skip
-        lowered = road.take("lower", lambda: machine.lower(plan), lambda p: f"{len(p.steps)} steps\n{text_of(p)}")
+        lowered = road.take("lower", lambda: machine.lower(plan), lowered_text)
         road.take("verify", lambda: verify(lowered), lambda _: "every name, buffer and bound holds")
         text, entries = road.take("render", lambda: machine.render(lowered), lambda r: source_text(r[0], device))
         program = road.take("load", lambda: machine.load(text), _program_text)
@@ -269,6 +273,11 @@ def fused_text(fused: Any) -> str:
 def layout_text(layouts: Mapping[Expr, Any]) -> str:
     split = [f"{n.op.name:<24} {layout}  {n.where}" for n, layout in layouts.items() if layout.lanes]
     return "\n".join([f"{len(layouts) - len(split)} values plain", *split])
+
+
+def lowered_text(program: Any) -> str:
+    together = f" in {len(program.launches)} launches" if program.launches else ""
+    return f"{len(program.steps)} steps{together}\n{text_of(program)}"
 
 
 def memory_text(plan: Plan) -> str:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from exprc.size import Dim
@@ -252,11 +253,20 @@ class Copy:
 
 @dataclass(frozen=True)
 class Program:
-    """What is rendered as one text: steps in order, with barriers between them; the parameters of the whole."""
+    """What is rendered as one text: steps in order, with barriers between them; the parameters of the whole.
+
+    launches : on a GPU, how many of the steps, one after the other, are launched together; () where each is launched alone.
+    """
 
     steps: tuple[Any, ...]
     buffers: tuple[Buffer, ...]
     sizes: Mapping[str, int | None]
+    launches: tuple[int, ...] = ()
+
+    def launched(self) -> list[tuple[Any, ...]]:
+        """The steps of each launch."""
+        ends = list(accumulate(self.launches or (1,) * len(self.steps)))
+        return [self.steps[a:b] for a, b in zip([0, *ends], ends)]
 
 
 # -- walks and checks

@@ -128,6 +128,10 @@ class Segments:
         """What the programs copy between the host and a device; where the host works between them, also what it takes and gives."""
         return [copy for part in self.parts for copy in part.copies()]
 
+    def launched(self) -> list[str]:
+        """Return a line for each launch of a call."""
+        return [launch for part in self.parts for launch in part.launched()]
+
     @property
     def leaves(self) -> list[Expr]:
         """The inputs and shared variables of the whole graph."""

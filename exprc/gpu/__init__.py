@@ -1,7 +1,8 @@
 """Maps a Plan to a GPU: the same steps as on a CPU, as kernels of blocks of threads.
 
 `exprc.gpu.teams` decides how many threads work on one outer index of a Group, and how its reductions are joined. A text of
-``kernels/cuda`` brings its own mapping. All of it follows from sizes alone, so that the bits are the same in every run.
+``kernels/cuda`` brings its own mapping. `exprc.gpu.together` decides which kernels share a launch. All of it follows from sizes
+alone, so that the bits are the same in every run.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Any
 from exprc.gpu.join import lower_parts
 from exprc.gpu.narrow import narrowed
 from exprc.gpu.teams import THREADS, Teams
+from exprc.gpu.together import Shape, joint_shape, program_together, shape_of
 from exprc.loops import Barrier, Buffer, If, Index, Kernel, Let, Load, Loop, Program, Store
-from exprc.lower import program_of
 from exprc.lower.call import lower_call
 from exprc.schedule.fuse import Call
 from exprc.schedule.plan import Plan, Stored
 from exprc.size import ceildiv, symbol
+
+__all__ = ["Shape", "joint_shape", "lower", "parts_of", "shape_of"]
 
 #: A reduction is cut in parts of at least PART elements, and so far that about BUSY threads have work.
 PART, BUSY = 2048, 1 << 16
@@ -33,10 +36,10 @@ def parts_of(results: int, folded: int, first: int) -> int:
 
 
 def lower(plan: Plan) -> Program:
-    """Return a plan as a program of kernels for a GPU; each runs after the one before it."""
+    """Return a plan as a program of kernels for a GPU; each launch runs after the one before it."""
     steps = [kernel for k, step in enumerate(plan.steps) for kernel in _lowered(plan, step, f"k{k}")]
     copies = [_copy(a, b, f"c{k}") for k, (a, b) in enumerate(plan.copies)]
-    return program_of([s for s in (*steps, *copies) if not isinstance(s, Barrier)], plan)
+    return program_together([s for s in (*steps, *copies) if not isinstance(s, Barrier)], plan)
 
 
 def _lowered(plan: Plan, step: Any, name: str) -> list[Any]:

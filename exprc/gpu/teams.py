@@ -27,7 +27,7 @@ from exprc.loops import Accum, Alloc, Barrier, Buffer, If, Index, Kernel, Let, L
 from exprc.lower.emit import Scope, start_value
 from exprc.lower.nest import Nest, Pass, combined, comment, finished
 from exprc.schedule.fuse import Group, Root
-from exprc.schedule.plan import Plan
+from exprc.schedule.plan import Plan, Stored
 from exprc.size import Dim, ceildiv, floordiv, minimum, mod, product, symbol
 from exprc.types import itemsize
 
@@ -88,6 +88,8 @@ def _power(n: int) -> int:
 class Teams(Nest):
     """Lowers one Group to a Kernel of teams; `valid` are the conditions under which a team has an outer index of its own."""
 
+    neighbours = (1, -1)
+
     def __init__(self, plan: Plan, group: Group, name: str):
         super().__init__(plan, group, name)
         self.dims = self._dims()
@@ -106,6 +108,13 @@ class Teams(Nest):
             return axes
         best = max(range(len(axes)), key=lambda k: (self.votes.get(axes[k][0], 0), k))
         return [*axes[:best], *axes[best + 1 :], axes[best]]
+
+    def _voters(self) -> list[tuple[Root, Stored, tuple[Dim, ...]]]:
+        """Accesses to arrays that are about as large as any, in loops that are about as long as any: the others take no time."""
+        number = self.plan.number
+        sizes = [(number(product(self._inner_dims(root))), number(product(stored.dims))) for root, stored, _ in super()._voters()]
+        least = [max(of) // 8 for of in zip(*sizes)]
+        return [v for v, own in zip(super()._voters(), sizes) if all(n >= m for n, m in zip(own, least))]
 
     def _column(self) -> bool:
         """Whether memory runs along an outer axis rather than along inner ones."""

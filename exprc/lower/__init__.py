@@ -25,11 +25,11 @@ def lower(plan: Plan) -> Program:
     return program_of(with_barriers([*_steps(plan), *copies], plan), plan)
 
 
-def program_of(steps: Sequence[Any], plan: Plan) -> Program:
-    """Return steps as a program with the buffers and sizes that they use."""
+def program_of(steps: Sequence[Any], plan: Plan, launches: tuple[int, ...] = ()) -> Program:
+    """Return steps as a program with the buffers and sizes that they use; `launches`: see `exprc.loops.Program`."""
     buffers = dict.fromkeys(b for step in steps if not isinstance(step, (Barrier, Copy)) for b in step.buffers)
     buffers.update(dict.fromkeys(b for step in steps if isinstance(step, Copy) for b in (step.source, step.target)))
-    return Program(tuple(steps), tuple(buffers), dict.fromkeys(plan.symbols))
+    return Program(tuple(steps), tuple(buffers), dict.fromkeys(plan.symbols), launches)
 
 
 def with_barriers(steps: Sequence[Any], plan: Plan) -> list[Any]:

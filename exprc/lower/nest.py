@@ -32,6 +32,8 @@ class Nest:
     along it. flat : the one address of every access, where there is one. outer : what stands for the outer indices.
     """
 
+    neighbours: tuple[int, ...] = (1,)  # the steps in memory that count as going to the next element
+
     def __init__(self, plan: Plan, group: Group, name: str):
         self.plan, self.group, self.name = plan, group, name
         self.emit = Emitter(plan)
@@ -90,24 +92,28 @@ class Nest:
         return found
 
     def _votes(self) -> dict[str, int]:
-        """How many accesses go to the next element along each symbol; one that is split in lanes counts more.
-
-        The store of a reduction's result does not count: it comes once, after the loops.
-        """
+        """How many accesses go to the next element along each symbol; one that is split in lanes counts more."""
         votes: dict[str, int] = {}
-        for root in self.group.roots:
-            for stored, at in self._accesses(root)[: -1 if root.is_reduce and root.node in self.plan.stored else None]:
-                address = stored.address(at)
-                if stored.layout.lanes:
-                    # what is stored in lanes must run along them: only then can the loop clear its padding lanes
-                    weight = 1 << 20 if stored is self.plan.stored.get(root.node) else 8
-                    for name in symbol_names(at[0]):
-                        votes[name] = votes.get(name, 0) + weight
-                elif isinstance(address, Size):
-                    for atoms, factor in address.terms.items():
-                        if factor == 1 and len(atoms) == 1 and isinstance(atoms[0], Symbol):
-                            votes[atoms[0].name] = votes.get(atoms[0].name, 0) + 1
+        for root, stored, at in self._voters():
+            address = stored.address(at)
+            if stored.layout.lanes:
+                # what is stored in lanes must run along them: only then can the loop clear its padding lanes
+                weight = 1 << 20 if stored is self.plan.stored.get(root.node) else 8
+                for name in symbol_names(at[0]):
+                    votes[name] = votes.get(name, 0) + weight
+            elif isinstance(address, Size):
+                for atoms, factor in address.terms.items():
+                    if factor in self.neighbours and len(atoms) == 1 and isinstance(atoms[0], Symbol):
+                        votes[atoms[0].name] = votes.get(atoms[0].name, 0) + 1
         return votes
+
+    def _voters(self) -> list[tuple[Root, Stored, tuple[Dim, ...]]]:
+        """The accesses that count, of each root; not the store of a reduction's result: it comes once, after the loops."""
+        made = []
+        for root in self.group.roots:
+            accesses = self._accesses(root)[: -1 if root.is_reduce and root.node in self.plan.stored else None]
+            made += [(root, stored, at) for stored, at in accesses]
+        return made
 
     def _flat(self) -> Dim | None:
         """The one address that every access has, if the whole Group is one elementwise loop over memory; None if not."""

@@ -46,6 +46,9 @@ class Runner(Protocol):
     def copies(self) -> list[HostCopy]:
         """Return what is copied between the host and a device."""
 
+    def launched(self) -> list[str]:
+        """Return a line for each launch of a call; none where programs run on the host."""
+
 
 class Machine(Protocol):
     """Where programs run.

@@ -67,7 +67,7 @@ class Runner:
         plan = loaded.plan
         number = self.number = number_of(values)
         self.replaced = replaced(plan, updates)
-        self.offsets, self.arena = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
+        self.offsets, self.arena = arena(plan.spans, number) if plan.symbols else (plan.offsets, plan.arena)
         self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
         self.threads = 1 if _work(plan, number) < SMALL else threads
         names = {s.buffer: k for k, s in enumerate(plan.outputs)}
@@ -135,6 +135,9 @@ class Runner:
         return held, outputs
 
     def copies(self) -> list[HostCopy]:
+        return []
+
+    def launched(self) -> list[str]:
         return []
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from exprc import gpu
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
-from exprc.loops import Buffer, Kernel
+from exprc.loops import Buffer
 from exprc.machines import HostCopy, number_of, replaced
-from exprc.render.cuda import render
+from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.launch import Device, Launch, Memory, Module, Prepared
 from exprc.schedule.memory import arena
@@ -91,14 +91,17 @@ class DeviceProgram:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A launch whose addresses are not known yet."""
+class Launched:
+    """A launch whose addresses are not known yet; comments : what its kernels do."""
 
     kernel: str
-    blocks: int
-    threads: int
-    shared: int
+    shape: gpu.Shape
     buffers: tuple[Buffer, ...]
+    comments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shape = f"{self.shape.blocks} x {self.shape.threads}"
+        return f"{self.kernel:<20} {shape:>12} {self.shape.shared:>7} bytes shared   {' | '.join(self.comments)}"
 
 
 class DeviceRunner:
@@ -110,23 +113,23 @@ class DeviceRunner:
         self.loaded, self.program = loaded, loaded.program
         plan, number = loaded.plan, number_of(values)
         self.number, self.replaced = number, replaced(plan, updates)
-        self.offsets, self.bytes = arena(plan, loaded.fused, number) if plan.symbols else (plan.offsets, plan.arena)
+        self.offsets, self.bytes = arena(plan.spans, number) if plan.symbols else (plan.offsets, plan.arena)
         self.nbytes = {b: number(b.size) * itemsize(b.dtype) for b in loaded.lowered.buffers}
         self.outputs = [(s.buffer, tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
-        self.launches = [s for step, name in zip(loaded.lowered.steps, loaded.entries) if (s := self._shape(step, name)).blocks]
-        launched = tuple((s.kernel, s.blocks, s.threads, s.shared) for s in self.launches)
-        self.form = (launched, tuple(self.offsets.values()), tuple(self.nbytes.values()))
+        self.launches = [s for s in self._launches() if s.shape.blocks]
+        self.form = (tuple((s.kernel, s.shape) for s in self.launches), tuple(self.offsets.values()), tuple(self.nbytes.values()))
         self.guard = Guard(plan, loaded.bound, number)
 
-    def _shape(self, step: Any, entry: str) -> Shape:
-        if isinstance(step, Kernel):
-            arrays = [a.buffer for a in step.body[:-1]]
-            shared = max((a.shared + self.number(a.size) * itemsize(a.dtype) for a in arrays), default=0)
-            return Shape(entry, self.number(step.blocks), step.threads, shared, step.buffers)
-        macros = {name: self.number(d) for name, d in step.macros.items()}
-        blocks, threads, shared = step.launch(macros, itemsize(step.dtype))
-        return Shape(entry, blocks, threads, shared, step.buffers)
+    def _launches(self) -> list[Launched]:
+        entries = iter(self.loaded.entries)
+        made = []
+        for steps in self.loaded.lowered.launched():
+            kernel = entry_of(steps, [next(entries) for _ in steps])
+            buffers = tuple(dict.fromkeys(b for step in steps for b in step.buffers))
+            shape = gpu.joint_shape([gpu.shape_of(step, self.number) for step in steps])
+            made.append(Launched(kernel, shape, buffers, tuple(step.comment for step in steps)))
+        return made
 
     def largest(self) -> str:
         """What the arena holds most of, with the user's lines, for who is told that memory ran out."""
@@ -178,7 +181,10 @@ class DeviceRunner:
         device.synchronize()
         raise IndexError(self.guard.message(status))
 
-    # -- what is copied
+    # -- what is launched and copied
+
+    def launched(self) -> list[str]:
+        return [str(launch) for launch in self.launches]
 
     def copies(self) -> list[HostCopy]:
         there, back = f"host → {self.program.device.name}", f"{self.program.device.name} → host"
@@ -304,9 +310,9 @@ class Frame:
         tail = ([self.places["sizes"]] if runner.loaded.lowered.sizes else []) + [self.places["status"]]
         ends, reach = [m.address for m in tail], [m.nbytes for m in tail]
 
-        def launch(s: Shape) -> Launch:
+        def launch(s: Launched) -> Launch:
             arguments, extents = (*(addresses[b] for b in s.buffers), *ends), (*(runner.nbytes[b] for b in s.buffers), *reach)
-            return Launch(s.kernel, (s.blocks, 1, 1), (s.threads, 1, 1), s.shared, arguments, extents)
+            return Launch(s.kernel, (s.shape.blocks, 1, 1), (s.shape.threads, 1, 1), s.shape.shared, arguments, extents)
 
         return [launch(s) for s in runner.launches]
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from types import SimpleNamespace
 from typing import Any
 
 from exprc.gpu.narrow import FEW
+from exprc.gpu.together import ROUND, shape_of
 from exprc.loops import Function, Index, Kernel, Let, Load, Loop, Program, Template, subvalues, values_of
+from exprc.ops.tiling import MULTIPROCESSORS
 from exprc.render.base import Printer, called, comment, dim_text, kernel_source, parameters, renamed, template_lines
+from exprc.size import Dim
 from exprc.types import C_TYPES
 
 _HEAD = """\
@@ -42,18 +48,70 @@ PRINTER = CudaPrinter()
 
 @dataclass(frozen=True)
 class Rendered:
-    """A text, and for each step of the program the name of its entry; equal kernels are printed once."""
+    """A text, and for each step of the program the name of its function; equal kernels are printed once."""
 
     text: str
     entries: tuple[str, ...]
 
 
+def entry_of(steps: Sequence[Any], functions: Sequence[str]) -> str:
+    """The name of the entry that launches these steps, whose functions have the names that `render` gave them."""
+    return functions[0] if len(steps) == 1 else "_".join(step.name for step in steps)
+
+
 def render(program: Program) -> Rendered:
     """Return the CUDA text of a program that `exprc.gpu` made."""
-    functions: dict[str, str] = {}
-    entries = [functions.setdefault(_function(step, program), step.name) for step in program.steps]
+    alone: dict[str, str] = {}
+    texts: list[str] = []
+    entries: list[str] = []
+    for steps in program.launched():
+        if len(steps) > 1:
+            texts.append(_together(steps, program))
+            entries += [step.name for step in steps]
+            continue
+        text = _function(steps[0], program)
+        if text not in alone:
+            alone[text] = steps[0].name
+            texts.append(text.replace("@", steps[0].name))
+        entries.append(alone[text])
     head = [_HEAD, kernel_source("cuda/prelude.cuh"), kernel_source("c/scalar.h"), *called(program)]
-    return Rendered("\n".join([*head, *(text.replace("@", name) for text, name in functions.items())]), tuple(entries))
+    return Rendered("\n".join([*head, *texts]), tuple(entries))
+
+
+def _together(steps: Sequence[Any], program: Program) -> str:
+    """Kernels as functions of one entry, which gives each its blocks; see EXPRC_PART in ``kernels/cuda/prelude.cuh``."""
+    shapes = [shape_of(step, _known) for step in steps]
+    firsts = list(accumulate((s.blocks for s in shapes), initial=0))
+    parts = [
+        _blocks("EXPRC_DEVICE", "", f"(blockIdx.x - {first}u)", f"{shape.blocks}u", f"{shape.threads}u")
+        + _function(step, program).replace("@", step.name)
+        for step, shape, first in zip(steps, shapes, firsts)
+    ]
+    buffers = {b: f"b{k}" for k, b in enumerate(dict.fromkeys(b for step in steps for b in step.buffers))}
+    whole = SimpleNamespace(buffers=tuple(buffers), written={b for step in steps for b in step.written})
+    threads = max(s.threads for s in shapes)
+    room = f", {max(1, ROUND // MULTIPROCESSORS // threads)}" if any(isinstance(s, Template) for s in steps) else ""
+    names = {b.name: name for b, name in buffers.items()}
+    head = f"EXPRC_KERNEL void EXPRC_BOUNDS({threads}{room}) {entry_of(steps, ())}({parameters(whole, names, _sizes(program))}) {{"
+    lines = [f"/* {len(steps)} kernels, each with blocks of its own */", head]
+    for step, shape, end in zip(steps, shapes, firsts[1:]):
+        args = ", ".join([*(names[b.name] for b in step.buffers), *["sizes"] * bool(program.sizes), "status"])
+        leave = f"if (threadIdx.x >= {shape.threads}) EXPRC_LEAVE; " if shape.threads < threads else ""
+        lines.append(f"    if (blockIdx.x < {end}) {{ {leave}{step.name}({args}); return; }}")
+    whole_again = _blocks('extern "C" __global__', "__launch_bounds__(__VA_ARGS__)", "blockIdx.x", "gridDim.x", "blockDim.x")
+    return "\n".join([*parts, whole_again, *lines, "}", ""])
+
+
+def _blocks(kernel: str, bounds: str, block: str, blocks: str, threads: str) -> str:
+    """What the words for an entry and its blocks mean from here on."""
+    words = {"KERNEL": kernel, "BOUNDS": bounds, "BLOCK": block, "BLOCKS": blocks, "THREADS": threads}
+    lines = [f"#undef EXPRC_{w}\n#define EXPRC_{w}{'(...)' * (w == 'BOUNDS')} {means}".rstrip() for w, means in words.items()]
+    return "\n".join([*lines, ""])
+
+
+def _known(dim: Dim) -> int:
+    assert isinstance(dim, int)
+    return dim
 
 
 def _function(step: Any, program: Program) -> str:
@@ -70,7 +128,7 @@ def _kernel(kernel: Kernel, names: dict[str, str], program: Program) -> str:
     shared, threads = kernel.body[:-1], kernel.body[-1]
     body = "\n".join([*PRINTER.lines(shared, 1), *PRINTER.lines(threads.body, 1)])
     lines = [f"const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes) if re.search(rf"\b{name}\b", body)]
-    lines += [f"const {C_TYPES[kernel.index]} block = blockIdx.x, thread = threadIdx.x;"]
+    lines += [f"const {C_TYPES[kernel.index]} block = EXPRC_BLOCK, thread = threadIdx.x;"]
     lines += ["EXPRC_SHARED(shared);"] if shared else []
     head = f"EXPRC_KERNEL void EXPRC_BOUNDS({kernel.threads}) @({parameters(kernel, names, _sizes(program))}) {{"
     return "\n".join([f"/* {comment(kernel.comment)} */", head, *("    " + line for line in lines), renamed(body, names), "}", ""])

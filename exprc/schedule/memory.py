@@ -47,7 +47,8 @@ def build_plan(
     builder.leaves()
     targets = builder.targets(bound.roots, outputs, updates)
     builder.values(targets)
-    plan.offsets, plan.arena = arena(plan, fused, number)
+    plan.spans = _spans(plan, fused)
+    plan.offsets, plan.arena = arena(plan.spans, number)
     return plan
 
 
@@ -198,9 +199,8 @@ class _Builder:
                 self.plan.partials[root.node, acc.name] = Stored(buffer, PLAIN, dims, "arena")
 
 
-def arena(plan: Plan, fused: Fused, number: Callable[[Dim], int]) -> tuple[dict[Buffer, int], int]:
-    """Give every arena buffer a place: largest first, at the lowest place free over the steps in which it is alive."""
-    spans = _spans(plan, fused)
+def arena(spans: Mapping[Buffer, tuple[int, int]], number: Callable[[Dim], int]) -> tuple[dict[Buffer, int], int]:
+    """Give every arena buffer a place: largest first, at the lowest place free over the steps in which it is alive (`spans`)."""
     placed: list[tuple[int, int, int, int]] = []  # (first byte, last byte, first step, last step)
     offsets: dict[Buffer, int] = {}
     top = 0

@@ -34,6 +34,7 @@ class Plan:
     steps : Groups and Calls (see `exprc.schedule.fuse`), in order; a segment is what runs without the host, here all of them.
     stored : where each stored node and leaf lies; extra : more places that a node is written to (outputs, containers).
     implementations : of each Call's node. offsets : arena buffer -> place in the arena, in bytes; arena : its size.
+    spans : arena buffer -> the first and the last step in which it is alive; of a GPU, the launches.
     leaves : leaf buffer -> the leaf of the user's graph; containers : the buffers that updates write, with their containers.
     replacements : (container, output) where an update has another shape: the host puts the output in the container's place.
     checks : the nodes whose run-time indices are checked, by code. limits : the lengths that they are checked against.
@@ -52,6 +53,7 @@ class Plan:
     items: dict[Any, Expr]
     partials: dict[Any, Stored] = field(default_factory=dict)
     offsets: dict[Buffer, int] = field(default_factory=dict)
+    spans: dict[Buffer, tuple[int, int]] = field(default_factory=dict)
     arena: int = 0
     leaves: dict[Buffer, Expr] = field(default_factory=dict)
     outputs: list[Stored] = field(default_factory=list)

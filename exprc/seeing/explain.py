@@ -64,6 +64,8 @@ def explain(f: Function, verbose: bool = False) -> Explanation:
         text = stage.show()
         lines.append(f"{stage.name:<10} {stage.seconds * 1e3:9.2f} ms   {text.splitlines()[0] if not verbose else ''}".rstrip())
         lines += [f"    {line}" for line in text.splitlines()] if verbose else []
+    launched = f._compiled.launched() if f._compiled is not None else []
+    lines += [f"launches of a call, {len(launched)}: blocks x threads", *(f"    {launch}" for launch in launched)] if launched else []
     copies = f._compiled.copies() if f._compiled is not None else []
     lines += [f"copies between the host and {f.device}, {len(copies)}:", *(f"    {copy}" for copy in copies)] if copies else []
     missing = what_is_missing(f)

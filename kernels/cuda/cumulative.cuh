@@ -53,10 +53,10 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
     EXPRC_SHARED(shared_bytes);
     T *const x_tile = (T *)shared_bytes, *const a_tile = x_tile + (DEPTH) * CUMULATIVE_STRIDE;
     const long long columns = (long long)(O) * (I);
-    const int thread = threadIdx.x, threads = blockDim.x;
+    const int thread = threadIdx.x, threads = EXPRC_THREADS;
     (void)a_tile;
 
-    for (long long first = (long long)blockIdx.x * (COLUMNS); first < columns; first += (long long)gridDim.x * (COLUMNS)) {
+    for (long long first = (long long)EXPRC_BLOCK * (COLUMNS); first < columns; first += (long long)EXPRC_BLOCKS * (COLUMNS)) {
         T value = (T)((MODE) == 1 ? 1.0 : -0.0);
         for (long long first_k = 0; first_k < (N); first_k += (DEPTH)) {
             for (int e = thread; e < (DEPTH) * (COLUMNS); e += threads) {

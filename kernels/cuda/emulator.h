@@ -47,6 +47,7 @@ struct emulator_engine {
     void (*copy_wait)(unsigned groups);
     void (*fault)(int fault, int place, const void *code, long long first, long long second);  /* does not come back */
     void (*fault_of_lane)(int fault, unsigned lane, long long first);  /* inside `complete`: it does */
+    void (*leave)(void);  /* the thread is about to end, and no barrier is to wait for it */
 };
 
 /* A module. What its kernels see, `shared` and `engine` are written by the engine. */
@@ -70,6 +71,7 @@ struct emulator_module {
 #define EXPRC_KERNEL extern "C" __attribute__((visibility("default")))
 #define EXPRC_DEVICE static inline __attribute__((always_inline, unused))
 #define EXPRC_BOUNDS(...)
+#define EXPRC_LEAVE do { emulated.engine.leave(); return; } while (0)
 #define EXPRC_SHARED(name) unsigned char *const name = emulated.shared
 
 #define __global__ __attribute__((visibility("default")))

@@ -117,7 +117,7 @@ static struct {
     struct lane lanes[THREADS];
     /* Lanes that can go on; that wait for lanes; that have ended. The others wait for the block. */
     unsigned ready[WARPS], waiting[WARPS], ended[WARPS];
-    int threads, warps, warp;
+    int threads, warps, warp, left; /* left: threads that no barrier is to wait for */
     unsigned barrier_threads, barrier_count;
     struct lane *lane;
 
@@ -417,6 +417,8 @@ static unsigned engine_barrier(unsigned predicate, unsigned *threads, int place)
     return the.barrier_count;
 }
 
+static void engine_leave(void) { the.left++; }
+
 static unsigned engine_active(void) { return ~the.ended[the.warp]; }
 
 /* A thread has ended: lanes that waited for it and others may go on. */
@@ -455,6 +457,7 @@ static struct emulator_index block_index(int64_t number) {
 
 static void begin_block(int64_t number) {
     *the.module->block = block_index(number);
+    the.left = 0;
     for (int i = 0; i < the.threads; i++) the.lanes[i].fiber = -1;
     for (int warp = 0; warp < the.warps; warp++) {
         const int lanes = the.threads - 32 * warp;
@@ -494,7 +497,8 @@ static void release_block(void) {
             if (the.checks && lane->place != first->place) note(FAULT_BARRIER_DIVERGED, lane, lane->place, first->place, first->number);
         }
     }
-    if (the.checks && threads != (unsigned)the.threads) note(FAULT_BARRIER_PARTIAL, first, first->place, threads, the.threads);
+    const int expected = the.threads - the.left;
+    if (the.checks && threads != (unsigned)expected) note(FAULT_BARRIER_PARTIAL, first, first->place, threads, expected);
     the.barrier_threads = threads;
     the.barrier_count = count;
     memcpy(the.ready, waits, sizeof waits[0] * (size_t)the.warps);
@@ -588,7 +592,7 @@ struct opened {
 
 static const struct emulator_engine engine = {
     engine_barrier, engine_collect, engine_active, engine_access, engine_copy, engine_copy_commit, engine_copy_wait,
-    engine_fault, engine_fault_of_lane
+    engine_fault, engine_fault_of_lane, engine_leave
 };
 
 static int measure(struct dl_phdr_info *info, size_t size, void *data) {

@@ -10,6 +10,9 @@
  *   EXPRC_TABLE           a constant table that such functions read
  *   EXPRC_UNROLL          before a short loop over arrays that shall lie in registers
  *   EXPRC_SHARED(name)    declares the one base, bytes aligned to 16, from which a kernel carves all of its shared memory
+ *   EXPRC_BLOCK, EXPRC_BLOCKS, EXPRC_THREADS    the number of the block, how many there are, and the threads of each: of this kernel, which
+ *                         may share its launch with others (then EXPRC_KERNEL is EXPRC_DEVICE)
+ *   EXPRC_LEAVE           returns from an entry, before any barrier, in a thread that none of its barriers waits for
  *   EXPRC_NAME(a, b)      the name a_b, for entries and functions of a text that are named after KERNEL
  *
  *   int8_t ... uint64_t   64 bits are long long everywhere (a host's own int64_t may be long, another type)
@@ -45,6 +48,12 @@
 #ifndef EXPRC_TABLE
 #define EXPRC_TABLE static __device__ const
 #endif
+#ifndef EXPRC_LEAVE
+#define EXPRC_LEAVE return
+#endif
+#define EXPRC_BLOCK blockIdx.x
+#define EXPRC_BLOCKS gridDim.x
+#define EXPRC_THREADS blockDim.x
 #define EXPRC_NAME_(a, b) a##_##b
 #define EXPRC_NAME(a, b) EXPRC_NAME_(a, b)
 

@@ -163,7 +163,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
     const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
     const long long pieces = PRODUCT_CUT(PRODUCT_K, TILE_K), tiles = tiles_i * tiles_j;
 
-    for (long long block = blockIdx.x; block < (PRODUCT_PARTS) * (PRODUCT_BATCH) * tiles; block += gridDim.x) {
+    for (long long block = EXPRC_BLOCK; block < (PRODUCT_PARTS) * (PRODUCT_BATCH) * tiles; block += EXPRC_BLOCKS) {
         const long long tile = block % tiles, g = block / tiles % (PRODUCT_BATCH), part = block / (tiles * (PRODUCT_BATCH));
         const PRODUCT_INT first_i = (PRODUCT_INT)(tile % tiles_i) * TILE_M, first_j = (PRODUCT_INT)(tile / tiles_i) * TILE_N;
         PRODUCT_BEGIN(g);

@@ -58,7 +58,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(SCATTER_THREADS) KERNEL(PARAMS) {
     const int group = thread / (WIDTH), groups = SCATTER_THREADS / (WIDTH);
     const long long across = SCATTER_CUT(R, WIDTH), down = SCATTER_CUT(ROWS, ROWS_EACH);
 
-    for (long long block = blockIdx.x; block < across * down; block += gridDim.x) {
+    for (long long block = EXPRC_BLOCK; block < across * down; block += EXPRC_BLOCKS) {
         const long long r = block % across * (WIDTH) + thread % (WIDTH);
         const long long first_row = block / across * (ROWS_EACH), rows = SCATTER_MIN(ROWS_EACH, (ROWS) - first_row);
         const bool owner = r < (R);

@@ -67,8 +67,8 @@
 #endif
 
 EXPRC_KERNEL void EXPRC_BOUNDS(256) KERNEL(PARAMS) {
-    const POOL_INT count = (POOL_INT)(N) * (C) * (H) * (W), step = (POOL_INT)gridDim.x * blockDim.x;
-    for (POOL_INT e = (POOL_INT)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += step) {
+    const POOL_INT count = (POOL_INT)(N) * (C) * (H) * (W), step = (POOL_INT)EXPRC_BLOCKS * EXPRC_THREADS;
+    for (POOL_INT e = (POOL_INT)EXPRC_BLOCK * EXPRC_THREADS + threadIdx.x; e < count; e += step) {
         const POOL_INT w = e % (W), h = e / (W) % (H), c = e / ((POOL_INT)(W) * (H)) % (C), n = e / ((POOL_INT)(W) * (H) * (C));
         T sum = 0;
         for (int u = 0; u < (KH); u++) {

@@ -6,7 +6,7 @@
 
 /* sum over (256) */
 EXPRC_KERNEL void EXPRC_BOUNDS(512) k0(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v7 = (float *)(shared + 0);  /* 512 elements */
     const int32_t team = 32*block + (thread % 32);

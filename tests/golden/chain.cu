@@ -6,7 +6,7 @@
 
 /* sub over (100, 50) */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     const int32_t at = 256*block + thread;
     if (at < 5000) {
         const int32_t team = at;

@@ -6,7 +6,7 @@
 
 /* mean over (20), in 3 parts */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v8 = (float *)(shared + 0);  /* 8 elements */
     const int32_t team = block;
@@ -44,7 +44,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict
 
 /* the parts joined in order */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k0_join(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     const int32_t at = 128*block + (thread / 2);
     const int32_t team = minimum((int64_t)(at), (int64_t)(19));
     const int32_t lane = (thread % 2);
@@ -64,31 +64,42 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0_join(const float *restrict b0, float *res
 }
 
 /* mean over (20), in 3 parts */
-EXPRC_KERNEL void EXPRC_BOUNDS(512) k1(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+EXPRC_KERNEL void EXPRC_BOUNDS(256) k1(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
-    float *const v6 = (float *)(shared + 0);  /* 512 elements */
-    const int32_t at = 32*block + (thread % 32);
-    const int32_t team = minimum((int64_t)(at), (int64_t)(59));
-    const int32_t lane = (thread / 32);
+    float *const v11 = (float *)(shared + 0);  /* 8 elements */
+    const int32_t team = block;
+    const int32_t lane = thread;
     const int32_t part = (team / 20);
     const int32_t i0 = (team % 20);
     float v1;
     v1 = 0.0f;
-    for (int32_t r = 1536*part + lane; r < 1536*part + 1536; r += 16) {
+    for (int32_t r = 1536*part + lane; r < 1536*part + 1536; r += 256) {
         const float v2 = b0[2880*(r / 144) + 144*i0 + 12*(((r / 12)) % 12) + (r % 12)];
         const float v3 = b1[i0];
         const float v4 = v2 - v3;
         const float v5 = v4 * v4;
         v1 = v1 + v5;
     }
-    v6[32*(thread / 32) + (thread % 32)] = v1;
-    __syncthreads();
-    v1 = v6[(thread % 32)];
-    for (int32_t k = 1; k < 16; ++k) {
-        v1 = v1 + v6[32*k + (thread % 32)];
+    const float v6 = (float)__shfl_down_sync(0xffffffffu, v1, 16, 32);
+    v1 = v1 + v6;
+    const float v7 = (float)__shfl_down_sync(0xffffffffu, v1, 8, 32);
+    v1 = v1 + v7;
+    const float v8 = (float)__shfl_down_sync(0xffffffffu, v1, 4, 32);
+    v1 = v1 + v8;
+    const float v9 = (float)__shfl_down_sync(0xffffffffu, v1, 2, 32);
+    v1 = v1 + v9;
+    const float v10 = (float)__shfl_down_sync(0xffffffffu, v1, 1, 32);
+    v1 = v1 + v10;
+    if ((lane % 32) < 1) {
+        v11[(lane / 32)] = v1;
     }
-    if (at < 60 && lane < 1) {
+    __syncthreads();
+    v1 = v11[0];
+    for (int32_t k = 1; k < 8; ++k) {
+        v1 = v1 + v11[k];
+    }
+    if (lane < 1) {
         b2[20*part + i0] = v1;
     }
 }

@@ -6,14 +6,11 @@
 
 /* max, sum, exp, mul over (128) */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict b1, float *restrict b2, const float *restrict b3, const int32_t *restrict b4, float *restrict b5, int64_t *status) {
-    const int64_t block = blockIdx.x, thread = threadIdx.x;
+    const int64_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v1 = (float *)(shared + 0);  /* 320 elements */
-    float *const v5 = (float *)(shared + 1280);  /* 256 elements */
-    float *const v15 = (float *)(shared + 2304);  /* 256 elements */
-    float *const v19 = (float *)(shared + 3328);  /* 256 elements */
-    const int64_t team = 32*block + (thread % 32);
-    const int64_t lane = (thread / 32);
+    const int64_t team = 32*block + (thread / 8);
+    const int64_t lane = (thread % 8);
     const int64_t i0 = team;
     float v2;
     float v3;
@@ -22,76 +19,79 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict
         const float v4 = b0[10*i0 + r];
         v3 = maximum(v3, v4);
     }
-    v5[32*(thread / 32) + (thread % 32)] = v3;
-    __syncthreads();
-    v3 = v5[(thread % 32)];
-    for (int64_t k = 1; k < 8; ++k) {
-        v3 = maximum(v3, v5[32*k + (thread % 32)]);
-    }
-    const float v6 = v3;
+    const float v5 = (float)__shfl_down_sync(0xffffffffu, v3, 4, 8);
+    v3 = maximum(v3, v5);
+    const float v6 = (float)__shfl_down_sync(0xffffffffu, v3, 2, 8);
+    v3 = maximum(v3, v6);
+    const float v7 = (float)__shfl_down_sync(0xffffffffu, v3, 1, 8);
+    v3 = maximum(v3, v7);
+    v3 = (float)__shfl_sync(0xffffffffu, v3, 0, 8);
+    const float v8 = v3;
     if (lane < 1) {
-        b1[i0] = v6;
+        b1[i0] = v8;
     }
-    float v7;
-    v7 = 0.0f;
+    float v9;
+    v9 = 0.0f;
     for (int64_t r = lane; r < 10; r += 8) {
-        const float v8 = b0[10*i0 + r];
-        const _Bool v9 = isinf(v6);
-        const float v10 = v9 ? 0.0f : v6;
-        const float v11 = v8 - v10;
-        const float v12 = exp(v11);
-        v7 = v7 + v12;
-        const float v13 = v8 - v6;
+        const float v10 = b0[10*i0 + r];
+        const _Bool v11 = isinf(v8);
+        const float v12 = v11 ? 0.0f : v8;
+        const float v13 = v10 - v12;
         const float v14 = exp(v13);
-        v1[32*r + (thread % 32)] = v14;
+        v9 = v9 + v14;
+        const float v15 = v10 - v8;
+        const float v16 = exp(v15);
+        v1[10*(thread / 8) + r] = v16;
     }
-    __syncthreads();
-    v15[32*(thread / 32) + (thread % 32)] = v7;
-    __syncthreads();
-    v7 = v15[(thread % 32)];
-    for (int64_t k = 1; k < 8; ++k) {
-        v7 = v7 + v15[32*k + (thread % 32)];
-    }
-    const float v16 = v7;
+    __syncwarp();
+    const float v17 = (float)__shfl_down_sync(0xffffffffu, v9, 4, 8);
+    v9 = v9 + v17;
+    const float v18 = (float)__shfl_down_sync(0xffffffffu, v9, 2, 8);
+    v9 = v9 + v18;
+    const float v19 = (float)__shfl_down_sync(0xffffffffu, v9, 1, 8);
+    v9 = v9 + v19;
+    v9 = (float)__shfl_sync(0xffffffffu, v9, 0, 8);
+    const float v20 = v9;
     if (lane < 1) {
-        b2[i0] = v16;
+        b2[i0] = v20;
     }
-    float v17;
-    v17 = 0.0f;
+    float v21;
+    v21 = 0.0f;
     for (int64_t r = lane; r < 10; r += 8) {
-        const float v18 = v1[32*r + (thread % 32)];
-        v17 = v17 + v18;
+        const float v22 = v1[10*(thread / 8) + r];
+        v21 = v21 + v22;
     }
-    v19[32*(thread / 32) + (thread % 32)] = v17;
-    __syncthreads();
-    v17 = v19[(thread % 32)];
-    for (int64_t k = 1; k < 8; ++k) {
-        v17 = v17 + v19[32*k + (thread % 32)];
-    }
-    const float v20 = v17;
-    v2 = v20;
+    const float v23 = (float)__shfl_down_sync(0xffffffffu, v21, 4, 8);
+    v21 = v21 + v23;
+    const float v24 = (float)__shfl_down_sync(0xffffffffu, v21, 2, 8);
+    v21 = v21 + v24;
+    const float v25 = (float)__shfl_down_sync(0xffffffffu, v21, 1, 8);
+    v21 = v21 + v25;
+    v21 = (float)__shfl_sync(0xffffffffu, v21, 0, 8);
+    const float v26 = v21;
+    v2 = v26;
     for (int64_t r = lane; r < 10; r += 8) {
-        const float v21 = b3[0];
-        const float v22 = -v21;
-        const float v23 = v1[32*r + (thread % 32)];
-        const float v24 = v2;
-        const float v25 = v23 / v24;
-        const int32_t v26 = b4[i0];
-        const _Bool v27 = v26 < 0;
-        const int32_t v28 = v26 + 10;
-        const int32_t v29 = v27 ? v28 : v26;
-        const int64_t v30 = (int64_t)(v29);
-        const _Bool v31 = r == v30;
-        const float v32 = (float)(v31);
-        const float v33 = v25 - v32;
-        const float v34 = v22 * v33;
-        b5[10*i0 + r] = v34;
+        const float v27 = b3[0];
+        const float v28 = -v27;
+        const float v29 = v1[10*(thread / 8) + r];
+        const float v30 = v2;
+        const float v31 = v29 / v30;
+        const int32_t v32 = b4[i0];
+        const _Bool v33 = v32 < 0;
+        const int32_t v34 = v32 + 10;
+        const int32_t v35 = v33 ? v34 : v32;
+        const int64_t v36 = (int64_t)(v35);
+        const _Bool v37 = r == v36;
+        const float v38 = (float)(v37);
+        const float v39 = v31 - v38;
+        const float v40 = v28 * v39;
+        b5[10*i0 + r] = v40;
     }
 }
 
 /* mean over () */
 EXPRC_KERNEL void EXPRC_BOUNDS(64) k1(const float *restrict b0, const float *restrict b1, const int32_t *restrict b2, const float *restrict b3, float *restrict b4, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v17 = (float *)(shared + 0);  /* 2 elements */
     const int32_t team = block;

@@ -6,7 +6,7 @@
 
 /* sum over (), in 147 parts */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v9 = (float *)(shared + 0);  /* 8 elements */
     const int32_t team = block;
@@ -44,7 +44,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict
 
 /* the parts joined in order */
 EXPRC_KERNEL void EXPRC_BOUNDS(64) k0_join(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v7 = (float *)(shared + 0);  /* 2 elements */
     const int32_t team = block;

@@ -119,7 +119,7 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 
 /* max, sum, exp, mul over (64) */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k2(const float *restrict b0, const float *restrict b1, float *restrict b2, float *restrict b3, const float *restrict b4, const int32_t *restrict b5, float *restrict b6, int64_t *status) {
-    const int64_t block = blockIdx.x, thread = threadIdx.x;
+    const int64_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v1 = (float *)(shared + 0);  /* 320 elements */
     const int64_t team = 32*block + (thread / 8);
@@ -206,9 +206,19 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k2(const float *restrict b0, const float *re
     }
 }
 
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL EXPRC_DEVICE
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK (blockIdx.x - 0u)
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS 1u
+#undef EXPRC_THREADS
+#define EXPRC_THREADS 256u
 /* mean over () */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k3(const float *restrict b0, const float *restrict b1, const int32_t *restrict b2, const float *restrict b3, const float *restrict b4, float *restrict b5, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     const int32_t at = 8*block + (thread / 32);
     const int32_t team = 0;
     const int32_t lane = (thread % 32);
@@ -246,6 +256,16 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k3(const float *restrict b0, const float *re
     }
 }
 
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL EXPRC_DEVICE
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK (blockIdx.x - 1u)
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS 2u
+#undef EXPRC_THREADS
+#define EXPRC_THREADS 128u
 /* gemm: (1, 64, 10) , (1, 10, 40) -> (1, 64, 40), then where */
 #define PARAMS const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status
 SCALAR float k4_LOAD_a(PARAMS, int g, int i, int k) {
@@ -304,6 +324,33 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef LOAD_b
 #undef STORE_y
 
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL extern "C" __global__
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...) __launch_bounds__(__VA_ARGS__)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK blockIdx.x
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS gridDim.x
+#undef EXPRC_THREADS
+#define EXPRC_THREADS blockDim.x
+
+/* 2 kernels, each with blocks of its own */
+EXPRC_KERNEL void EXPRC_BOUNDS(256, 2) k3_k4(const float *restrict b0, const float *restrict b1, const int32_t *restrict b2, const float *restrict b3, const float *restrict b4, float *restrict b5, const float *restrict b6, const float *restrict b7, const float *restrict b8, float *restrict b9, int64_t *status) {
+    if (blockIdx.x < 1) { k3(b0, b1, b2, b3, b4, b5, status); return; }
+    if (blockIdx.x < 3) { if (threadIdx.x >= 128) EXPRC_LEAVE; k4(b6, b7, b8, b9, status); return; }
+}
+
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL EXPRC_DEVICE
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK (blockIdx.x - 0u)
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS 1u
+#undef EXPRC_THREADS
+#define EXPRC_THREADS 128u
 /* gemm: (1, 30, 64) , (1, 64, 40) -> (1, 30, 40), then sub */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
 SCALAR float k5_LOAD_a(PARAMS, int g, int i, int k) {
@@ -362,9 +409,19 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef LOAD_b
 #undef STORE_y
 
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL EXPRC_DEVICE
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK (blockIdx.x - 1u)
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS 2u
+#undef EXPRC_THREADS
+#define EXPRC_THREADS 512u
 /* sum, sub over (40) */
 EXPRC_KERNEL void EXPRC_BOUNDS(512) k6(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v4 = (float *)(shared + 0);  /* 512 elements */
     const int32_t at = 32*block + (thread % 32);
@@ -395,6 +452,16 @@ EXPRC_KERNEL void EXPRC_BOUNDS(512) k6(const float *restrict b0, float *restrict
     }
 }
 
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL EXPRC_DEVICE
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK (blockIdx.x - 3u)
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS 1u
+#undef EXPRC_THREADS
+#define EXPRC_THREADS 128u
 /* gemm: (1, 40, 64) , (1, 64, 10) -> (1, 40, 10), then sub */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
 SCALAR float k7_LOAD_a(PARAMS, int g, int i, int k) {
@@ -453,9 +520,19 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef LOAD_b
 #undef STORE_y
 
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL EXPRC_DEVICE
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK (blockIdx.x - 4u)
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS 2u
+#undef EXPRC_THREADS
+#define EXPRC_THREADS 256u
 /* sum, sub over (10) */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k8(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     const int32_t at = 8*block + (thread / 32);
     const int32_t team = minimum((int64_t)(at), (int64_t)(9));
     const int32_t lane = (thread % 32);
@@ -487,4 +564,23 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k8(const float *restrict b0, float *restrict
         const float v13 = v10 - v12;
         b1[i0] = v13;
     }
+}
+
+#undef EXPRC_KERNEL
+#define EXPRC_KERNEL extern "C" __global__
+#undef EXPRC_BOUNDS
+#define EXPRC_BOUNDS(...) __launch_bounds__(__VA_ARGS__)
+#undef EXPRC_BLOCK
+#define EXPRC_BLOCK blockIdx.x
+#undef EXPRC_BLOCKS
+#define EXPRC_BLOCKS gridDim.x
+#undef EXPRC_THREADS
+#define EXPRC_THREADS blockDim.x
+
+/* 4 kernels, each with blocks of its own */
+EXPRC_KERNEL void EXPRC_BOUNDS(512, 1) k5_k6_k7_k8(const float *restrict b0, const float *restrict b1, float *restrict b2, float *restrict b3, const float *restrict b4, const float *restrict b5, float *restrict b6, float *restrict b7, int64_t *status) {
+    if (blockIdx.x < 1) { if (threadIdx.x >= 128) EXPRC_LEAVE; k5(b0, b1, b2, status); return; }
+    if (blockIdx.x < 3) { k6(b1, b3, status); return; }
+    if (blockIdx.x < 4) { if (threadIdx.x >= 128) EXPRC_LEAVE; k7(b4, b5, b6, status); return; }
+    if (blockIdx.x < 6) { if (threadIdx.x >= 256) EXPRC_LEAVE; k8(b5, b7, status); return; }
 }

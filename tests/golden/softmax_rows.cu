@@ -6,7 +6,7 @@
 
 /* max, exp, sum, true_div over (200) */
 EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = blockIdx.x, thread = threadIdx.x;
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v2 = (float *)(shared + 0);  /* 320 elements */
     const int32_t at = 32*block + (thread / 8);

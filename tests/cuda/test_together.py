@@ -1,0 +1,134 @@
+"""Which kernels are launched together, and that they compute what they compute alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import exprc
+import exprc.tensor as T
+from exprc.gpu.together import ROUND, launches_of
+from exprc.loops import Buffer, Kernel, Literal, Loop, Store
+from exprc.size import symbol
+
+pytestmark = pytest.mark.emulator
+EMULATOR = "cuda-emulator"
+
+
+def kernel(name: str, reads: str, writes: str, blocks: Any = 1, threads: int = 64) -> Kernel:
+    """A kernel that reads and writes buffers, a letter each."""
+    written = tuple(Buffer(b, "float32", 64) for b in writes)
+    body = tuple(Store(b, symbol("thread", 0, 63), Literal(0.0, "float32")) for b in written)
+    read = tuple(Buffer(b, "float32", 64) for b in reads)
+    return Kernel(name, (*read, *written), written, blocks, (Loop("thread", threads, "block", body),))
+
+
+def names(*kernels: Kernel) -> list[str]:
+    return ["+".join(s.name for s in launch.steps) for launch in launches_of(kernels, lambda d: int(d))]  # type: ignore[arg-type]
+
+
+def test_who_needs_whom_decides() -> None:
+    assert names(kernel("a", "x", "p"), kernel("b", "x", "q"), kernel("c", "pq", "r")) == ["a+b", "c"]
+    assert names(kernel("a", "x", "p"), kernel("b", "p", "q"), kernel("c", "x", "r")) == ["a+c", "b"], "the first launch that has room"
+    assert names(kernel("a", "w", "p"), kernel("b", "x", "w")) == ["a", "b"], "what is read is not written meanwhile"
+    assert names(kernel("a", "x", "p"), kernel("b", "x", "p")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "expected"),
+    [
+        ([kernel("a", "", "p", 2 * ROUND // 64 - 1), kernel("b", "", "q")], ["a+b"]),
+        ([kernel("a", "", "p", 2 * ROUND // 64, 64), kernel("b", "", "q", 1, 128)], ["a", "b"]),  # each of a would have 128 threads
+        ([kernel("a", "", "p", 2 * ROUND // 128, 128), kernel("b", "", "q")], ["a+b"]),  # b takes nothing from a
+        ([kernel("a", "", "p", symbol("n", 0, 9)), kernel("b", "", "q")], ["a", "b"]),  # blocks that only a call knows
+        ([kernel("a", "", "p", 0), kernel("b", "", "q")], ["a+b"]),
+    ],
+)
+def test_room_decides(kernels: list[Kernel], expected: list[str]) -> None:
+    assert launches_of(kernels, lambda d: d if isinstance(d, int) else 3) and names_of(kernels) == expected
+
+
+def names_of(kernels: list[Kernel]) -> list[str]:
+    launches = launches_of(kernels, lambda d: d if isinstance(d, int) else 3)
+    return ["+".join(s.name for s in launch.steps) for launch in launches]
+
+
+def several() -> tuple[Any, list[Any]]:
+    """Reductions along every axis, products and pooling, which do not need each other: rows and columns of threads of several widths."""
+    x, images = T.matrix("x", shape=(37, 29)), T.tensor4("images", shape=(2, 3, 6, 5))
+    w = T.as_tensor(np.linspace(-1, 1, 29 * 5, dtype=np.float32).reshape(29, 5))
+    return [x, images], [x.sum(axis=0), x.max(axis=1), T.softmax(x), x @ w, x.mean(), T.pool_2d(images, 2), x.cumsum(axis=1)]
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "random"])
+def test_values_are_those_of_kernels_alone(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, outputs = several()
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(leaf.type.shape).astype("float32") for leaf in inputs]
+    with exprc.config.override(emulator="check", emulator_order=order):
+        together = exprc.function(inputs, outputs, device=EMULATOR)
+        got = together(*values)
+        monkeypatch.setattr("exprc.gpu.together.Launch.takes", lambda *_: False)
+        alone = exprc.function(inputs, outputs, device=EMULATOR)
+        expected = alone(*values)
+    assert all((a == b).all() for a, b in zip(got, expected, strict=True))
+    launches, kernels = (int(re.search(r"launches of a call, (\d+)", f.explain())[1]) for f in (together, alone))  # type: ignore[index]
+    assert launches == 1 and kernels == 6
+
+
+def test_a_step_of_training_has_few_launches() -> None:
+    """Sums for biases, losses and small updates take no launches of their own; variables are written when all have read them."""
+    x, y = T.matrix("x", shape=(64, 30)), T.ivector("y", shape=(64,))
+    rng = np.random.default_rng(0)
+    shapes = [(30, 40), (40,), (40, 10), (10,)]
+    start = [rng.standard_normal(s).astype("float32") for s in shapes]
+    images, labels = rng.standard_normal((64, 30)).astype("float32"), np.arange(64, dtype="int32") % 10
+    losses = {}
+    for device in ("cpu", EMULATOR):
+        w1, b1, w2, b2 = params = [exprc.shared(value) for value in start]
+        loss = T.categorical_crossentropy(T.softmax(T.relu(x @ w1 + b1) @ w2 + b2), y).mean()
+        updates = [(w, w - 0.1 * g) for w, g in zip(params, exprc.grad(loss, params), strict=True)]
+        step = exprc.function([x, y], loss, updates=updates, device=device)
+        losses[device] = [float(step(images, labels)) for _ in range(4)]
+    np.testing.assert_allclose(losses[EMULATOR], losses["cpu"], rtol=1e-5)
+    assert "launches of a call" not in exprc.function([x], x + 1).explain()
+    assert "9 steps in 5 launches" in step.explain()
+
+
+def test_threads_that_no_barrier_waits_for() -> None:
+    """A part with fewer threads than its launch: the checking build does not wait for the others, but for all of its own."""
+    from exprc.errors import KernelError
+    from exprc.render.base import kernel_source
+    from exprc.runtime.devices import open_device
+    from exprc.runtime.launch import Launch
+
+    text = """
+EXPRC_KERNEL void turned(const float *x, float *y, long long n) {
+    if (threadIdx.x >= 40) EXPRC_LEAVE;
+    EXPRC_SHARED(raw);
+    float *t = (float *)raw;
+    t[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    y[threadIdx.x] = t[n - 1 - threadIdx.x];
+}
+EXPRC_KERNEL void lost(const float *x, float *y, long long n) {
+    if (threadIdx.x >= 40) return;
+    __syncthreads();
+    y[threadIdx.x] = x[threadIdx.x];
+}
+"""
+    device = open_device(EMULATOR)
+    with exprc.config.override(emulator="check"):
+        module = device.load(kernel_source("cuda/prelude.cuh") + text)
+        x, y = np.arange(40, dtype=np.float32), np.empty(40, np.float32)
+        given, made = device.allocate(160), device.allocate(160)
+        device.write(given.address, x)
+        device.prepare(module, [Launch("turned", (1, 1, 1), (96, 1, 1), 160, (given.address, made.address, 40))]).run()
+        device.read(made.address, y)
+        assert (y == x[::-1]).all()
+        with pytest.raises(KernelError, match="40 of 96"):
+            device.prepare(module, [Launch("lost", (1, 1, 1), (96, 1, 1), 0, (given.address, made.address, 40))]).run()
+            device.synchronize()

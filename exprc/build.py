@@ -82,12 +82,11 @@ def machine_of(device: str, precision: str = "float32") -> Machine:
 
 
 def _machine(name: str, precision: str) -> Machine:
-    offered = (CpuMachine if name == "cpu" else DeviceMachine).precisions
+    device = None if name == "cpu" else open_device(name)
+    offered = device.precisions if device else CpuMachine.precisions
     if precision not in offered:
         raise ValueError(report(f"{name} does not compute with precision {precision!r}", fix=f"it offers {', '.join(offered)}"))
-    if name == "cpu":
-        return CpuMachine(cpu.host_target(), _threads, config.flush_subnormals, precision)
-    return DeviceMachine(open_device(name), precision)
+    return DeviceMachine(device, precision) if device else CpuMachine(cpu.host_target(), _threads, config.flush_subnormals, precision)
 
 
 def _threads() -> int:

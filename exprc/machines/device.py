@@ -40,10 +40,11 @@ def _told(node: Expr) -> str:
 class DeviceMachine:
     """See `exprc.machines.Machine`."""
 
-    row, threads, precisions = 512, 1, ("float32", "strict")
+    row, threads = 512, 1
 
     def __init__(self, device: Device, precision: str = "float32"):
-        self.device, self.name, self.target, self.precision = device, device.name, device.target, precision
+        self.device, self.name, self.target = device, device.name, device.target
+        self.precision, self.precisions = precision, device.precisions
 
     def parts_of(self, results: int, folded: int, first: int) -> int:
         return gpu.parts_of(results, folded, first)

@@ -12,9 +12,9 @@ spatial axes reversed (`turned`); so the two share one text. Each of the three r
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,10 @@ from exprc.forms import (
 )
 from exprc.ops.pool import POOLED
 from exprc.ops.rows import fold, unfold
-from exprc.ops.tiling import Launch, product_launch, product_parts, product_tile
+from exprc.ops.tiled import tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
 from exprc.size import Dim, ceildiv, floordiv, product
-from exprc.types import float_of, itemsize, promote
+from exprc.types import float_of, promote
 
 # -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all three: stride (2 ints), pad ("half", "full", or ((top, bottom), (left, right))), dilation (2 ints), groups.
@@ -382,50 +382,37 @@ _WEIGHT = (
 
 
 
-def _product_sizes(args: Any, outs: Any, groups: int, up: Sequence[int]) -> tuple[Dim, Dim, Dim, Dim]:
+def _product_sizes(args: Any, outs: Any, params: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Dim, Dim, Dim, Dim]:
     """(m, n, k, batch) of the products that conv2d.cuh makes of a convolution: filters, pixels, weights; groups and remainders."""
+    groups, up = params["groups"], up_of(params)
     n, o, p, q = outs[0].shape[-4:]
     c, kh, kw = args[1].shape[1:]
     pixels, weights = n * ceildiv(p, up[0]) * ceildiv(q, up[1]), c * ceildiv(kh, up[0]) * ceildiv(kw, up[1])
     return floordiv(o, groups), pixels, weights, groups * up[0] * up[1]
 
 
-def _cuda_sizes(sizes: Any, up_of: Any, parts: bool) -> Callable[..., dict[str, Dim]]:
-    def made(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
-        result = Arg(outs[0].shape[-4:], outs[0].dtype)
-        own: dict[str, Dim] = sizes(args, [result], params, 1)
+def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Implementation, ...]:
+    """On a GPU; up_of(params) : by how much the images are spread."""
+
+    def own(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+        whole: dict[str, Dim] = sizes(args, [Arg(outs[0].shape[-4:], outs[0].dtype)], params, 1)
         (up_h, up_w), (dh, dw) = up_of(params), params["dilation"]
-        steps: dict[str, Dim] = {"U_STEP": up_h // math.gcd(up_h, dh), "V_STEP": up_w // math.gcd(up_w, dw)}
-        product, size = _product_sizes(args, outs, params["groups"], (up_h, up_w)), itemsize(args[0].dtype)
-        return {**own, **steps, **product_tile(*product, size), "PARTS": product_parts(*product, size) if parts else 1}
+        return {**whole, "U_STEP": up_h // math.gcd(up_h, dh), "V_STEP": up_w // math.gcd(up_w, dw)}
 
-    return made
+    def extents(values: Mapping[str, int]) -> tuple[int, int, int]:
+        up_h, up_w, groups = values["UP_H"], values["UP_W"], values["GROUPS"]
+        return values["O"] // groups, values["N"] * -(-values["P"] // up_h) * -(-values["Q"] // up_w), groups * up_h * up_w
 
-
-def _cuda_launch(values: Mapping[str, int], size: int) -> Launch:
-    up = (values["UP_H"], values["UP_W"])
-    pixels = values["N"] * -(-values["P"] // up[0]) * -(-values["Q"] // up[1])
-    return product_launch(values, values["O"] // values["GROUPS"], pixels, values["GROUPS"] * up[0] * up[1], size)
-
-
-def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Implementation, Implementation]:
-    """On a GPU: in parts where blocks are few."""
-
-    def parts(args: Any, outs: Any, params: Any, lanes: int) -> int:
-        return product_parts(*_product_sizes(args, outs, params["groups"], up_of(params)), itemsize(args[0].dtype))
-
-    loads = {"LOAD_x": Hook("load", 0, lambda n, c, h, w: (n, c, h, w)), "LOAD_w": _FILTER}
-    whole = Implementation(
-        name="conv2d", text="conv2d.cuh product.cuh", device="cuda", sizes=_cuda_sizes(sizes, up_of, False), launch=_cuda_launch,
-        layouts=(("plain", "plain"), ("plain",)), flops=_flops,
-        hooks={**loads, "STORE_y": Hook("store", 0, lambda r, n, o, p, q: (n, o, p, q))},
+    text = Implementation(
+        name="conv2d", text="conv2d.cuh product.cuh", device="cuda", sizes=own, layouts=(("plain", "plain"), ("plain",)), flops=_flops,
+        hooks={
+            "LOAD_x": Hook("load", 0, lambda n, c, h, w: (n, c, h, w)),
+            "LOAD_w": _FILTER,
+            "STORE_y": Hook("store", 0, lambda r, n, o, p, q: (n, o, p, q)),
+        },
     )  # fmt: skip
-    cut = dataclasses.replace(
-        whole, name="conv2d_in_parts", sizes=_cuda_sizes(sizes, up_of, True), parts=parts,
-        when=lambda args, outs, params, lanes: parts(args, outs, params, lanes) > 1,
-        hooks={**loads, "STORE_y": Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q))},
-    )  # fmt: skip
-    return cut, whole
+    products = partial(_product_sizes, up_of=up_of)
+    return tiled(text, products, extents, Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q)))
 
 
 def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, Dim, Dim]:
@@ -435,21 +422,16 @@ def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, D
     return floordiv(o, params["groups"]), c * kh * kw, n * p * q, params["groups"]
 
 
-def _cuda_weight_parts(args: Any, outs: Any, params: Any, lanes: int) -> int:
-    return product_parts(*_cuda_weight_product(args, outs, params), itemsize(args[0].dtype))
-
-
-def _cuda_weight_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
-    parts: Dim = _cuda_weight_parts(args, outs, params, lanes)
-    tile = product_tile(*_cuda_weight_product(args, outs, params), itemsize(args[0].dtype))
-    return {**_weight_sizes(args, outs, params, 1), **tile, "PARTS": parts}
-
-
-_CUDA_WEIGHT = Implementation(
-    name="conv2d_grad_weight", text="conv2d_grad_weight.cuh product.cuh", device="cuda", sizes=_cuda_weight_sizes, parts=_cuda_weight_parts,
-    layouts=(("plain", "plain"), ("plain",)), flops=_weight_flops, hooks=_WEIGHT[1].hooks,
-    launch=lambda values, size: product_launch(
-        values, values["O"] // values["GROUPS"], values["CIN"] // values["GROUPS"] * values["KH"] * values["KW"], values["GROUPS"], size),
+_CUDA_WEIGHT = tiled(
+    Implementation(
+        name="conv2d_grad_weight", text="conv2d_grad_weight.cuh product.cuh", device="cuda", sizes=_weight_sizes, flops=_weight_flops,
+        layouts=(("plain", "plain"), ("plain",)),
+        hooks={**_WEIGHT[1].hooks, "STORE_y": Hook("store", 0, lambda r, o, c, u, v: (o, c, u, v))},
+    ),
+    products=_cuda_weight_product,
+    extents=lambda values: (
+        values["O"] // values["GROUPS"], values["CIN"] // values["GROUPS"] * values["KH"] * values["KW"], values["GROUPS"]),
+    parts_store=_WEIGHT[1].hooks["STORE_y"],
 )  # fmt: skip
 
 # -- the records -------------------------------------------------------------------------------------------------------
@@ -512,6 +494,6 @@ conv2d_grad_input = kernel(
 conv2d_grad_weight = kernel(
     "conv2d_grad_weight", batched=_weight_rows,
     data=2, shape=_weight_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_weight_numpy, grad=_weight_grad,
-    implementations=(*_WEIGHT, _CUDA_WEIGHT), samples=_weight_samples,
+    implementations=(*_WEIGHT, *_CUDA_WEIGHT), samples=_weight_samples,
     doc="gradient of conv2d for its filters, from the images and the gradient of its result; `size` is the filters' rows and columns",
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,10 +25,10 @@ from exprc.forms import (
 from exprc.ops.formula import maximum, mul
 from exprc.ops.reduce import sum_
 from exprc.ops.rows import fold, unfold
-from exprc.ops.tiling import product_launch, product_parts, product_tile
+from exprc.ops.tiled import tiled
 from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape
 from exprc.size import Dim
-from exprc.types import float_of, itemsize, promote
+from exprc.types import float_of, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
@@ -45,11 +44,16 @@ def _gemm_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
     return (batch, a.shape[1], b.shape[2])
 
 
+def _gemm_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+    """Of a whole result, or of one in parts, which stand in front."""
+    batch, m, n = outs[0].shape[-3:]
+    return {"BATCH": batch, "M": m, "N": n, "K": args[0].shape[2]}
+
+
 _GEMM = Implementation(
     name="gemm",
     text="gemm.h",
-    sizes=lambda args, outs, params, lanes: {
-        "BATCH": outs[0].shape[0], "M": outs[0].shape[1], "N": outs[0].shape[2], "K": args[0].shape[2]},
+    sizes=_gemm_sizes,
     hooks={
         "LOAD_a": Hook("load", 0, lambda g, i, k: (g, i, k)),
         "LOAD_b": Hook("load", 1, lambda g, k, j: (g, k, j)),
@@ -62,31 +66,19 @@ _GEMM = Implementation(
 )  # fmt: skip
 
 
-def _cuda_sizes(args: Sequence[Arg], outs: Sequence[Arg], parts: int) -> dict[str, Dim]:
-    (batch, m, n), k = outs[0].shape[-3:], args[0].shape[2]
-    return {"BATCH": batch, "M": m, "N": n, "K": k, "PARTS": parts, **product_tile(m, n, k, batch, itemsize(args[0].dtype))}
-
-
-def _cuda_parts(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int) -> int:
-    batch, m, n = outs[0].shape[-3:]
-    return product_parts(m, n, args[0].shape[2], batch, itemsize(args[0].dtype))
-
-
-_CUDA_GEMM = Implementation(
-    name="gemm", text="gemm.cuh product.cuh", device="cuda", sizes=lambda args, outs, params, lanes: _cuda_sizes(args, outs, 1),
-    hooks={
-        "LOAD_a": Hook("load", 0, lambda g, i, k: (g, i, k)),
-        "LOAD_b": Hook("load", 1, lambda g, k, j: (g, k, j)),
-        "STORE_y": Hook("store", 0, lambda r, g, i, j: (g, i, j)),
-    },
-    layouts=(("any", "any"), ("any",)), flags={"A_COLS_CONTIGUOUS": ("LOAD_a", "i"), "B_COLS_CONTIGUOUS": ("LOAD_b", "k")},
-    flops=_GEMM.flops, launch=lambda values, size: product_launch(values, values["M"], values["N"], values["BATCH"], size),
-)  # fmt: skip
-_CUDA_GEMM_IN_PARTS = dataclasses.replace(
-    _CUDA_GEMM, name="gemm_in_parts", parts=_cuda_parts,
-    sizes=lambda args, outs, params, lanes: _cuda_sizes(args, outs, _cuda_parts(args, outs, params, lanes)),
-    hooks={**_CUDA_GEMM.hooks, "STORE_y": Hook("store", 0, lambda r, g, i, j: (r, g, i, j))},
-    when=lambda args, outs, params, lanes: _cuda_parts(args, outs, params, lanes) > 1,
+_CUDA = tiled(
+    Implementation(
+        name="gemm", text="gemm.cuh product.cuh", device="cuda", sizes=_gemm_sizes, flops=_GEMM.flops, layouts=(("any", "any"), ("any",)),
+        flags={"A_COLS_CONTIGUOUS": ("LOAD_a", "i"), "B_COLS_CONTIGUOUS": ("LOAD_b", "k")},
+        hooks={
+            "LOAD_a": Hook("load", 0, lambda g, i, k: (g, i, k)),
+            "LOAD_b": Hook("load", 1, lambda g, k, j: (g, k, j)),
+            "STORE_y": Hook("store", 0, lambda r, g, i, j: (g, i, j)),
+        },
+    ),
+    products=lambda args, outs, params: (*outs[0].shape[-2:], args[0].shape[2], outs[0].shape[-3]),
+    extents=lambda values: (values["M"], values["N"], values["BATCH"]),
+    parts_store=Hook("store", 0, lambda r, g, i, j: (r, g, i, j)),
 )  # fmt: skip
 
 
@@ -105,7 +97,7 @@ def _gemm_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: 
 
 
 gemm: Kernel = kernel(
-    "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM, _CUDA_GEMM_IN_PARTS, _CUDA_GEMM),
+    "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM, *_CUDA),
     meet=lambda dtypes: [float_of(promote(dtypes))] * 2,
     grad=lambda g, y, a, b: (gemm(g, _swap(b)), gemm(_swap(a), g)), batched=_gemm_rows,
     samples=lambda: [((np.ones((2, 3, 4)) * 0.5, np.arange(40.0).reshape(2, 4, 5)), {}), ((np.ones((1, 2, 0)), np.ones((1, 0, 3))), {})],

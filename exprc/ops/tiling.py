@@ -1,6 +1,7 @@
 """How CUDA texts are cut in blocks: the tiles of products, and the launches, from sizes alone.
 
-A tile is (TILE_M, TILE_N, REG_M, REG_N) of ``kernels/cuda/product.cuh``: what a block computes and what one of its threads does.
+A tile is (TILE_M, TILE_N, REG_M, REG_N) of ``kernels/cuda/product.cuh``: what a block computes and what one of its threads does. `matrix`
+is that text's MATRIX: 0 where threads multiply, 1 and 2 for matrix instructions with factors in tf32 and bfloat16.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _PART, _KERNEL = 0.5, 2e5
 
 #: Instructions for each element that a thread loads from memory: about 10 of a matrix, 18 of windows.
 _LOAD = 14
+
+#: What a matrix instruction with tf32 takes for each multiplication: 1024 of a warp keep a quarter of a multiprocessor for 6.5 turns.
+_MATRIX = 0.2
 
 #: At most so many parts.
 _MOST_PARTS = 256
@@ -49,24 +53,28 @@ def threads_of(tile: Tile) -> int:
     return tile[0] // tile[2] * (tile[1] // tile[3])
 
 
-def tiles(m: int, n: int, itemsize: int) -> Iterator[Tile]:
+def tiles(m: int, n: int, itemsize: int, matrix: int = 0) -> Iterator[Tile]:
     """Yield the tiles that may serve (m, n): lengths that are powers of two, or just as long as the axis is.
 
     >>> (20, 128, 4, 4) in tiles(20, 73728, 4), (52, 64, 4, 4) in tiles(50, 8192, 8)
     (True, True)
+    >>> (64, 128, 4, 8) in tiles(50, 8192, 4, matrix=1)
+    True
     """
-    for reg_m, reg_n in ((8, 8), (8, 4), (4, 8), (4, 4)) if itemsize == 4 else ((4, 4),):
-        for tile_m in _lengths(m, reg_m):
-            for tile_n in _lengths(n, reg_n):
+    shares = ((8, 8), (8, 4), (4, 8), (4, 4)) if itemsize == 4 else ((4, 4),)
+    down, across = (8, 4) if matrix else (1, 1)  # threads of a warp between which the tile of a thread is spread
+    for reg_m, reg_n in (*shares, (2, 8), (2, 4)) if matrix else shares:
+        for tile_m in _lengths(m, reg_m * down):
+            for tile_n in _lengths(n, reg_n * across):
                 tile = (tile_m, tile_n, reg_m, reg_n)
-                if max(32, tile_m, tile_n) <= threads_of(tile) <= 512 and _fits(tile, itemsize):
+                if max(32, tile_m, tile_n) <= threads_of(tile) <= 512 and _fits(tile, itemsize, matrix):
                     yield tile
 
 
-def _fits(tile: Tile, itemsize: int) -> bool:
+def _fits(tile: Tile, itemsize: int, matrix: int) -> bool:
     """Whether sums, and what a thread loads for the next tile, find room in 128 registers, and the tiles in shared memory."""
     held = (tile[2] * tile[3] + _loads(tile)) * itemsize // 4
-    return held <= 84 and shared_of(tile, DEPTH, itemsize) <= 48 * 1024
+    return held <= 84 and product_shared(tile, DEPTH, itemsize, matrix) <= 48 * 1024
 
 
 def _loads(tile: Tile) -> int:
@@ -75,19 +83,26 @@ def _loads(tile: Tile) -> int:
 
 def _lengths(n: int, step: int) -> list[int]:
     own = -(-n // step) * step
-    return [length for length in (128, 64, 32, 16) if length < 2 * own or length <= 32] + [own] * (own < 128)
+    powers = (length for length in (128, 64, 32, 16) if length % step == 0 and (length < 2 * own or length <= 32))
+    return list(dict.fromkeys([*powers, *[own] * (own < 128)]))
 
 
-def shared_of(tile: Tile, depth: int, itemsize: int) -> int:
+def product_shared(tile: Tile, depth: int, itemsize: int, matrix: int) -> int:
     """The bytes of shared memory that a tile needs: two of each operand, and keys."""
-    return 2 * depth * ((tile[0] + tile[1]) * itemsize + 2 * 16 + 32)
+    lines = depth // matrix if matrix else depth
+    padding = 2 * (8 * lines + lines // 4 * 2) * 4 if matrix else 2 * 16 * lines
+    return 2 * (lines * (tile[0] + tile[1]) * itemsize + padding + depth * 32)
 
 
-def _rate(tile: Tile) -> float:
-    """The share of a thread's instructions that multiply: beside them it loads from shared memory and, for the next tile, from memory."""
+def _rate(tile: Tile, matrix: int) -> float:
+    """Multiplications per instruction of a thread: beside them it loads from shared memory and, for the next tile, from memory."""
     elements, threads = tile[2] * tile[3], threads_of(tile)
     multiply, shared = DEPTH * elements, DEPTH * (tile[2] + tile[3]) / 4
-    return multiply / (multiply + shared + _LOAD * _loads(tile) + 40) * threads / (-(-threads // 32) * 32)
+    if matrix:
+        instructions, shared = multiply * _MATRIX / matrix, DEPTH / matrix / 8 * (2 * tile[2] + tile[3])
+    else:
+        instructions = multiply
+    return multiply / (instructions + shared + _LOAD * _loads(tile) + 40) * threads / (-(-threads // 32) * 32)
 
 
 def _parts(tile: Tile, m: int, n: int, k: int, batch: int) -> list[int]:
@@ -100,25 +115,34 @@ def _parts(tile: Tile, m: int, n: int, k: int, batch: int) -> list[int]:
     return [1, *(parts for parts in sorted({2, 3, 4, min(most, 2 * MULTIPROCESSORS // blocks)}) if 1 < parts <= most)]
 
 
-def _time(tile: Tile, parts: int, m: int, n: int, k: int, batch: int) -> float:
+def _time(tile: Tile, parts: int, m: int, n: int, k: int, batch: int, matrix: int) -> float:
     """What the busiest multiprocessor has to do, over how fast it does it, and what parts cost afterwards."""
     each = -(-(-(-m // tile[0]) * -(-n // tile[1]) * batch * parts) // MULTIPROCESSORS)
     busy = min(1.0, max(each, 1) * threads_of(tile) / _BUSY)
-    work = each * tile[0] * tile[1] * (k / parts) / (_rate(tile) * busy)
+    work = each * tile[0] * tile[1] * (k / parts) / (_rate(tile, matrix) * busy)
     return work if parts == 1 else 1.1 * work + _KERNEL + _PART * parts * m * n * batch
 
 
-def _best(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> tuple[Tile, int]:
+def _best(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int) -> tuple[Tile, int]:
     """Return the tile and the number of parts."""
     if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int) and isinstance(batch, int)) or 0 in (m, n):
         return _ANY, 1
-    return _best_of_numbers(m, n, k, batch, itemsize)
+    return _best_of_numbers(m, n, k, batch, itemsize, matrix)
 
 
 @cache
-def _best_of_numbers(m: int, n: int, k: int, batch: int, itemsize: int) -> tuple[Tile, int]:
-    ways = [(tile, parts) for tile in tiles(m, n, itemsize) for parts in _parts(tile, m, n, k, batch)]
-    return min(ways or [(_ANY, 1)], key=lambda way: (_time(way[0], way[1], m, n, k, batch), way[1]))
+def _best_of_numbers(m: int, n: int, k: int, batch: int, itemsize: int, matrix: int) -> tuple[Tile, int]:
+    ways = [(tile, parts) for tile in tiles(m, n, itemsize, matrix) for parts in _parts(tile, m, n, k, batch)]
+    return min(ways or [(_ANY, 1)], key=lambda way: (_time(way[0], way[1], m, n, k, batch, matrix), way[1]))
+
+
+def matrix_serves(*lengths: Dim) -> bool:
+    """Whether products of these (m, n, k) fill an instruction, or nearly, or their lengths are not known.
+
+    >>> matrix_serves(50, 8192, 500), matrix_serves(50, 8192, 3)
+    (True, False)
+    """
+    return all(not isinstance(n, int) or n >= 8 for n in lengths)
 
 
 def index_bytes(*lengths: Dim) -> int:
@@ -126,7 +150,7 @@ def index_bytes(*lengths: Dim) -> int:
     return 4 if all(isinstance(n, int) and n < 2**31 - 2**10 for n in lengths) else 8
 
 
-def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> dict[str, Dim]:
+def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int = 0) -> dict[str, Dim]:
     """Return the macros of the tile that serves `batch` products of (m, k) by (k, n) best.
 
     Parameters
@@ -136,24 +160,25 @@ def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> dict[str,
     >>> product_tile(8192, 8192, 8192, 1, 4)["TILE_M"], product_tile(20, 73728, 25, 1, 4)["TILE_M"]
     (128, 20)
     """
-    (tile_m, tile_n, reg_m, reg_n), _ = _best(m, n, k, batch, itemsize)
-    return {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n, "INDEX_BYTES": index_bytes(m, n, k)}
+    (tile_m, tile_n, reg_m, reg_n), _ = _best(m, n, k, batch, itemsize, matrix)
+    tile: dict[str, Dim] = {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n}
+    return {**tile, "MATRIX": matrix, "INDEX_BYTES": index_bytes(m, n, k)}
 
 
-def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int) -> int:
+def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int = 0) -> int:
     """In how many partial sums over k such products are cut, so that there are blocks for all multiprocessors; 1 for none.
 
     >>> product_parts(64, 64, 8192, 1, 4), product_parts(4096, 4096, 4096, 1, 4)
     (128, 1)
     """
-    return _best(m, n, k, batch, itemsize)[1]
+    return _best(m, n, k, batch, itemsize, matrix)[1]
 
 
 def product_launch(values: Mapping[str, int], m: int, n: int, batch: int, itemsize: int) -> Launch:
     """The launch of ``product.cuh``: a block for each tile of each part."""
     tile = (values["TILE_M"], values["TILE_N"], values["REG_M"], values["REG_N"])
     blocks = -(-m // tile[0]) * -(-n // tile[1]) * batch * values["PARTS"]
-    return blocks_launch(blocks, threads_of(tile), shared_of(tile, values["TILE_K"], itemsize))
+    return blocks_launch(blocks, threads_of(tile), product_shared(tile, values["TILE_K"], itemsize, values["MATRIX"]))
 
 
 def blocks_launch(blocks: int, threads: int, shared: int) -> Launch:

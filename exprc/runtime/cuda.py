@@ -26,7 +26,7 @@ import numpy as np
 from exprc.collector import collector_paused
 from exprc.errors import DeviceError, bytes_text, report
 from exprc.runtime import cubin, libcuda
-from exprc.runtime.launch import CUDA, Launch
+from exprc.runtime.launch import CUDA, Launch, precisions
 from exprc.runtime.libcuda_entry import ffi
 from exprc.runtime.staging import Staging
 
@@ -180,7 +180,7 @@ class Cuda:
     target = CUDA
 
     def __init__(self, gpu: libcuda.Gpu):
-        self.gpu, self.name = gpu, gpu.device
+        self.gpu, self.name, self.precisions = gpu, gpu.device, precisions(gpu.capability)
         self.pycuda = import_pycuda()
         self._driver = libcuda.library()
         self._lock = threading.RLock()

@@ -26,7 +26,7 @@ from exprc.render.base import kernel_source
 from exprc.runtime import cache, compiler, cpu
 from exprc.runtime.emulator_entry import ffi
 from exprc.runtime.emulator_faults import FAULT_FIELDS, fault_error, parameters_of
-from exprc.runtime.launch import CUDA, Array, Launch
+from exprc.runtime.launch import CUDA, Array, Launch, precisions
 
 #: How the lines of a module are called in messages of the compiler and in what the linker knows of lines.
 FILE = "module.cu"
@@ -251,8 +251,7 @@ def _check_count(launch: Launch, given: Sequence[Any]) -> None:
 class Emulator:
     """See `exprc.runtime.launch.Device`."""
 
-    name = "cuda-emulator"
-    target = CUDA
+    name, target, precisions = "cuda-emulator", CUDA, precisions((9, 0))
 
     def load(self, text: str) -> Module:
         return Module(text, config.emulator == "check")

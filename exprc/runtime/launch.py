@@ -19,6 +19,15 @@ Array = np.ndarray[Any, Any]
 CUDA = Target("cuda", 0, 255, (), "nvcc", False, "cuda")
 
 
+def precisions(capability: tuple[int, int]) -> tuple[str, ...]:
+    """Which of `exprc.config.PRECISIONS` a GPU of this compute capability offers: matrix instructions for the last two came with 8.0.
+
+    >>> precisions((7, 5)), precisions((9, 0))
+    (('float32', 'strict'), ('float32', 'strict', 'tf32', 'bf16'))
+    """
+    return ("float32", "strict", "tf32", "bf16") if capability >= (8, 0) else ("float32", "strict")
+
+
 @dataclass(frozen=True)
 class Launch:
     """A kernel with the blocks that run it.
@@ -78,6 +87,10 @@ class Device(Protocol):
     @property
     def target(self) -> Target:
         """What texts are made for."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """How exact the products are that it offers, of `exprc.config.PRECISIONS`."""
 
     def load(self, text: str) -> Module:
         """Compile a self-contained text, or take it from the cache, and load it."""

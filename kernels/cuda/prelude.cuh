@@ -147,7 +147,7 @@ EXPRC_DEVICE int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t
  *   d[2] d[3]   row g+8    columns 2t, 2t+1          b of tf32   b[0] (t, g)      b[1] (t+4, g)
  *
  *   mma_tf32    16 x 8 x 8, the bits of floats rounded by to_tf32
- *   mma_bf16    16 x 8 x 16, two bfloat16 in each: a[0] (g, 2t), (g, 2t+1)  a[1] row g+8  a[2], a[3] columns +8;  b[0] (2t, g), (2t+1, g)  b[1] rows +8
+ *   mma_bf16    16 x 8 x 16, two bfloat16 (of to_bf16) in each: a[0] (g, 2t), (g, 2t+1)  a[1] row g+8  a[2], a[3] columns +8;  b[0] (2t, g), (2t+1, g)  b[1] rows +8
  *
  * Asynchronous copies to shared memory, of 4, 8 or 16 bytes (aligned to as many), of which only `from_global` are read and the rest is 0:
  * copy_commit() closes a group of them, copy_wait<n>() waits until at most the last n groups are under way. Then a barrier, for others to see them.
@@ -156,6 +156,11 @@ EXPRC_DEVICE int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t
 EXPRC_DEVICE unsigned to_tf32(float x) {
     unsigned bits;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return bits;
+}
+EXPRC_DEVICE unsigned short to_bf16(float x) {
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
 }
 EXPRC_DEVICE void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {

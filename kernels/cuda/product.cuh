@@ -29,8 +29,20 @@
  *          | TILE_K|      |4  4  .  |4  4  .|  lie half a      load, where a hook reads other arrays) neighbours along j.
  *          +-------+      +-----------------+  tile away
  *
+ * MATRIX  0: each thread multiplies in T.  1, 2: the warps of a block multiply with matrix instructions, from factors rounded to tf32 or
+ *         bfloat16, and sum in float (T is float). A product a * b is then off by 2^-10 or 2^-7 of itself at most
+ *         (half of it from each factor), and a sum by that share of the sum of |a * b|, and by the rounding of the sum. Infinities and NaN stay what they are.
+ *         The tile of a thread is then spread over that of its warp, 8 x 4 threads, 8 * REG_M x 4 * REG_N:
+ *
+ *              columns 8 at a time, 2t and 2t+1 of thread (g, t)        shared memory holds words of 4 bytes, one tf32 or two bfloat16
+ *            +----+----+--      +----+----+--                           that follow each other in k: word k of column i lies at
+ *          g | 2t |2t+1|        |    |    |       rows 16 at a time,    k * (length + 8) + k / 4 * 2 + i, so that the 32 words that a warp
+ *            +----+----+--  ..  +----+----+--     g and g+8             reads for an instruction (4 in k, 8 in i) lie in 32 banks, and
+ *        g+8 |    |    |        |    |    |                             those that it stores at once (16 in k, 2 in i), too
+ *            +----+----+--      +----+----+--
+ *
  * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) threads, a block for each tile, or fewer: blocks take further tiles in turn;
- *         2 * TILE_K * (TILE_M + TILE_N + 2 * 16 / sizeof(T)) elements of shared memory, and room for 2 * TILE_K keys of 32 bytes.
+ *         shared memory for two stages of both tiles, `product_shared` of ops/tiling.py, and for 2 * TILE_K keys of 32 bytes.
  */
 #ifndef PRODUCT_BEGIN
 #define PRODUCT_BEGIN(g)
@@ -51,6 +63,9 @@
 #ifndef INDEX_BYTES
 #define INDEX_BYTES 8
 #endif
+#ifndef MATRIX
+#define MATRIX 0
+#endif
 
 #if INDEX_BYTES == 4
 #define PRODUCT_INT int
@@ -65,8 +80,19 @@
 #define PRODUCT_DOWN (TILE_M / REG_M)                            /* threads below each other, side by side */
 #define PRODUCT_ACROSS (TILE_N / REG_N)
 #define PRODUCT_THREADS (PRODUCT_DOWN * PRODUCT_ACROSS)
+#if MATRIX
+#define PRODUCT_DOWN_OF(warp, lane) ((warp) / (PRODUCT_ACROSS / 4) * 8 + (lane) / 4)
+#define PRODUCT_ACROSS_OF(warp, lane) ((warp) % (PRODUCT_ACROSS / 4) * 4 + (lane) % 4)
+#define PRODUCT_ROW(down, r) ((down) / 8 * (8 * REG_M) + (r) / 2 * 16 + (r) % 2 * 8 + (down) % 8)
+#define PRODUCT_COLUMN(across, c) ((across) / 4 * (4 * REG_N) + (c) / 2 * 8 + (across) % 4 * 2 + (c) % 2)
+#else
 /* A warp of 4 x 8 threads reads 4 quads of a and 8 of b, each in one go; as a row, it would read up to 32 of b. */
 #define PRODUCT_SQUARE (PRODUCT_DOWN % 4 == 0 && PRODUCT_ACROSS % 8 == 0)
+#define PRODUCT_DOWN_OF(warp, lane) (PRODUCT_SQUARE ? (warp) / (PRODUCT_ACROSS / 8) * 4 + (lane) / 8 : ((warp) * 32 + (lane)) / PRODUCT_ACROSS)
+#define PRODUCT_ACROSS_OF(warp, lane) (PRODUCT_SQUARE ? (warp) % (PRODUCT_ACROSS / 8) * 8 + (lane) % 8 : ((warp) * 32 + (lane)) % PRODUCT_ACROSS)
+#define PRODUCT_ROW(down, r) (((r) / PRODUCT_WIDE * PRODUCT_DOWN + (down)) * PRODUCT_WIDE + (r) % PRODUCT_WIDE)
+#define PRODUCT_COLUMN(across, c) (((c) / PRODUCT_WIDE * PRODUCT_ACROSS + (across)) * PRODUCT_WIDE + (c) % PRODUCT_WIDE)
+#endif
 /* Neighbouring threads load along the fast axis of a tile, as many rows of it at a time as there are threads for. */
 #define PRODUCT_A_FAST (PRODUCT_A_ALONG_I ? TILE_M : TILE_K)
 #define PRODUCT_A_SLOW (PRODUCT_A_ALONG_I ? TILE_K : TILE_M)
@@ -76,9 +102,31 @@
 #define PRODUCT_B_SLOW (PRODUCT_B_ALONG_K ? TILE_N : TILE_K)
 #define PRODUCT_B_STEP (PRODUCT_THREADS / PRODUCT_B_FAST)
 #define PRODUCT_B_LOADS ((PRODUCT_B_SLOW + PRODUCT_B_STEP - 1) / PRODUCT_B_STEP)
-#define PRODUCT_A_STRIDE (TILE_M + PRODUCT_WIDE)                 /* no power of two: banks of shared memory */
-#define PRODUCT_B_STRIDE (TILE_N + PRODUCT_WIDE)
-#define PRODUCT_STAGE (TILE_K * (PRODUCT_A_STRIDE + PRODUCT_B_STRIDE))
+
+/* Where element (k, i) of a tile of this length lies in a stage, and how a factor is kept there. */
+#if MATRIX
+#define PRODUCT_WORDS (TILE_K / MATRIX)                          /* along k */
+#define PRODUCT_LINE(length, k) ((k) * ((length) + 8) + (k) / 4 * 2)
+#define PRODUCT_FACTOR PRODUCT_PASTE(KERNEL, factor)
+#define PRODUCT_AT_WORD(length, k, i) ((PRODUCT_LINE(length, (k) / MATRIX) + (i)) * MATRIX + (k) % MATRIX)
+#if MATRIX == 1
+typedef unsigned PRODUCT_FACTOR;
+#define PRODUCT_ROUNDED(x) to_tf32(x)
+#define PRODUCT_MULTIPLY mma_tf32
+#else
+typedef unsigned short PRODUCT_FACTOR;
+#define PRODUCT_ROUNDED(x) to_bf16(x)
+#define PRODUCT_MULTIPLY mma_bf16
+#endif
+#else
+#define PRODUCT_WORDS TILE_K
+#define PRODUCT_LINE(length, k) ((k) * ((length) + PRODUCT_WIDE)) /* no power of two: banks of shared memory */
+#define PRODUCT_FACTOR T
+#define PRODUCT_AT_WORD(length, k, i) (PRODUCT_LINE(length, k) + (i))
+#define PRODUCT_ROUNDED(x) (x)
+#endif
+#define PRODUCT_SPREAD (TILE_N + (MATRIX ? 8 : 0))               /* from row to row of the sums, at the end */
+#define PRODUCT_STAGE (PRODUCT_LINE(TILE_M, PRODUCT_WORDS) + PRODUCT_LINE(TILE_N, PRODUCT_WORDS))
 
 struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 
@@ -137,18 +185,68 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
 
 /* From registers to shared memory. */
 #define PRODUCT_KEEP(stage) do {                                                                          \
-    T *const a_to = shared + (stage) * PRODUCT_STAGE, *const b_to = a_to + TILE_K * PRODUCT_A_STRIDE;     \
+    PRODUCT_FACTOR *const a_to = (PRODUCT_FACTOR *)(shared + (stage) * PRODUCT_STAGE);                    \
+    PRODUCT_FACTOR *const b_to = (PRODUCT_FACTOR *)(shared + (stage) * PRODUCT_STAGE + PRODUCT_LINE(TILE_M, PRODUCT_WORDS)); \
     EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k, there);                                                                     \
-        if (there) a_to[k * PRODUCT_A_STRIDE + i] = a_next[s];                                            \
+        if (there) a_to[PRODUCT_AT_WORD(TILE_M, k, i)] = PRODUCT_ROUNDED(a_next[s]);                      \
     }                                                                                                     \
     EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j, there);                                                                     \
-        if (there) b_to[k * PRODUCT_B_STRIDE + j] = b_next[s];                                            \
+        if (there) b_to[PRODUCT_AT_WORD(TILE_N, k, j)] = PRODUCT_ROUNDED(b_next[s]);                      \
     }                                                                                                     \
 } while (0)
+
+/* sum += the product of the tiles in a stage. */
+#if MATRIX
+#define PRODUCT_ADD(from) do {                                                                            \
+    const unsigned *const a_from = (const unsigned *)(from);                                              \
+    const unsigned *const b_from = a_from + PRODUCT_LINE(TILE_M, PRODUCT_WORDS);                          \
+    const int g_ = lane / 4, t_ = lane % 4, first_row = PRODUCT_ROW(down, 0), first_column = across / 4 * (4 * REG_N) + g_; \
+    EXPRC_UNROLL                                                                                          \
+    for (int k = 0; k < PRODUCT_WORDS; k += 8) {                                                          \
+        unsigned b_k[REG_N / 2][2];                                                                       \
+        EXPRC_UNROLL                                                                                      \
+        for (int c = 0; c < REG_N; c++)                                                                   \
+            b_k[c / 2][c % 2] = b_from[PRODUCT_LINE(TILE_N, k + c % 2 * 4) + t_ * (TILE_N + 8) + first_column + c / 2 * 8]; \
+        EXPRC_UNROLL                                                                                      \
+        for (int r = 0; r < REG_M; r += 2) {                                                              \
+            unsigned a_k[4];                                                                              \
+            EXPRC_UNROLL                                                                                  \
+            for (int e = 0; e < 4; e++)                                                                   \
+                a_k[e] = a_from[PRODUCT_LINE(TILE_M, k + e / 2 * 4) + t_ * (TILE_M + 8) + first_row + r * 8 + e % 2 * 8]; \
+            EXPRC_UNROLL                                                                                  \
+            for (int c = 0; c < REG_N; c += 2) {                                                          \
+                float four[4] = {sum[r][c], sum[r][c + 1], sum[r + 1][c], sum[r + 1][c + 1]};             \
+                PRODUCT_MULTIPLY(four, a_k, b_k[c / 2]);                                                  \
+                sum[r][c] = four[0]; sum[r][c + 1] = four[1]; sum[r + 1][c] = four[2]; sum[r + 1][c + 1] = four[3]; \
+            }                                                                                             \
+        }                                                                                                 \
+    }                                                                                                     \
+} while (0)
+#else
+#define PRODUCT_ADD(from) do {                                                                            \
+    const T *const a_from = (from), *const b_from = a_from + PRODUCT_LINE(TILE_M, TILE_K);                \
+    EXPRC_UNROLL                                                                                          \
+    for (int k = 0; k < TILE_K; k++) {                                                                    \
+        struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];                          \
+        EXPRC_UNROLL                                                                                      \
+        for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)                                                    \
+            a_k[r] = *(const struct PRODUCT_VEC *)(a_from + PRODUCT_LINE(TILE_M, k) + (r * PRODUCT_DOWN + down) * PRODUCT_WIDE); \
+        EXPRC_UNROLL                                                                                      \
+        for (int c = 0; c < REG_N / PRODUCT_WIDE; c++)                                                    \
+            b_k[c] = *(const struct PRODUCT_VEC *)(b_from + PRODUCT_LINE(TILE_N, k) + (c * PRODUCT_ACROSS + across) * PRODUCT_WIDE); \
+        EXPRC_UNROLL                                                                                      \
+        for (int r = 0; r < REG_M; r++) {                                                                 \
+            EXPRC_UNROLL                                                                                  \
+            for (int c = 0; c < REG_N; c++)                                                               \
+                sum[r][c] += a_k[r / PRODUCT_WIDE].x[r % PRODUCT_WIDE] * b_k[c / PRODUCT_WIDE].x[c % PRODUCT_WIDE]; \
+        }                                                                                                 \
+    }                                                                                                     \
+} while (0)
+#endif
 
 /* Room for 512 threads: up to 128 registers each, and while one block waits for memory another one computes. */
 EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PARAMS) {
@@ -158,8 +256,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
     struct PRODUCT_KEYS *const keys = (struct PRODUCT_KEYS *)(shared + 2 * PRODUCT_STAGE);
 #endif
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
-    const int down = PRODUCT_SQUARE ? warp / (PRODUCT_ACROSS / 8) * 4 + lane / 8 : thread / PRODUCT_ACROSS;
-    const int across = PRODUCT_SQUARE ? warp % (PRODUCT_ACROSS / 8) * 8 + lane % 8 : thread % PRODUCT_ACROSS;
+    const int down = PRODUCT_DOWN_OF(warp, lane), across = PRODUCT_ACROSS_OF(warp, lane);
     const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
     const long long pieces = PRODUCT_CUT(PRODUCT_K, TILE_K), tiles = tiles_i * tiles_j;
 
@@ -177,27 +274,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
         PRODUCT_FIRST_KEYS(begin);
         for (PRODUCT_INT piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
             const int stage = (int)((piece - begin) & 1);
-            const T *const a_from = shared + stage * PRODUCT_STAGE, *const b_from = a_from + TILE_K * PRODUCT_A_STRIDE;
             if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
             PRODUCT_MAKE_KEYS(piece + 2);
-            if (piece >= begin) {
-                EXPRC_UNROLL
-                for (int k = 0; k < TILE_K; k++) {
-                    struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];
-                    EXPRC_UNROLL
-                    for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)
-                        a_k[r] = *(const struct PRODUCT_VEC *)(a_from + k * PRODUCT_A_STRIDE + (r * PRODUCT_DOWN + down) * PRODUCT_WIDE);
-                    EXPRC_UNROLL
-                    for (int c = 0; c < REG_N / PRODUCT_WIDE; c++)
-                        b_k[c] = *(const struct PRODUCT_VEC *)(b_from + k * PRODUCT_B_STRIDE + (c * PRODUCT_ACROSS + across) * PRODUCT_WIDE);
-                    EXPRC_UNROLL
-                    for (int r = 0; r < REG_M; r++) {
-                        EXPRC_UNROLL
-                        for (int c = 0; c < REG_N; c++)
-                            sum[r][c] += a_k[r / PRODUCT_WIDE].x[r % PRODUCT_WIDE] * b_k[c / PRODUCT_WIDE].x[c % PRODUCT_WIDE];
-                    }
-                }
-            }
+            if (piece >= begin) PRODUCT_ADD(shared + stage * PRODUCT_STAGE);
             if (piece + 1 < end) PRODUCT_KEEP(stage ^ 1);
             __syncthreads();
         }
@@ -205,12 +284,12 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
         for (int r = 0; r < REG_M; r++) {
             EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++)
-                shared[down * TILE_N + (c / PRODUCT_WIDE * PRODUCT_ACROSS + across) * PRODUCT_WIDE + c % PRODUCT_WIDE] = sum[r][c];
+                shared[down * PRODUCT_SPREAD + PRODUCT_COLUMN(across, c)] = sum[r][c];
             __syncthreads();
             for (int e = thread; e < PRODUCT_DOWN * TILE_N; e += PRODUCT_THREADS) {
-                const PRODUCT_INT i = first_i + (r / PRODUCT_WIDE * PRODUCT_DOWN + e / TILE_N) * PRODUCT_WIDE + r % PRODUCT_WIDE;
-                const PRODUCT_INT j = first_j + e % TILE_N;
-                if (i < (PRODUCT_M) && j < (PRODUCT_N)) { PRODUCT_Y(part, g, i, j, shared[e]); }
+                const int row = e / TILE_N, column = e % TILE_N;
+                const PRODUCT_INT i = first_i + PRODUCT_ROW(row, r), j = first_j + column;
+                if (i < (PRODUCT_M) && j < (PRODUCT_N)) { PRODUCT_Y(part, g, i, j, shared[row * PRODUCT_SPREAD + column]); }
             }
             __syncthreads();
         }
@@ -227,10 +306,20 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 #undef PRODUCT_ACROSS
 #undef PRODUCT_THREADS
 #undef PRODUCT_SQUARE
+#undef PRODUCT_DOWN_OF
+#undef PRODUCT_ACROSS_OF
+#undef PRODUCT_ROW
+#undef PRODUCT_COLUMN
+#undef PRODUCT_WORDS
+#undef PRODUCT_LINE
+#undef PRODUCT_FACTOR
+#undef PRODUCT_AT_WORD
+#undef PRODUCT_ROUNDED
+#undef PRODUCT_MULTIPLY
+#undef PRODUCT_SPREAD
+#undef PRODUCT_ADD
 #undef PRODUCT_A_LOADS
 #undef PRODUCT_B_LOADS
-#undef PRODUCT_A_STRIDE
-#undef PRODUCT_B_STRIDE
 #undef PRODUCT_STAGE
 #undef PRODUCT_A_FAST
 #undef PRODUCT_A_SLOW

@@ -15,7 +15,7 @@ from exprc.compiled import Compiled
 from exprc.errors import CompileError, DeviceError
 from exprc.ops import CATALOGUE
 from exprc.runtime.cubin import compile_cubin, find_cuda_compiler
-from exprc.runtime.launch import CUDA
+from exprc.runtime.launch import CUDA, precisions
 from tests.cuda.test_catalogue import GROUPS
 from tests.ops.matrix import cases
 
@@ -46,7 +46,8 @@ def test_texts_compile(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         texts.append(text)
         return SimpleNamespace(cached=False, compile_seconds=0.0)
 
-    monkeypatch.setattr(build, "open_device", lambda name: SimpleNamespace(name=name, target=CUDA, load=load))
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load)
+    monkeypatch.setattr(build, "open_device", lambda name: device)
     whole = [name for name in GROUPS[number] if isinstance(made([name]), Compiled)]  # the host works between the programs of the others
     texts.clear()
     made(whole)

@@ -48,8 +48,9 @@ def gemm_case(
     a, b, c = normal(1, dtype, batch, m, k), normal(2, dtype, batch, k, n), normal(3, dtype, n)
     want = a.astype(float) @ b.astype(float) + c
     flags = ["A_COLS_CONTIGUOUS"] * ("a" in turned) + ["B_COLS_CONTIGUOUS"] * ("b" in turned)
+    hooks = gemm_hooks(turned, impl.endswith("in_parts"))
     paste = Paste(
-        f"k{number}", of_device(gemm, impl), ["const T *a", "const T *b", "const T *bias", "T *y"], gemm_hooks(turned, impl != "gemm"),
+        f"k{number}", of_device(gemm, impl), ["const T *a", "const T *b", "const T *bias", "T *y"], hooks,
         [arg(a), arg(b)], [arg(want.astype(dtype))], given=given, flags=flags,
     )  # fmt: skip
     stored = [np.ascontiguousarray(v.swapaxes(1, 2)) if name in turned else v for name, v in (("a", a), ("b", b))]
@@ -155,7 +156,7 @@ def conv_paste(number: int, kind: str, name: str, case: Sequence[Any]) -> tuple[
 
 @pytest.mark.parametrize("kind", RECORDS)
 def test_convolution_of_any_geometry(kind: str, device: Device) -> None:
-    name = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
+    name = "conv2d_grad_weight_in_parts" if kind == "conv2d_grad_weight" else "conv2d"
     cases = [conv_paste(i, kind, name, case) for i, case in enumerate(CONVOLUTIONS)]
     module = device.load(module_text([paste for paste, _, _ in cases]))
     for paste, inputs, want in cases:

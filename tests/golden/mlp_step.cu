@@ -26,13 +26,14 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 64
 #define N 40
 #define K 30
-#define PARTS 1
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
+#define MATRIX 0
 #define INDEX_BYTES 4
+#define PARTS 1
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 0
 #define LOAD_a(g, i, k) k0_LOAD_a(b0, b1, b2, b3, status, g, i, k)
@@ -49,13 +50,14 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef M
 #undef N
 #undef K
-#undef PARTS
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef MATRIX
 #undef INDEX_BYTES
+#undef PARTS
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
 #undef LOAD_a
@@ -81,13 +83,14 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 64
 #define N 10
 #define K 40
-#define PARTS 1
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
+#define MATRIX 0
 #define INDEX_BYTES 4
+#define PARTS 1
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 0
 #define LOAD_a(g, i, k) k1_LOAD_a(b0, b1, b2, status, g, i, k)
@@ -104,13 +107,14 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef M
 #undef N
 #undef K
-#undef PARTS
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef MATRIX
 #undef INDEX_BYTES
+#undef PARTS
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
 #undef LOAD_a
@@ -288,13 +292,14 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 64
 #define N 40
 #define K 10
-#define PARTS 1
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
+#define MATRIX 0
 #define INDEX_BYTES 4
+#define PARTS 1
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 1
 #define LOAD_a(g, i, k) k4_LOAD_a(b0, b1, b2, b3, status, g, i, k)
@@ -311,13 +316,14 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef M
 #undef N
 #undef K
-#undef PARTS
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef MATRIX
 #undef INDEX_BYTES
+#undef PARTS
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
 #undef LOAD_a
@@ -373,13 +379,14 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 30
 #define N 40
 #define K 64
-#define PARTS 1
 #define TILE_M 32
 #define TILE_N 64
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
+#define MATRIX 0
 #define INDEX_BYTES 4
+#define PARTS 1
 #define A_COLS_CONTIGUOUS 1
 #define B_COLS_CONTIGUOUS 0
 #define LOAD_a(g, i, k) k5_LOAD_a(b0, b1, b2, status, g, i, k)
@@ -396,13 +403,14 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef M
 #undef N
 #undef K
-#undef PARTS
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef MATRIX
 #undef INDEX_BYTES
+#undef PARTS
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
 #undef LOAD_a
@@ -484,13 +492,14 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 40
 #define N 10
 #define K 64
-#define PARTS 1
 #define TILE_M 64
 #define TILE_N 32
 #define TILE_K 16
 #define REG_M 4
 #define REG_N 4
+#define MATRIX 0
 #define INDEX_BYTES 4
+#define PARTS 1
 #define A_COLS_CONTIGUOUS 1
 #define B_COLS_CONTIGUOUS 0
 #define LOAD_a(g, i, k) k7_LOAD_a(b0, b1, b2, status, g, i, k)
@@ -507,13 +516,14 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef M
 #undef N
 #undef K
-#undef PARTS
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef MATRIX
 #undef INDEX_BYTES
+#undef PARTS
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
 #undef LOAD_a

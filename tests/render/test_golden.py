@@ -22,7 +22,7 @@ from exprc.render import c as printer
 from exprc.render.base import kernel_source
 from exprc.runtime import cpu
 from exprc.runtime.compiler import AVX2, AVX512, Target
-from exprc.runtime.launch import CUDA
+from exprc.runtime.launch import CUDA, precisions
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
@@ -93,7 +93,8 @@ def text_of(net: Callable[[], Any], target: Target, monkeypatch: pytest.MonkeyPa
 def cuda_text_of(net: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """Render for a GPU that is not there."""
     loaded = SimpleNamespace(cached=False, compile_seconds=0.0)
-    monkeypatch.setattr(build, "open_device", lambda name: SimpleNamespace(name=name, target=CUDA, load=lambda text: loaded))
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=lambda text: loaded)
+    monkeypatch.setattr(build, "open_device", lambda name: device)
     inputs, outputs, *updates = net()
     (text,) = exprc.function(inputs, outputs, updates=updates[0] if updates else None, device="cuda")._compiled.last.text
     return str(text)

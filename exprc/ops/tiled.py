@@ -1,0 +1,60 @@
+"""What a text of ``kernels/cuda`` on ``product.cuh`` can be: by threads or by matrix instructions, its products whole or in parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from exprc.forms import Hook, Implementation
+from exprc.ops.tiling import Launch, matrix_serves, product_launch, product_parts, product_tile
+from exprc.size import Dim
+from exprc.types import itemsize
+
+#: The precisions with matrix instructions -> MATRIX of ``product.cuh``.
+MATRIX = {"tf32": 1, "bf16": 2}
+
+Products = Callable[[Any, Any, Any], tuple[Dim, Dim, Dim, Dim]]
+Extents = Callable[[Mapping[str, int]], tuple[int, int, int]]
+
+
+def tiled(base: Implementation, products: Products, extents: Extents, parts_store: Hook) -> tuple[Implementation, ...]:
+    """Return the implementations of a text, those for a precision first, and in parts before whole.
+
+    Parameters
+    ----------
+    base : the text, with its own sizes, and the hooks that store a whole product.
+    products(args, outs, params) : (m, n, k, batch) of the products that it forms. extents(values) : (m, n, batch), from its macros.
+    parts_store : instead of its hook STORE_y, where it stores parts.
+    """
+    precisions = [(f"{base.name}_{name}", (name,), matrix) for name, matrix in MATRIX.items()]
+    return tuple(
+        made
+        for name, named, matrix in (*precisions, (base.name, (), 0))
+        for made in _whole_and_cut(dataclasses.replace(base, name=name, precisions=named), products, extents, parts_store, matrix)
+    )
+
+
+def _whole_and_cut(
+    base: Implementation, products: Products, extents: Extents, parts_store: Hook, matrix: int
+) -> tuple[Implementation, Implementation]:
+    def parts(args: Any, outs: Any, params: Any, lanes: int) -> int:
+        return product_parts(*products(args, outs, params), itemsize(args[0].dtype), matrix)
+
+    def sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+        tile = product_tile(*products(args, outs, params), itemsize(args[0].dtype), matrix)
+        return {**base.sizes(args, outs, params, 1), **tile, "PARTS": 1}
+
+    def serves(args: Any, outs: Any, params: Any, lanes: int) -> bool:
+        return not matrix or args[0].dtype == "float32" and matrix_serves(*products(args, outs, params)[:3])
+
+    def launch(values: Mapping[str, int], size: int) -> Launch:
+        return product_launch(values, *extents(values), size)
+
+    whole = dataclasses.replace(base, sizes=sizes, when=serves, launch=launch)
+    cut = dataclasses.replace(
+        whole, name=f"{base.name}_in_parts", parts=parts, hooks={**base.hooks, "STORE_y": parts_store},
+        sizes=lambda *given: {**sizes(*given), "PARTS": parts(*given)},
+        when=lambda *given: serves(*given) and parts(*given) > 1,
+    )  # fmt: skip
+    return cut, whole

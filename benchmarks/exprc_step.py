@@ -26,10 +26,23 @@ def build(net: nets.Net) -> Any:
             last = normed(L.Conv2DLayer(last, layer.filters, layer.size, pad=layer.pad), layer)
         elif isinstance(layer, nets.Pool):
             last = L.MaxPool2DLayer(last, layer.size)
+        elif isinstance(layer, nets.Mean):
+            last = L.GlobalPoolLayer(last)
+        elif isinstance(layer, nets.Residual):
+            last = residual(last, layer)
         else:
             output = nn.nonlinearities.softmax if layer is net.layers[-1] else nn.nonlinearities.rectify
             last = normed(L.DenseLayer(last, layer.units, nonlinearity=output), layer)
     return last
+
+
+def residual(last: Any, layer: nets.Residual) -> Any:
+    rectify, size = nn.nonlinearities.rectify, layer.filters
+    made = L.batch_norm(L.Conv2DLayer(last, size, 3, layer.stride, pad=1), epsilon=nets.EPSILON)
+    made = L.batch_norm(L.Conv2DLayer(made, size, 3, pad=1, nonlinearity=None), epsilon=nets.EPSILON)
+    if made.output_shape != last.output_shape:
+        last = L.batch_norm(L.Conv2DLayer(last, size, 1, layer.stride, nonlinearity=None), epsilon=nets.EPSILON)
+    return L.NonlinearityLayer(L.ElemwiseSumLayer([made, last]), rectify)
 
 
 def normed(made: Any, layer: Any) -> Any:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -43,8 +43,13 @@ class Check(NamedTuple):
     needs: str = ""  # a program without which it is left out
 
 
-def _python(name: str, seconds: float, *options: str) -> Check:
-    return Check(" ".join((name, *options)), (sys.executable, "-m", "benchmarks.gpu_looks", name, *options), seconds)
+def python(name: str, seconds: float, *options: str, module: str = "gpu_looks") -> Check:
+    """A look of `benchmarks.gpu_looks`, or a case of `benchmarks.gpu_cases`."""
+    return Check(" ".join((name, *options)), (sys.executable, "-m", f"benchmarks.{module}", name, *options), seconds)
+
+
+def case(name: str, seconds: float, *options: str) -> Check:
+    return python(name, seconds, *options, module="gpu_cases")
 
 
 def _sanitized(tool: str, *options: str) -> Check:
@@ -62,16 +67,16 @@ _PYTEST = (
 PARTS = {
     1: [
         Check("doctor", (sys.executable, "-m", "exprc", "doctor"), 60),
-        _python("machine", 60), _python("smoke", 60), _python("copies", 60), _python("launches", 90), _python("faults", 120),
-        _python("torch", 90),
+        python("machine", 60), python("smoke", 60), python("copies", 60), python("launches", 90), python("faults", 120),
+        python("torch", 90),
     ],
     2: [Check("suite", (sys.executable, *_PYTEST), 460)],
     3: [_sanitized("memcheck"), _sanitized("racecheck"), _sanitized("initcheck"), _sanitized("synccheck")],
     4: [
-        _python("step", 100, "--net", "fc256", "--batch", "128"), _python("step", 120, "--net", "lenet", "--batch", "128"),
-        _python("step", 120, "--net", "lenet", "--batch", "500"), _python("mnist", 150), _python("peers", 90, "--batch", "128"),
-        _python("peers", 90, "--batch", "500"), _python("products", 90), _python("kernels", 60, "--net", "fc256", "--batch", "128"),
-        _python("kernels", 60, "--net", "lenet", "--batch", "128"), _python("kernels", 60, "--net", "lenet", "--batch", "500"),
+        python("step", 100, "--net", "fc256", "--batch", "128"), python("step", 120, "--net", "lenet", "--batch", "128"),
+        python("step", 120, "--net", "lenet", "--batch", "500"), python("mnist", 150), case("train", 90, "--batch", "128", "--quick"),
+        case("train", 90, "--batch", "500", "--quick"), case("products", 90), python("kernels", 60, "--net", "fc256", "--batch", "128"),
+        python("kernels", 60, "--net", "lenet", "--batch", "128"), python("kernels", 60, "--net", "lenet", "--batch", "500"),
     ],
 }  # fmt: skip
 
@@ -90,7 +95,7 @@ def run(check: Check, device: str, log: IO[str], seconds: float) -> Result:
     begin = time.monotonic()
     if check.needs and shutil.which(check.needs) is None:
         return Result(check.name, f"left out: there is no {check.needs}", 0.0, {})
-    command = [*check.command, *(["--device", device] if "benchmarks.gpu_looks" in check.command else [])]
+    command = [*check.command, *(["--device", device] if any(c.startswith("benchmarks.gpu_") for c in check.command) else [])]
     numbers: dict[str, Any] = {}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     limit = min(check.seconds, seconds)
@@ -138,12 +143,14 @@ def _say(text: str, log: IO[str]) -> None:
     print(text, file=log, flush=True)
 
 
-def run_part(number: int, device: str, folder: Path) -> list[Result]:
-    """Run the checks of a part."""
+def run_part(checks: Sequence[Check], number: int, device: str, folder: Path, done: Collection[str] = ()) -> list[Result]:
+    """Run the checks of a part, but for those that are `done`."""
     results, end = [], time.monotonic() + PART_SECONDS
-    with open(folder / f"part{number}.txt", "w", encoding="utf-8") as log:
-        for k, check in enumerate(PARTS[number], 1):
-            _say(f"== part {number}, {k} of {len(PARTS[number])}: {check.name}", log)
+    with open(folder / f"part{number}.txt", "a" if done else "w", encoding="utf-8") as log:
+        for k, check in enumerate(checks, 1):
+            if check.name in done:
+                continue
+            _say(f"== part {number}, {k} of {len(checks)}: {check.name}", log)
             left = end - time.monotonic()
             result = run(check, device, log, left) if left > 5 else Result(check.name, "left out: the part is out of time", 0.0, {})
             _say(f"-- {check.name}: {result.status}, {result.seconds:.1f} s", log)
@@ -151,8 +158,15 @@ def run_part(number: int, device: str, folder: Path) -> list[Result]:
     return results
 
 
-def _keep(folder: Path, number: int, results: Sequence[Result]) -> None:
-    """Add the results of a part to the report."""
+def kept(folder: Path, number: int) -> list[Result]:
+    """The results of a part in the report, as far as it has been run."""
+    path = folder / "report.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [Result(**result) for result in told.get(f"part {number}", [])]
+
+
+def keep(folder: Path, number: int, results: Sequence[Result]) -> None:
+    """Put the results of a part in the report."""
     path = folder / "report.json"
     told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     told[f"part {number}"] = [result._asdict() for result in results]
@@ -170,23 +184,31 @@ def _missing(device: str) -> str:
     return ""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the parts that are asked for; the exit status is 0 where all is well, 1 where something failed, 2 without a device."""
+def options(program: str, about: str, parts: Collection[int]) -> argparse.ArgumentParser:
+    """What this command and `benchmarks.gpu` take."""
     plain = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__, formatter_class=plain)
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{program}", description=about, formatter_class=plain)
     parser.add_argument("--report", type=Path, required=True, metavar="FOLDER", help="where the report is written")
-    parser.add_argument("--part", type=int, choices=PARTS, action="append", help="which part; may be given several times (default: all)")
+    parser.add_argument("--part", type=int, choices=parts, action="append", help="which part; may be given several times (default: all)")
     parser.add_argument("--device", default="cuda", help="cuda, cuda1 ...; cuda-emulator tries the command itself (default: cuda)")
-    asked = parser.parse_args(arguments)
+    return parser
+
+
+def carry_out(parts: Mapping[int, Sequence[Check]], asked: argparse.Namespace, resumes: bool = False) -> int:
+    """Run the parts that are asked for; the exit status is 0 where all is well, 1 where something failed, 2 without a device.
+
+    resumes : whether checks that the report has as good are not run again.
+    """
     missing = _missing(asked.device)
     if missing:
         print(f"There is nothing to check here: {missing}", file=sys.stderr)
         return 2
     asked.report.mkdir(parents=True, exist_ok=True)
     every: list[Result] = []
-    for number in asked.part or PARTS:
-        results = run_part(number, asked.device, asked.report)
-        _keep(asked.report, number, results)
+    for number in asked.part or parts:
+        good = [r for r in kept(asked.report, number) if r.status == "ok"] if resumes else []
+        results = [*good, *run_part(parts[number], number, asked.device, asked.report, {r.name for r in good})]
+        keep(asked.report, number, results)
         every += results
     print("== summary")
     for result in every:
@@ -194,6 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, value in result.numbers.items():
             print(f"{'':<26}{name} {value:g}")
     return 0 if all(r.status == "ok" or r.status.startswith("left out") for r in every) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts that are asked for; the exit status is 0 where all is well, 1 where something failed, 2 without a device."""
+    return carry_out(PARTS, options("gpu_check", __doc__ or "", PARTS).parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -340,103 +340,6 @@ def _said_of(text: str, kernel: str) -> str:
     return own[1] if own else pasted[1] if pasted else ""
 
 
-def peers(device: Device, asked: argparse.Namespace) -> None:
-    """A training step of exprc and of PyTorch, taking turns on the same batches of the host's; the ratio is the median over rounds."""
-    from benchmarks.exprc_step import Exprc
-
-    task = nets.digits_task(nets.NETS[asked.net], asked.batch, 16)
-    with exprc.config.override(device=asked.device):
-        ours = Exprc(task, 1)
-    ours.reset()
-    programs: dict[str, tuple[Callable[[], None], Callable[[int], float]]] = {"exprc": (lambda: None, ours.step)}
-    try:
-        from benchmarks.peers.torch_gpu_step import TorchGpu, TorchGraph
-    except ImportError:
-        print("PyTorch is not installed: exprc alone")
-    else:
-        for name, kind, tf32 in (("eager", TorchGpu, False), ("graph", TorchGraph, False), ("graph with TF32", TorchGraph, True)):
-            made = kind(task, tf32)
-            programs[f"PyTorch {name}"] = (made.ready, made.step)
-    times = _turns(programs, asked.steps)
-    for name, took in times.items():
-        number(f"{asked.net} {asked.batch} {name}, us", 1e6 * median(took))
-        number(f"{asked.net} {asked.batch} {name} / exprc", median(t / o for t, o in zip(took, times["exprc"], strict=True)))
-
-
-def _turns(programs: dict[str, Any], steps: int, rounds: int = 7) -> dict[str, list[float]]:
-    """Seconds of a step in each round of each program."""
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, (ready, step) in programs.items():
-            ready()
-            for k in range(5):
-                step(k)
-            begin = time.perf_counter()
-            for k in range(steps):
-                step(k % 16)
-            times[name].append((time.perf_counter() - begin) / steps)
-    return times
-
-
-def products(device: Device, asked: argparse.Namespace) -> None:
-    """Matrix products and convolutions with their gradients, alone, on data that stay on the device, beside those of PyTorch in float32."""
-    own = {name: seconds_of(work, device.synchronize, 10) for name, work in _products(asked.device).items()}
-    try:
-        from benchmarks.peers.torch_gpu_products import products_of, wait
-    except ImportError:
-        print("PyTorch is not installed: exprc alone")
-        theirs = {}
-    else:
-        theirs = {name: seconds_of(work, wait, 10) for name, work in products_of(PRODUCTS).items()}
-    for name, took in own.items():
-        case = PRODUCTS[name.split(":")[0]]
-        number(f"{name}, TFLOP/s", case.flops / took / 1e12)
-        if name in theirs:
-            number(f"{name}, PyTorch / exprc", theirs[name] / took)
-
-
-class Product(NamedTuple):
-    """A matrix product (m, k) · (k, n), or a convolution of images with filters and padding."""
-
-    a: tuple[int, ...]
-    b: tuple[int, ...]
-    pad: int = 0
-
-    @property
-    def flops(self) -> float:
-        if len(self.a) == 2:
-            return 2.0 * self.a[0] * self.a[1] * self.b[1]
-        (n, _, h, w), (o, c, kh, kw) = self.a, self.b
-        return 2.0 * n * o * (h + 2 * self.pad - kh + 1) * (w + 2 * self.pad - kw + 1) * c * kh * kw
-
-
-PRODUCTS = {
-    "gemm 4096": Product((4096, 4096), (4096, 4096)),
-    "gemm 1000": Product((1000, 1000), (1000, 1000)),
-    "gemm 128 800 256": Product((128, 800), (800, 256)),
-    "conv lenet 1": Product((128, 1, 28, 28), (20, 1, 5, 5)),
-    "conv lenet 2": Product((128, 20, 12, 12), (50, 20, 5, 5)),
-    "conv vgg": Product((32, 128, 56, 56), (128, 128, 3, 3), 1),
-}
-
-
-def _products(device: str) -> dict[str, Callable[[], Any]]:
-    """name, or name: gradient -> what computes it into a variable."""
-    rng = np.random.default_rng(0)
-    made: dict[str, Callable[[], Any]] = {}
-    for name, case in PRODUCTS.items():
-        a, b = (exprc.shared(rng.standard_normal(shape).astype(np.float32)) for shape in (case.a, case.b))
-        y = a @ b if len(case.a) == 2 else T.conv2d(a, b, border_mode=case.pad)
-        g = exprc.shared(rng.standard_normal(y.type.shape).astype(np.float32))
-        parts = {name: y}
-        if len(case.a) == 4:
-            parts |= dict(zip((f"{name}: input", f"{name}: weights"), exprc.grad((y * g).sum(), [a, b]), strict=True))
-        for part, value in parts.items():
-            kept = exprc.shared(np.zeros(value.type.shape, np.float32))
-            made[part] = exprc.function([], [], updates={kept: value + kept / 2}, device=device)  # read, so that it stays there
-    return made
-
-
 def mnist(device: Device, asked: argparse.Namespace) -> None:
     """examples/mnist.py as a user runs it, on the device."""
     exprc.config.device = asked.device
@@ -451,19 +354,20 @@ def mnist(device: Device, asked: argparse.Namespace) -> None:
         number(f"{asked.epochs} epochs and all around them, s", time.perf_counter() - begin)
 
 
-LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, kernels, peers, products, mnist)}
+LOOKS = {look.__name__: look for look in (machine, smoke, copies, launches, faults, torch, small, step, kernels, mnist)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_looks", description=__doc__)
-    parser.add_argument("look", choices=LOOKS)
+def main(looks: Mapping[str, Callable[[Device, argparse.Namespace], None]] = LOOKS) -> None:
+    parser = argparse.ArgumentParser(description="One thing to look at on a GPU.")
+    parser.add_argument("look", choices=looks)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--net", choices=nets.NETS, default="lenet")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer peers")
     asked = parser.parse_args()
-    LOOKS[asked.look](open_device(asked.device), asked)
+    looks[asked.look](open_device(asked.device), asked)
     print("good", flush=True)
 
 

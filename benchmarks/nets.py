@@ -36,6 +36,20 @@ class Dense(NamedTuple):
     norm: bool = False
 
 
+class Residual(NamedTuple):
+    """Two convolutions of 3 x 3 with batch normalisation, the first with a stride, ReLU between them; what went in is added, then ReLU.
+
+    Where its shape differs, it goes through a convolution of 1 x 1 with batch normalisation.
+    """
+
+    filters: int
+    stride: int = 1
+
+
+class Mean(NamedTuple):
+    """The mean of each channel."""
+
+
 class Net(NamedTuple):
     """A network: the shape of one sample, and its layers; softmax and cross-entropy follow."""
 
@@ -59,7 +73,12 @@ VGG = Net(
     "vgg", "64C3-64C3-MP2-128C3-128C3-MP2-FC256-FC10", (3, 32, 32),
     (Conv(64, 3, 1), Conv(64, 3, 1), Pool(2), Conv(128, 3, 1), Conv(128, 3, 1), Pool(2), Dense(256), Dense(10)),
 )  # fmt: skip
-NETS = {net.name: net for net in (FC64, FC256, LENET, LENET_NORM, VGG)}
+RESNET20 = Net(
+    "resnet20", "ResNet-20", (3, 32, 32),
+    (Conv(16, 3, 1, norm=True), *(Residual(filters, 1 + (filters > 16 and k == 0)) for filters in (16, 32, 64) for k in range(3)), Mean(),
+     Dense(10)),
+)  # fmt: skip
+NETS = {net.name: net for net in (FC64, FC256, LENET, LENET_NORM, VGG, RESNET20)}
 #: The epsilon of batch normalisation.
 EPSILON = 1e-4
 
@@ -94,18 +113,40 @@ class Weighted(NamedTuple):
 
 def weighted(net: Net) -> Iterator[Weighted]:
     """Yield the layers with weights; W is (filters, channels, rows, columns) or (inputs, units)."""
+    return (made for layers, _ in shaped(net) for made in layers)
+
+
+def shaped(net: Net) -> Iterator[tuple[list[Weighted], tuple[int, ...]]]:
+    """Yield for each layer what has weights in it, and the shape of its result for one sample."""
     shape = net.shape
     for layer in net.layers:
+        made = []
         if isinstance(layer, Pool):
             shape = (shape[0], *(n // layer.size for n in shape[1:]))
+        elif isinstance(layer, Mean):
+            shape = shape[:1]
         elif isinstance(layer, Conv):
-            fan_in = shape[0] * layer.size**2
-            W = (layer.filters, shape[0], layer.size, layer.size)
-            shape = (layer.filters, *(n + 2 * layer.pad - layer.size + 1 for n in shape[1:]))
-            yield Weighted(W, W[:1], fan_in, math.prod(shape) * fan_in, layer.norm)
+            made = [_convolution(shape, layer.filters, layer.size, layer.pad, 1, layer.norm)]
+            shape = _convolved(shape, layer.filters, layer.size, layer.pad, 1)
+        elif isinstance(layer, Residual):
+            inner = _convolved(shape, layer.filters, 3, 1, layer.stride)
+            made = [_convolution(shape, layer.filters, 3, 1, layer.stride, True), _convolution(inner, layer.filters, 3, 1, 1, True)]
+            made += [_convolution(shape, layer.filters, 1, 0, layer.stride, True)] if inner != shape else []
+            shape = inner
         else:
             inputs, shape = math.prod(shape), (layer.units,)
-            yield Weighted((inputs, layer.units), shape, inputs, inputs * layer.units, layer.norm)
+            made = [Weighted((inputs, layer.units), shape, inputs, inputs * layer.units, layer.norm)]
+        yield made, shape
+
+
+def _convolved(shape: tuple[int, ...], filters: int, size: int, pad: int, stride: int) -> tuple[int, ...]:
+    return (filters, *((n + 2 * pad - size) // stride + 1 for n in shape[1:]))
+
+
+def _convolution(shape: tuple[int, ...], filters: int, size: int, pad: int, stride: int, norm: bool) -> Weighted:
+    fan_in = shape[0] * size**2
+    products = math.prod(_convolved(shape, filters, size, pad, stride)) * fan_in
+    return Weighted((filters, shape[0], size, size), (filters,), fan_in, products, norm)
 
 
 def step_flops(net: Net, batch: int) -> int:
@@ -120,6 +161,19 @@ def step_flops(net: Net, batch: int) -> int:
 def output_flops(net: Net, batch: int) -> int:
     """The same of the output of a network."""
     return 2 * batch * sum(layer.products for layer in weighted(net))
+
+
+def step_bytes(net: Net, batch: int, work: str = "train") -> int:
+    """The fewest bytes that a step moves through memory: inputs, what layers give (of pooling and ReLU only the result) and parameters.
+
+    Each result is written once and read once; in training it is read again and its gradient written and read, and parameters and velocities
+    are read and written.
+    """
+    layers = list(shaped(net))
+    stored = [shape for k, (_, shape) in enumerate(layers) if k + 1 == len(net.layers) or not isinstance(net.layers[k + 1], Pool)]
+    results, parameters = batch * sum(map(math.prod, stored)), sum(math.prod(w.W) + math.prod(w.b) * (1 + w.norm) for w in weighted(net))
+    inputs = batch * math.prod(net.shape)
+    return 4 * (2 * inputs + 5 * results + 5 * parameters if work == "train" else inputs + 2 * results + parameters)
 
 
 def first_parameters(net: Net, seed: int = 0) -> list[NDArray[np.float32]]:

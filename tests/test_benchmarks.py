@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
 import exprc  # noqa: E402
-from benchmarks import cpu, graph, memory, nets, table, turns  # noqa: E402
+from benchmarks import cpu, gpu, gpu_check, graph, memory, nets, table, turns  # noqa: E402
 from benchmarks.calibrate import Machine  # noqa: E402
 
 TINY = nets.Net("fc256", "a small one", (784,), (nets.Dense(8), nets.Dense(10)))
@@ -61,6 +61,14 @@ def test_every_case_is_of_a_network_and_has_peers():
 def test_batch_normalisation_has_a_scale_instead_of_a_bias():
     shapes = [p.shape for p in nets.first_parameters(nets.LENET_NORM)]
     assert shapes[:3] == [(20, 1, 5, 5), (20,), (20,)] and shapes[-2:] == [(256, 10), (10,)]
+
+
+def test_resnet_has_the_layers_and_operations_of_the_paper():
+    layers = list(nets.weighted(nets.RESNET20))
+    assert len([w for w in layers if w.W[2:] == (3, 3)]) == 19
+    assert [w.W for w in layers if w.W[2:] == (1, 1)] == [(32, 16, 1, 1), (64, 32, 1, 1)]
+    assert [shape for _, shape in nets.shaped(nets.RESNET20)][-3:] == [(64, 8, 8), (64,), (10,)]
+    assert nets.output_flops(nets.RESNET20, 1) / 2 == pytest.approx(40.8e6, rel=0.01)  # of He et al., with two convolutions of 1 x 1 more
 
 
 def test_our_output_is_a_distribution_of_the_classes():
@@ -315,3 +323,32 @@ def test_importing_is_timed_in_fresh_processes():
 @pytest.mark.long
 def test_a_chain_of_100_000_nodes_needs_no_deep_recursion():
     assert set(graph.deep_chain(100_000)) == {"build", "grad", "run", "pickle", "unpickle"}
+
+
+# -- on a GPU
+
+
+def test_what_was_measured_on_a_gpu_is_not_measured_again(monkeypatch, tmp_path, capsys):
+    def quick(name: str) -> gpu_check.Check:
+        text = f"open('{tmp_path / name}', 'a').write('x'); print('= train a 1: exprc, us 2')"
+        return gpu_check.Check(name, (sys.executable, "-c", text), 60)
+
+    monkeypatch.setattr(gpu_check, "_missing", lambda device: "")
+    monkeypatch.setattr(gpu, "PARTS", {1: [quick("one"), quick("two")], 2: []})
+    assert gpu.main(["--report", str(tmp_path / "report"), "--only", "one"]) == 0
+    assert gpu.main(["--report", str(tmp_path / "report")]) == 0
+    assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text() == "x"
+    assert "| train a 1 |" in (tmp_path / "report" / "gpu.md").read_text()
+
+
+def test_the_table_of_a_gpu_names_the_best_peer_that_computes_the_same():
+    numbers = {"exprc, us": 100, "PyTorch graph / exprc": 1.5, "JAX jit / exprc": 1.25, "PyTorch graph TF32 / exprc": 0.5, "launches": 9}
+    text = gpu.tables({f"train lenet 128: {name}": value for name, value in numbers.items()} | {"gemm 1000, TFLOP/s": 28.04})
+    assert "| train lenet 128 | 9 |" in text and text.splitlines()[4].endswith("| 1.25 |") and "| gemm 1000, TFLOP/s | 28.04 |" in text
+
+
+def test_floors_of_a_step():
+    parameters = sum(p.size for p in nets.first_parameters(nets.LENET))
+    results = 20 * 12 * 12 + 50 * 4 * 4 + 256 + 10
+    assert nets.step_bytes(nets.LENET, 2, "infer") == 4 * (2 * 784 + 2 * 2 * results + parameters)
+    assert nets.step_bytes(nets.LENET, 2) == 4 * (2 * 2 * 784 + 5 * 2 * results + 5 * parameters)

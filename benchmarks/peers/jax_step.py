@@ -24,14 +24,23 @@ def scores(net: nets.Net, parameters: list[Any], x: Any) -> Any:
             window = (1, layer.size, layer.size, 1)
             x = lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
         elif isinstance(layer, nets.Conv):
-            pads = [(layer.pad, layer.pad)] * 2
-            made = lax.conv_general_dilated(x, next(rest), (1, 1), pads, dimension_numbers=("NHWC", "OIHW", "NHWC"))
-            x = jax.nn.relu(shifted(made, rest, layer.norm))
+            x = jax.nn.relu(shifted(convolved(x, next(rest), layer.pad), rest, layer.norm))
+        elif isinstance(layer, nets.Mean):
+            x = x.mean((1, 2))
+        elif isinstance(layer, nets.Residual):
+            made = jax.nn.relu(shifted(convolved(x, next(rest), 1, layer.stride), rest, True))
+            made = shifted(convolved(made, next(rest), 1), rest, True)
+            x = x if made.shape == x.shape else shifted(convolved(x, next(rest), 0, layer.stride), rest, True)
+            x = jax.nn.relu(made + x)
         else:
             x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x  # the weights follow channels, rows, columns
             x = shifted(x.reshape(len(x), -1) @ next(rest), rest, layer.norm)
             x = x if layer is net.layers[-1] else jax.nn.relu(x)
     return x
+
+
+def convolved(x: Any, w: Any, pad: int, stride: int = 1) -> Any:
+    return lax.conv_general_dilated(x, w, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "OIHW", "NHWC"))
 
 
 def shifted(x: Any, rest: Any, norm: bool) -> Any:

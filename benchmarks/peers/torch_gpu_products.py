@@ -1,4 +1,4 @@
-"""Matrix products and convolutions of PyTorch (cuBLAS, cuDNN), in float32 without TF32."""
+"""Matrix products and convolutions of PyTorch (cuBLAS, cuDNN), in float32 without TF32; formulas and reductions over much memory."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def products_of(cases: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
         made[f"{name}: input"] = lambda a=a, b=b, g=g, how=how: torch.nn.grad.conv2d_input(a.shape, b, g, **how)
         made[f"{name}: weights"] = lambda a=a, b=b, g=g, how=how: torch.nn.grad.conv2d_weight(a, b.shape, g, **how)
     return made
+
+
+def bandwidth_of(source: Any) -> dict[str, Callable[[], Any]]:
+    """name -> what goes over the memory of `source`; chains are compiled, as they are slow otherwise."""
+    x, y = torch.from_numpy(source).cuda(), torch.zeros(len(source), device="cuda")
+    rows, out = x.view(-1, 1000), torch.empty(len(source), device="cuda")
+    chain = torch.compile(lambda x: torch.tanh(x) * torch.exp(-x) + x * x)
+    return {
+        "copy": lambda: out.copy_(x), "chain": lambda: chain(x), "update in place": lambda: y.mul_(0.9).add_(x), "sum": x.sum, "max": x.max,
+        "row sums": lambda: rows.sum(1), "column sums": lambda: rows.sum(0), "softmax of rows": lambda: torch.softmax(rows, 1),
+    }  # fmt: skip

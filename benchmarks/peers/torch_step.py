@@ -21,6 +21,10 @@ def build(net: nets.Net) -> tuple[nn.Sequential, list[Any]]:
     for layer in net.layers:
         if isinstance(layer, nets.Pool):
             modules.append(nn.MaxPool2d(layer.size))
+        elif isinstance(layer, nets.Mean):
+            modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        elif isinstance(layer, nets.Residual):
+            modules.append(Residual(layer, shapes, parameters))
         elif isinstance(layer, nets.Conv):
             made: Any = nn.Conv2d(next(shapes).W[1], layer.filters, layer.size, padding=layer.pad, bias=not layer.norm)
             modules += [*normed(made, nn.BatchNorm2d, layer.filters, layer.norm, parameters), nn.ReLU()]
@@ -30,6 +34,28 @@ def build(net: nets.Net) -> tuple[nn.Sequential, list[Any]]:
             modules += [*flat, *normed(made, nn.BatchNorm1d, layer.units, layer.norm, parameters)]
             modules += [nn.ReLU()] if layer is not net.layers[-1] else []
     return nn.Sequential(*modules), parameters
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the input goes, by itself or through a third."""
+
+    def __init__(self, layer: nets.Residual, shapes: Any, parameters: list[Any]):
+        super().__init__()
+        channels = next(shapes).W[1]
+        size = next(shapes).W[0]
+
+        def conv(inputs: int, width: int, stride: int) -> list[nn.Module]:
+            made = nn.Conv2d(inputs, size, width, stride, padding=width // 2, bias=False)
+            return normed(made, nn.BatchNorm2d, size, True, parameters)
+
+        self.around = nn.Sequential(*conv(channels, 3, layer.stride), nn.ReLU(), *conv(size, 3, 1))
+        changes = channels != size or layer.stride != 1
+        self.through = nn.Sequential(*(conv(channels, 1, layer.stride) if changes else []))
+        if changes:
+            next(shapes)
+
+    def forward(self, x: Any) -> Any:
+        return torch.relu(self.around(x) + self.through(x))
 
 
 def normed(made: Any, kind: Any, units: int, norm: bool, parameters: list[Any]) -> list[nn.Module]:

@@ -26,7 +26,7 @@ def test_a_machine_without_a_gpu_is_told_so(monkeypatch, capsys, tmp_path):
 def test_what_it_finds_is_printed_and_kept(monkeypatch, capsys, tmp_path):
     python = sys.executable
     checks = [
-        gpu_check._python("smoke", 60),
+        gpu_check.python("smoke", 60),
         gpu_check.Check("wrong", (python, "-c", "print('= a number 3'); raise SystemExit(4)"), 60),
         gpu_check.Check("endless", (python, "-c", "import time; time.sleep(60)"), 1),
         gpu_check.Check("rare", ("no-such-program",), 60, "no-such-program"),

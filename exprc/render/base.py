@@ -263,10 +263,21 @@ def parameters(step: Any, names: dict[str, str], sizes: Sequence[str]) -> str:
     return ", ".join([*buffers, *sizes, "int64_t *status"])
 
 
+def named(program: Program, *texts: str) -> list[str]:
+    """Return the sizes of a program that texts name: a function takes no others, for a program may have a thousand."""
+    words = set(re.findall(r"\w+", " ".join(texts))) if program.sizes else ()
+    return [name for name in program.sizes if name in words]
+
+
 def renamed(text: str, names: dict[str, str]) -> str:
     """Replace the program's buffer names by the function's own, so that equal functions have equal texts."""
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + r")\b(?=\[| \+)") if names else None
     return pattern.sub(lambda m: names[m[1]], text) if pattern else text
+
+
+def named_by(template: Template, program: Program, printer: Printer) -> list[str]:
+    """Return the sizes that the hooks and the macros of a template name."""
+    return named(program, *(hook_text(h, template, printer) for h in template.hooks), *map(dim_text, template.macros.values()))
 
 
 def arguments(hook: Function) -> list[str]:

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from exprc.loops import Barrier, Buffer, Copy, Kernel, Loop, Program, Template
-from exprc.render.base import Printer, called, comment, dim_text, kernel_source, parameters, renamed, template_lines
+from exprc.render.base import (
+    Printer,
+    called,
+    comment,
+    dim_text,
+    kernel_source,
+    named,
+    named_by,
+    parameters,
+    renamed,
+    template_lines,
+)
 from exprc.types import C_TYPES
 
 _HEAD = """\
@@ -131,9 +142,11 @@ def _call(step: Any, number: int, program: Program, functions: dict[str, str], r
         lines = [f"        if (thread == 0) __builtin_memcpy({step.target}, {step.source}, {size});"]
         return _timed(lines, number, profile)
     names = {b.name: f"b{k}" for k, b in enumerate(step.buffers)}
-    text, blocks = (kernel_text(step, names, program) if isinstance(step, Kernel) else template_text(step, names, program, registers))
+    if isinstance(step, Kernel):
+        sizes, text, blocks = *kernel_text(step, names, program), step.blocks
+    else:
+        sizes, text, blocks = *template_text(step, names, program, registers), None
     name = _shared_name(text, step.name, functions)
-    sizes = [*program.sizes]
     args = ", ".join([*(b.name for b in step.buffers), *sizes, "status"])
     count = dim_text(blocks) if blocks is not None else f"{name}_blocks({args})"
     lines = [
@@ -157,31 +170,33 @@ def _shared_name(text: str, name: str, functions: dict[str, str]) -> str:
     return functions.setdefault(text, name)
 
 
-def kernel_text(kernel: Kernel, names: dict[str, str], program: Program) -> tuple[str, Any]:
-    """Return a Kernel as a C function with @ for its name, and its number of blocks."""
+def kernel_text(kernel: Kernel, names: dict[str, str], program: Program) -> tuple[list[str], str]:
+    """Return the sizes that a Kernel's function takes, and the function with @ for its name."""
     body = "\n".join(PRINTER.lines(kernel.body, 2))
+    sizes = named(program, body)
     text = (
         f"/* {comment(kernel.comment)} */\n"
-        f"void @({parameters(kernel, names, _sizes(program))}, int64_t begin, int64_t end) {{\n"
+        f"void @({parameters(kernel, names, _declared(sizes))}, int64_t begin, int64_t end) {{\n"
         f"    for (int64_t block = begin; block < end; ++block) {{\n{renamed(body, names)}\n    }}\n}}\n"
     )
-    return text, kernel.blocks
+    return sizes, text
 
 
-def template_text(template: Template, names: dict[str, str], program: Program, registers: int) -> tuple[str, None]:
-    """Return a text of kernels/ as functions with @ for their name."""
-    declared = parameters(template, names, _sizes(program))
-    args = ", ".join([*(names[b.name] for b in template.buffers), *program.sizes, "status"])
+def template_text(template: Template, names: dict[str, str], program: Program, registers: int) -> tuple[list[str], str]:
+    """Return the sizes that the functions of a text of kernels/ take, and the functions with @ for their name."""
+    sizes = named_by(template, program, PRINTER)
+    declared = parameters(template, names, _declared(sizes))
+    args = ", ".join([*(names[b.name] for b in template.buffers), *sizes, "status"])
     macros = {"KERNEL": "@_text", "T": C_TYPES[template.dtype], "LANES": str(template.lanes), "REGISTERS": str(registers)}
     outside = [
         f"int64_t @_blocks({declared}) {{", f"    return @_text_blocks({args});", "}",
         f"void @({declared}, int64_t begin, int64_t end) {{", f"    @_text({args}, begin, end);", "}",
     ]  # fmt: skip
-    return "\n".join([*template_lines(template, names, macros, declared, args, PRINTER), *outside, ""]), None
+    return sizes, "\n".join([*template_lines(template, names, macros, declared, args, PRINTER), *outside, ""])
 
 
-def _sizes(program: Program) -> list[str]:
-    return [f"const int64_t {n}" for n in program.sizes]
+def _declared(sizes: Sequence[str]) -> list[str]:
+    return [f"const int64_t {n}" for n in sizes]
 
 
 def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -> str:

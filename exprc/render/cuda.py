@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +12,18 @@ from exprc.gpu.narrow import FEW
 from exprc.gpu.together import ROUND, shape_of
 from exprc.loops import Function, Index, Kernel, Let, Load, Loop, Program, Template, subvalues, values_of
 from exprc.ops.tiling import MULTIPROCESSORS
-from exprc.render.base import Printer, called, comment, dim_text, kernel_source, parameters, renamed, template_lines
+from exprc.render.base import (
+    Printer,
+    called,
+    comment,
+    dim_text,
+    kernel_source,
+    named,
+    named_by,
+    parameters,
+    renamed,
+    template_lines,
+)
 from exprc.size import Dim
 from exprc.types import C_TYPES
 
@@ -127,7 +137,8 @@ def _sizes(program: Program) -> list[str]:
 def _kernel(kernel: Kernel, names: dict[str, str], program: Program) -> str:
     shared, threads = kernel.body[:-1], kernel.body[-1]
     body = "\n".join([*PRINTER.lines(shared, 1), *PRINTER.lines(threads.body, 1)])
-    lines = [f"const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes) if re.search(rf"\b{name}\b", body)]
+    used = named(program, body)
+    lines = [f"const int64_t {name} = sizes[{k}];" for k, name in enumerate(program.sizes) if name in used]
     lines += [f"const {C_TYPES[kernel.index]} block = EXPRC_BLOCK, thread = threadIdx.x;"]
     lines += ["EXPRC_SHARED(shared);"] if shared else []
     head = f"EXPRC_KERNEL void EXPRC_BOUNDS({kernel.threads}) @({parameters(kernel, names, _sizes(program))}) {{"
@@ -140,5 +151,6 @@ def _template(template: Template, names: dict[str, str], program: Program) -> st
     args = ", ".join([*(names[b.name] for b in template.buffers), *sizes, "status"])
     macros = {"KERNEL": "@", "T": C_TYPES[template.dtype]}
     lines = template_lines(template, names, macros, parameters(template, names, _sizes(program)), args, PRINTER)
-    defines = [f"#define {name} (sizes[{k}])" for k, name in enumerate(program.sizes)]
-    return "\n".join([*defines, *lines, *(f"#undef {name}" for name in program.sizes), ""])
+    used = named_by(template, program, PRINTER)
+    defines = [f"#define {name} (sizes[{k}])" for k, name in enumerate(program.sizes) if name in used]
+    return "\n".join([*defines, *lines, *(f"#undef {name}" for name in used), ""])

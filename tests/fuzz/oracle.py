@@ -62,7 +62,7 @@ def _truth(value: Array, witnesses: Sequence[Array]) -> Truth:
             firm &= np.where(np.isfinite(value), np.isfinite(near), (near == value) | (np.isnan(near) & np.isnan(value)))
             error = np.maximum(error, np.where(firm & np.isfinite(value), np.abs((w - value).astype("float64")), 0))
         unit = np.spacing(np.abs(np.where(np.isfinite(value), value, 1))).astype("float64")
-    return Truth(value, SLACK * (error + unit), firm)
+        return Truth(value, SLACK * (error + unit), firm)
 
 
 def differences(got: Array, truth: Truth) -> Array:

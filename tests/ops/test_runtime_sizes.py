@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -170,3 +171,16 @@ def test_what_is_stated_of_a_shape_is_checked_at_the_call():
     assert g(np.ones((1, 3))).shape == (5, 3)
     with pytest.raises(ValueError, match=r"specify_shape: the shape is \(2, 3\), not \(1, 3\): 1 ≠ 2"):
         g(np.ones((2, 3)))
+
+
+def test_a_kernel_takes_only_the_sizes_that_it_names():
+    """A program of many inputs has many sizes: with all of them in every function, its text would grow with their square."""
+    inputs = [T.matrix(f"x{k}") for k in range(8)]
+    f = exprc.function(inputs, [T.dot(x, x.T) if k % 2 else x.T * 2 for k, x in enumerate(inputs)], mode="compiled")
+    for length in range(2, 6):
+        values = [np.full((length + k, length), 0.5, "float32") for k in range(8)]
+        made = f(*values)
+    equal(made, [v @ v.T if k % 2 else v.T * 2 for k, v in enumerate(values)])
+    heads = re.findall(r"^void k\d+\(.*\{$", f.source, re.MULTILINE)
+    assert len(heads) == 8
+    assert all(1 <= len(re.findall(r"const int64_t n\d+", head)) <= 2 for head in heads)

@@ -36,7 +36,6 @@ from exprc.ops.pool import POOLED
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiled import tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
-from exprc.ops.winograd import winograd
 from exprc.size import Dim, ceildiv, floordiv, product
 from exprc.types import float_of, promote
 
@@ -392,6 +391,32 @@ def _product_sizes(args: Any, outs: Any, params: Any, up_of: Callable[[Any], Seq
     return floordiv(o, groups), pixels, weights, groups * up[0] * up[1]
 
 
+def _pieces(args: Any, outs: Any, params: Any, tile: Mapping[str, Any], sizes: Any) -> dict[str, Dim]:
+    """What conv2d.cuh calls CHANNELS, its TILE_K, and ROWS_FIRST: the cheapest pieces of windows, by what they are padded with."""
+    own = sizes(args, outs, params, 1)
+    c, (kh, kw) = args[1].shape[1], args[1].shape[2:]
+    if not all(isinstance(d, int) and d > 0 for d in (c, kh, kw)):
+        return {"CHANNELS": 0, "ROWS_FIRST": 0}
+    across = -(-kw // own["V_STEP"])
+    whole = c * -(-kh // own["U_STEP"]) * across
+    most = 16 if tile["MATRIX"] or tile["REG_M"] * tile["REG_N"] > 32 else 20
+    depth = 16 if tile["MATRIX"] else -(-whole // -(-whole // 16))
+    ways = [((1.9 if tile["MATRIX"] else 1.35) * -(-whole // depth) * depth / whole, 0, depth)]
+    step = tile["TILE_M"] * tile["TILE_N"] // (tile["REG_M"] * tile["REG_N"] * tile["TILE_N"])  # rows of k that a block loads at once
+    for n in range(step, most // across + 1, step):
+        depth = 16 if tile["MATRIX"] else n * across
+        ways += [(-(-c // n) * depth / (c * across) * (1 + 3 / depth), n, depth)] * (depth >= 8)
+    _, channels, depth = min(ways)
+    rows_first = channels > 0 and all(isinstance(own[k], int) for k in ("P", "H", "PH")) and _share_of_rows(own) < 0.8
+    return {"CHANNELS": channels, "TILE_K": depth, "ROWS_FIRST": int(rows_first)}
+
+
+def _share_of_rows(own: Mapping[str, Any]) -> float:
+    """Of the rows that windows have, how many lie in the (spread) image."""
+    rows = np.arange(own["P"])[:, None] * own["SH"] + np.arange(own["KH"]) * own["DH"] - own["PH"]
+    return float(np.mean((rows >= 0) & (rows < own["H"] * own["UP_H"]))) if rows.size else 1.0
+
+
 def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Implementation, ...]:
     """On a GPU; up_of(params) : by how much the images are spread."""
 
@@ -412,8 +437,8 @@ def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tup
             "STORE_y": Hook("store", 0, lambda r, n, o, p, q: (n, o, p, q)),
         },
     )  # fmt: skip
-    products = partial(_product_sizes, up_of=up_of)
-    return tiled(text, products, extents, Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q)))
+    products, pieces = partial(_product_sizes, up_of=up_of), partial(_pieces, sizes=own)
+    return tiled(text, products, extents, Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q)), pieces)
 
 
 def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, Dim, Dim]:
@@ -482,20 +507,14 @@ conv2d_record = kernel(
     "conv2d", batched=_correlation_rows,
     shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=meet_as_floats, numpy=_conv_numpy, grad=_conv_grad,
     samples=_conv_samples,
-    implementations=(
-        *winograd(_forward_sizes, _fills_lanes, POOLED), *_correlations(_forward_sizes, _flops, POOLED),
-        *_cuda_correlations(_forward_sizes, lambda params: (1, 1)),
-    ),
+    implementations=(*_correlations(_forward_sizes, _flops, POOLED), *_cuda_correlations(_forward_sizes, lambda params: (1, 1))),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip
 conv2d_grad_input = kernel(
     "conv2d_grad_input", batched=_correlation_rows,
     data=2, shape=_input_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_input_numpy, grad=_input_grad,
     samples=_input_samples,
-    implementations=(
-        *winograd(_input_sizes, _fills_lanes), *_correlations(_input_sizes, _input_flops),
-        *_cuda_correlations(_input_sizes, lambda params: params["stride"]),
-    ),
+    implementations=(*_correlations(_input_sizes, _input_flops), *_cuda_correlations(_input_sizes, lambda params: params["stride"])),
     doc="gradient of conv2d for its images, from that of its result and from the filters, `turned`; `size` is the images' rows and columns",
 )  # fmt: skip
 conv2d_grad_weight = kernel(

@@ -15,35 +15,40 @@ from exprc.types import itemsize
 MATRIX = {"tf32": 1, "bf16": 2}
 
 Products = Callable[[Any, Any, Any], tuple[Dim, Dim, Dim, Dim]]
+Pieces = Callable[[Any, Any, Any, Mapping[str, Dim]], dict[str, Dim]]
 Extents = Callable[[Mapping[str, int]], tuple[int, int, int]]
 
 
-def tiled(base: Implementation, products: Products, extents: Extents, parts_store: Hook) -> tuple[Implementation, ...]:
+def tiled(
+    base: Implementation, products: Products, extents: Extents, parts_store: Hook, pieces: Pieces | None = None
+) -> tuple[Implementation, ...]:
     """Return the implementations of a text, those for a precision first, and in parts before whole.
 
     Parameters
     ----------
     base : the text, with its own sizes, and the hooks that store a whole product.
     products(args, outs, params) : (m, n, k, batch) of the products that it forms. extents(values) : (m, n, batch), from its macros.
-    parts_store : instead of its hook STORE_y, where it stores parts.
+    parts_store : instead of its hook STORE_y, where it stores parts. pieces(args, outs, params, tile) : what the text says of its pieces of
+        K, instead of what `product_tile` says.
     """
     precisions = [(f"{base.name}_{name}", (name,), matrix) for name, matrix in MATRIX.items()]
     return tuple(
         made
         for name, named, matrix in (*precisions, (base.name, (), 0))
-        for made in _whole_and_cut(dataclasses.replace(base, name=name, precisions=named), products, extents, parts_store, matrix)
+        for made in _whole_and_cut(dataclasses.replace(base, name=name, precisions=named), products, extents, parts_store, pieces, matrix)
     )
 
 
 def _whole_and_cut(
-    base: Implementation, products: Products, extents: Extents, parts_store: Hook, matrix: int
+    base: Implementation, products: Products, extents: Extents, parts_store: Hook, pieces: Pieces | None, matrix: int
 ) -> tuple[Implementation, Implementation]:
     def parts(args: Any, outs: Any, params: Any, lanes: int) -> int:
         return product_parts(*products(args, outs, params), itemsize(args[0].dtype), matrix)
 
     def sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
         tile = product_tile(*products(args, outs, params), itemsize(args[0].dtype), matrix)
-        return {**base.sizes(args, outs, params, 1), **tile, "PARTS": 1}
+        own = pieces(args, outs, params, tile) if pieces else {}
+        return {**base.sizes(args, outs, params, 1), **tile, **own, "PARTS": 1}
 
     def serves(args: Any, outs: Any, params: Any, lanes: int) -> bool:
         return not matrix or args[0].dtype == "float32" and matrix_serves(*products(args, outs, params)[:3])

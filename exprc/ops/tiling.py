@@ -88,10 +88,11 @@ def _lengths(n: int, step: int) -> list[int]:
 
 
 def product_shared(tile: Tile, depth: int, itemsize: int, matrix: int) -> int:
-    """The bytes of shared memory that a tile needs: two of each operand, and keys."""
+    """The bytes of shared memory that a tile needs: two of each operand, and keys; at the end a row of the sums of every thread."""
     lines = depth // matrix if matrix else depth
     padding = 2 * (8 * lines + lines // 4 * 2) * 4 if matrix else 2 * 16 * lines
-    return 2 * (lines * (tile[0] + tile[1]) * itemsize + padding + depth * 32)
+    stages = 2 * (lines * (tile[0] + tile[1]) * itemsize + padding + depth * 32)
+    return max(stages, tile[0] // tile[2] * (tile[1] + (8 if matrix else 0)) * itemsize)
 
 
 def _rate(tile: Tile, matrix: int) -> float:

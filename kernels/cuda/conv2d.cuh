@@ -5,7 +5,7 @@
  *
  * over those (u, v) for which h and w are whole; x counts as 0 outside the image. UP_H, UP_W > 1 spread the input (the gradient with
  * respect to the input of a strided convolution): the rows p of one remainder by UP_H all meet the same u, so each pair of remainders
- * is a product of its own, and no product with a zero between spread rows is formed. Summed over c, u, v in order.
+ * is a product of its own, and no product with a zero between spread rows is formed.
  *
  *     product (g, remainders):    i: filter o of the group    j: pixel (n, p, q) of the remainders    k: (c, u, v)
  *
@@ -14,7 +14,19 @@
  *            +--+--+--+--+            1     |1 |2 |3 |  |          side by side (along q), and store so.
  *             window: 2 wide
  *
+ * CHANNELS 0: a piece of k is what comes next, and shared memory says which (c, u, v) that is; summed over c, u, v in order.
+ * CHANNELS > 0: a piece is one row u of the windows of as many channels, t = (v, c): which columns a thread's pixel meets is the same for
+ * all pieces, the row is asked for once per piece, and what remains for an element is an address. If CHANNELS is a multiple of the rows of
+ * k that a block loads at once, v is known to the compiler. Summed over c by pieces, u, then v, c.
+ *
+ * ROWS_FIRST 1: j = (p, n, q): a tile holds one row of many images, or few, and goes through those u only that meet any of them: exact
+ * bounds where padding is a large part of the rows (the gradient of a valid convolution, for small images).
+ *
+ *           p 0   u . . . . 4           which rows of a filter of 5 meet the rows of the image: tiles of row 0 take one fifth of the work
+ *             1   u . . . 3 4
+ *
  * Sizes   N, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, UP_H, UP_W, GROUPS, PARTS
+ *         CHANNELS, ROWS_FIRST       constants; TILE_K >= CHANNELS * columns of the filters that meet a remainder
  *         U_STEP, V_STEP             constants: UP_H / gcd(UP_H, DH), UP_W / gcd(UP_W, DW): from one u that meets a row to the next
  * Hooks   LOAD_x(n,c,h,w)            value
  *         LOAD_w(o,c,u,v)            value; c counts inside the group
@@ -64,6 +76,12 @@
 #ifndef V_STEP
 #define V_STEP UP_W
 #endif
+#ifndef CHANNELS
+#define CHANNELS 0
+#endif
+#ifndef ROWS_FIRST
+#define ROWS_FIRST 0
+#endif
 #ifndef GROUPS
 #define GROUPS 1
 #endif
@@ -74,6 +92,7 @@
 #undef CONV_INT
 #undef CONV_CUT
 #undef CONV_DIVIDE
+#undef CONV_BELOW
 #undef CONV_ROWS
 #undef CONV_COLUMNS
 #undef CONV_DOWN
@@ -82,6 +101,14 @@
 #undef CONV_GROUP_O
 #undef CONV_EDGES
 #undef CONV_PIXEL
+#undef CONV_ROW
+#undef CONV_COLUMN
+#undef CONV_U
+#undef CONV_FROM
+#undef CONV_T_C
+#undef CONV_T_V
+#undef CONV_T_INSIDE
+#undef CONV_C_INSIDE
 #ifndef INDEX_BYTES
 #define INDEX_BYTES 8
 #endif
@@ -96,6 +123,7 @@
 #define CONV_COLUMNS CONV_CUT(Q, UP_W)
 #define CONV_DOWN CONV_CUT(KH, U_STEP)      /* rows of filters that they meet, at most */
 #define CONV_ACROSS CONV_CUT(KW, V_STEP)
+#define CONV_BELOW(x, n) ((n) <= 0x7fffffff ? (unsigned)(x) < (unsigned)(n) : (x) >= 0 && (x) < (n))   /* 0 <= x < n */
 #define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
 #define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
@@ -110,14 +138,71 @@
 #define PRODUCT_K (CONV_GROUP_C * CONV_DOWN * CONV_ACROSS)
 #define PRODUCT_PARTS PARTS
 
-/* The group, the remainders and the first u and v that meet them (KH and KW if none does). */
-#define PRODUCT_BEGIN(at)                                                                                 \
+/* j = (n, p, q) or (p, n, q) */
+#if ROWS_FIRST
+#define CONV_PIXEL(j)                                                                                     \
+    const CONV_INT p_n = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), p_ = CONV_DIVIDE(p_n, N, PRODUCT_N), n = p_n - p_ * (CONV_INT)(N); \
+    const CONV_INT p = above + p_ * (UP_H), q = left + ((j) - p_n * CONV_COLUMNS) * (UP_W)
+#else
+#define CONV_PIXEL(j)                                                                                     \
+    const CONV_INT n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
+    const CONV_INT p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
+#endif
+#define CONV_ROW(p, u) ((p) * (SH) + (u) * (DH) - (PH))          /* of the spread image, that u of a window at p meets */
+#define CONV_COLUMN(q, v) ((q) * (SW) + (v) * (DW) - (PW))
+
+/* The group, the remainders and the first u and v that meet them (KH and KW if none does); */
+#define PRODUCT_BEGIN(at, first_j, end_j)                                                                 \
     const CONV_INT group = (CONV_INT)(at) / ((UP_H) * (UP_W)), above = (CONV_INT)(at) / (UP_W) % (UP_H), left = (CONV_INT)(at) % (UP_W); \
     CONV_INT first_u = KH, first_v = KW;                                                                  \
-    for (int u = (U_STEP) - 1; u >= 0; u--) if ((above * (SH) + u * (DH) - (PH)) % (UP_H) == 0) first_u = u; \
-    for (int v = (V_STEP) - 1; v >= 0; v--) if ((left * (SW) + v * (DW) - (PW)) % (UP_W) == 0) first_v = v
+    for (int u = (U_STEP) - 1; u >= 0; u--) if (CONV_ROW(above, u) % (UP_H) == 0) first_u = u;            \
+    for (int v = (V_STEP) - 1; v >= 0; v--) if (CONV_COLUMN(left, v) % (UP_W) == 0) first_v = v;          \
+    CONV_U(first_j, end_j)
 
-/* key: (c, u, v) of k; j = (n, p, q) */
+#if CHANNELS
+/* and from begin_u on, rows_u of them, those u that meet the row of the tile, or its rows. */
+#if ROWS_FIRST
+#define CONV_U(first_j, end_j)                                                                            \
+    const CONV_INT from_p = above + (first_j) / ((CONV_INT)(N) * CONV_COLUMNS) * (UP_H);                  \
+    const CONV_INT last_p = above + ((end_j) - 1) / ((CONV_INT)(N) * CONV_COLUMNS) * (UP_H);              \
+    CONV_INT begin_u = first_u, rows_u = 0;                                                               \
+    for (CONV_INT u = first_u; u < (KH); u += (U_STEP)) {                                                 \
+        if (CONV_ROW(last_p, u) < 0) begin_u = u + (U_STEP);                                              \
+        else if (CONV_ROW(from_p, u) < (H) * (UP_H)) rows_u = rows_u + 1;                                 \
+    }
+#else
+#define CONV_U(first_j, end_j) const CONV_INT begin_u = first_u, rows_u = CONV_CUT((KH) - first_u, U_STEP)
+#endif
+
+#define PRODUCT_PIECES (CONV_CUT(CONV_GROUP_C, CHANNELS) * rows_u)
+#define PRODUCT_PIECE(piece)                                                                              \
+    const CONV_INT piece_c = (piece) / rows_u, first_c = piece_c * (CHANNELS), u = begin_u + ((piece) - piece_c * rows_u) * (U_STEP)
+/* (v, c) of t, and whether there is one; v is that of `from`. */
+#define CONV_FROM(t, from) ((CHANNELS) % PRODUCT_B_STEP == 0 ? (from) : (t))
+#define CONV_T_V(from) (first_v + (from) / (CHANNELS) * (V_STEP))
+#define CONV_T_C(t, from) ((t) - (from) / (CHANNELS) * (CHANNELS))
+#define CONV_T_INSIDE(from) ((from) < (CHANNELS) * CONV_ACROSS && ((UP_W) == 1 || CONV_T_V(from) < (KW)))
+#define CONV_C_INSIDE(c) (CONV_GROUP_C % (CHANNELS) == 0 || (c) < CONV_GROUP_C)
+
+#define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                               \
+    const CONV_INT c = first_c + CONV_T_C(t, t);                                                          \
+    if ((in_i) && CONV_T_INSIDE(t) && CONV_C_INSIDE(c)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, CONV_T_V(t)); \
+} while (0)
+#define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
+    CONV_PIXEL(j);                                                                                        \
+    const CONV_INT from_ = CONV_FROM(t, from), c = first_c + CONV_T_C(t, from_);                          \
+    const CONV_INT h = CONV_ROW(p, u), w_ = CONV_COLUMN(q, CONV_T_V(from_));                              \
+    if ((may) && CONV_C_INSIDE(c) && (!CONV_EDGES || CONV_BELOW(h, (H) * (UP_H))))                        \
+        value = LOAD_x(n, group * CONV_GROUP_C + c, h / (UP_H), w_ / (UP_W));                             \
+} while (0)
+#define PRODUCT_B_MAY(may, t, j, from) do {                                                               \
+    CONV_PIXEL(j);                                                                                        \
+    const CONV_INT from_ = CONV_FROM(t, from);                                                            \
+    may = may && CONV_T_INSIDE(from_) && (!CONV_EDGES || CONV_BELOW(CONV_COLUMN(q, CONV_T_V(from_)), (W) * (UP_W))); \
+} while (0)
+#else
+#define CONV_U(first_j, end_j)
+/* key: (c, u, v) of k */
 #define PRODUCT_KEY(key, k) do {                                                                          \
     const CONV_INT k_ = (k), c_u = CONV_DIVIDE(k_, CONV_ACROSS, PRODUCT_K);                               \
     key.a = CONV_DIVIDE(c_u, CONV_DOWN, PRODUCT_K);                                                       \
@@ -125,21 +210,18 @@
     key.c = first_v + (k_ - c_u * CONV_ACROSS) * (V_STEP);                                                \
     key.inside = k_ < PRODUCT_K && key.b < (KH) && key.c < (KW);                                          \
 } while (0)
-#define CONV_PIXEL(j)                                                                                     \
-    const CONV_INT n_p = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), n = CONV_DIVIDE(n_p, CONV_ROWS, PRODUCT_N); \
-    const CONV_INT p = above + (n_p - n * CONV_ROWS) * (UP_H), q = left + ((j) - n_p * CONV_COLUMNS) * (UP_W)
-
-#define PRODUCT_A(value, in_i, in_k, at, i, k, key) do {                                                  \
+#define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                               \
     const auto of_k = key;                                                                                \
     if ((in_i) && of_k.inside) value = LOAD_w(group * CONV_GROUP_O + (i), of_k.a, of_k.b, of_k.c);        \
 } while (0)
-#define PRODUCT_B(value, in_k, in_j, at, k, j, key) do {                                                  \
+#define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     const auto of_k = key;                                                                                \
     CONV_PIXEL(j);                                                                                        \
-    const CONV_INT t_h = p * (SH) + of_k.b * (DH) - (PH), t_w = q * (SW) + of_k.c * (DW) - (PW);          \
-    if ((in_j) && of_k.inside && (!CONV_EDGES || (t_h >= 0 && t_w >= 0 && t_h < (H) * (UP_H) && t_w < (W) * (UP_W)))) \
-        value = LOAD_x(n, group * CONV_GROUP_C + of_k.a, t_h / (UP_H), t_w / (UP_W));                     \
+    const CONV_INT h = CONV_ROW(p, of_k.b), w_ = CONV_COLUMN(q, of_k.c);                                  \
+    if ((may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, (H) * (UP_H)) && CONV_BELOW(w_, (W) * (UP_W))))) \
+        value = LOAD_x(n, group * CONV_GROUP_C + of_k.a, h / (UP_H), w_ / (UP_W));                        \
 } while (0)
+#endif
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
     CONV_PIXEL(j);                                                                                        \
     if (p < (P) && q < (Q)) { STORE_y(r, n, group * CONV_GROUP_O + (i), p, q, value); }                   \

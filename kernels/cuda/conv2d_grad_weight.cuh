@@ -5,11 +5,11 @@
  *
  * x counts as 0 outside the image. Summed over n, p, q in order; the caller adds the parts.
  *
- *     product g:    i: filter o of the group    j: weight (c, u, v)    k: pixel (n, p, q)
+ *     product g:    i: filter o of the group    j: weight (u, v, c)    k: pixel (n, p, q)
  *
  *        gy   k ->  | . . . . . . |  i        Tiling, tile sizes and launch: product.cuh, which is pasted behind this text.
- *        x    k ->  | . . . . . . |  j        Both lie along q, so neighbouring threads load along k.
- *             k ->    | . . . . . . |  j + 1: shifted by one column
+ *        x    k ->  | . . . . . . |  j        Both lie along q, so neighbouring threads load along k;
+ *             k ->  | . . . . . . |  j + 1, the next channel        where a thread's j go by a divisor of C, (u, v) is the same for all threads.
  *
  * Sizes   N, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, GROUPS, PARTS
  * Hooks   LOAD_x(n,c,h,w), LOAD_g(n,o,p,q)   value
@@ -56,9 +56,11 @@
 
 #undef CONV_INT
 #undef CONV_DIVIDE
+#undef CONV_BELOW
 #undef CONV_GROUP_C
 #undef CONV_GROUP_O
 #undef CONV_FILTER
+#undef CONV_APART
 #undef CONV_EDGES
 #ifndef INDEX_BYTES
 #define INDEX_BYTES 8
@@ -69,6 +71,7 @@
 #define CONV_INT long long
 #endif
 #define CONV_DIVIDE(x, d, most) ((most) <= 0x7fffffff ? (CONV_INT)((unsigned)(x) / (unsigned)(d)) : (x) / (d))   /* of x below `most` */
+#define CONV_BELOW(x, n) ((n) <= 0x7fffffff ? (unsigned)(x) < (unsigned)(n) : (x) >= 0 && (x) < (n))   /* 0 <= x < n */
 #define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
 #define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
@@ -84,10 +87,12 @@
 #define PRODUCT_PARTS PARTS
 #define PRODUCT_B_ALONG_K 1
 
-/* j = (c, u, v); key: (n, p, q) of k */
-#define CONV_FILTER(j)                                                                                    \
-    const CONV_INT c_u = CONV_DIVIDE(j, KW, PRODUCT_N), c = CONV_DIVIDE(c_u, KH, PRODUCT_N);              \
-    const CONV_INT u = c_u - c * (KH), v = (j) - c_u * (KW)
+/* j = (u, v, c), of which (u, v) is that of `from`, which all threads have, if a block loads a share of the channels at a time. */
+#define CONV_APART (CONV_GROUP_C > 0 && CONV_GROUP_C % PRODUCT_B_STEP == 0 && TILE_N % PRODUCT_B_STEP == 0)
+#define CONV_FILTER(j, from)                                                                              \
+    const CONV_INT u_v = CONV_DIVIDE(from, CONV_GROUP_C, PRODUCT_N), u = CONV_DIVIDE(u_v, KW, PRODUCT_N); \
+    const CONV_INT c = (j) - u_v * CONV_GROUP_C, v = u_v - u * (KW)
+/* key: (n, p, q) of k */
 #define PRODUCT_KEY(key, k) do {                                                                          \
     const CONV_INT k_ = (k), n_p = CONV_DIVIDE(k_, Q, PRODUCT_K);                                         \
     key.a = CONV_DIVIDE(n_p, P, PRODUCT_K);                                                               \
@@ -96,18 +101,18 @@
     key.inside = k_ < PRODUCT_K;                                                                          \
 } while (0)
 
-#define PRODUCT_A(value, in_i, in_k, at, i, k, key) do {                                                  \
+#define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                                  \
     const auto of_k = key;                                                                                \
     if ((in_i) && of_k.inside) value = LOAD_g(of_k.a, (at) * CONV_GROUP_O + (i), of_k.b, of_k.c);         \
 } while (0)
-#define PRODUCT_B(value, in_k, in_j, at, k, j, key) do {                                                  \
+#define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     const auto of_k = key;                                                                                \
-    CONV_FILTER(j);                                                                                       \
+    CONV_FILTER(j, CONV_APART ? (from) : (j));                                                          \
     const CONV_INT h = of_k.b * (SH) + u * (DH) - (PH), w_ = of_k.c * (SW) + v * (DW) - (PW);             \
-    if ((in_j) && of_k.inside && (!CONV_EDGES || (h >= 0 && w_ >= 0 && h < (H) && w_ < (W))))             \
+    if ((may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, H) && CONV_BELOW(w_, W))))                \
         value = LOAD_x(of_k.a, (at) * CONV_GROUP_C + c, h, w_);                                           \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
-    CONV_FILTER(j);                                                                                       \
+    CONV_FILTER(j, j);                                                                                    \
     STORE_y(r, (at) * CONV_GROUP_O + (i), c, u, v, value);                                                \
 } while (0)

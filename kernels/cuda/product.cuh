@@ -2,16 +2,20 @@
  *
  *     Y(r,g,i,j, sum over k of part r of A(g,i,k) * B(g,k,j))        g < BATCH, i < M, j < N, k < K, r < PARTS
  *
- * Each sum runs over k in rising order in one accumulator, whatever the sizes are. Part r holds the pieces of TILE_K of K from
- * pieces*r/PARTS to pieces*(r+1)/PARTS; the caller adds the parts. K == 0 stores zeros.
+ * Each sum runs over k in rising order in one accumulator, whatever the sizes are. K is cut in pieces of TILE_K; a text may say what the
+ * pieces of a tile hold. Part r holds those from pieces*r/PARTS to pieces*(r+1)/PARTS; the caller adds the parts. K == 0 stores zeros.
  *
  * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
  *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has as many threads as each tile is long, or more
  *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
- * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,key), PRODUCT_B(x,in_k,in_j,g,k,j,key)   statements that set x, which is 0 before, if the
- *                                                   indices are in their bounds, as the flags say
+ * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,t,key), PRODUCT_B(x,in_k,g,k,t,j,from,may,key)   statements that set x, which is 0 before, if the
+ *                                                   indices are in their bounds, as the flags say. k = TILE_K * piece + t;
+ *                                                   t (j, if B_ALONG_K) is from + less than PRODUCT_B_STEP, and `from` the same for all threads
  *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element
- *         PRODUCT_BEGIN(g)                          declarations for these, once per tile
+ *         PRODUCT_BEGIN(g,first_j,end_j)            declarations for these, once per tile
+ *         PRODUCT_PIECES                            of a tile; PRODUCT_PIECE(piece) declarations, once per thread and piece
+ *         PRODUCT_B_MAY(may,t,j,from)               statement that may set `may`, which says if j < N, to false; run once per tile, kept for
+ *                                                   all of its pieces
  *         PRODUCT_KEY(key,k)                        where it is defined: statement that sets key.a, key.b, key.c and key.inside (is k < K?);
  *                                                   run once per k of a tile, for what all threads would work out of k
  * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K      1: neighbouring threads load neighbours along i, along k
@@ -45,7 +49,16 @@
  *         shared memory for two stages of both tiles, `product_shared` of ops/tiling.py, and for 2 * TILE_K keys of 32 bytes.
  */
 #ifndef PRODUCT_BEGIN
-#define PRODUCT_BEGIN(g)
+#define PRODUCT_BEGIN(g, first_j, end_j)
+#endif
+#ifndef PRODUCT_PIECES
+#define PRODUCT_PIECES PRODUCT_CUT(PRODUCT_K, TILE_K)
+#endif
+#ifndef PRODUCT_PIECE
+#define PRODUCT_PIECE(piece)
+#endif
+#ifndef PRODUCT_B_MAY
+#define PRODUCT_B_MAY(may, t, j, from)
 #endif
 #ifndef PRODUCT_A_ALONG_I
 #define PRODUCT_A_ALONG_I 0
@@ -76,6 +89,7 @@
 #define PRODUCT_PASTE(kernel, name) PRODUCT_PASTE_(kernel, name)
 #define PRODUCT_VEC PRODUCT_PASTE(KERNEL, vec)
 #define PRODUCT_CUT(n, size) (((long long)(n) + (size) - 1) / (size))
+#define PRODUCT_WITHIN(x, n, size) ((n) % (size) == 0 || (x) < (n))
 #define PRODUCT_WIDE ((int)(16 / sizeof(T)))                     /* elements of 16 bytes */
 #define PRODUCT_DOWN (TILE_M / REG_M)                            /* threads below each other, side by side */
 #define PRODUCT_ACROSS (TILE_N / REG_N)
@@ -163,22 +177,37 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
 #define PRODUCT_B_AT(s, k, j, there)                                                                      \
     PRODUCT_AT(B, s, fast, slow, there);                                                                  \
     const int j = PRODUCT_B_ALONG_K ? slow : fast, k = PRODUCT_B_ALONG_K ? fast : slow
+#define PRODUCT_B_FROM(s) ((PRODUCT_B_ALONG_K ? first_j : 0) + (s) * PRODUCT_B_STEP)
+
+/* Which elements of a thread's share may be there, whatever the piece is: a bit for each. */
+#define PRODUCT_ASK(bits) do {                                                                            \
+    EXPRC_UNROLL                                                                                          \
+    for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
+        PRODUCT_B_AT(s, k, j, there);                                                                     \
+        bool may = there && PRODUCT_WITHIN(first_j + j, PRODUCT_N, TILE_N);                               \
+        PRODUCT_B_MAY(may, k, first_j + j, PRODUCT_B_FROM(s));                                            \
+        bits |= (unsigned)may << s;                                                                       \
+    }                                                                                                     \
+} while (0)
 
 /* The next tiles, from memory to registers; 0 beyond the end. */
 #define PRODUCT_FETCH(piece) do {                                                                         \
     const PRODUCT_INT first_k = (PRODUCT_INT)(piece) * TILE_K;                                            \
+    PRODUCT_PIECE(piece);                                                                                 \
     EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
         PRODUCT_A_AT(s, i, k, there);                                                                     \
         T loaded = 0;                                                                                     \
-        PRODUCT_A(loaded, there && first_i + i < (PRODUCT_M), first_k + k < (PRODUCT_K), g, first_i + i, first_k + k, PRODUCT_KEY_OF(piece, k)); \
+        PRODUCT_A(loaded, there && PRODUCT_WITHIN(first_i + i, PRODUCT_M, TILE_M), PRODUCT_WITHIN(first_k + k, PRODUCT_K, TILE_K), \
+                  g, first_i + i, first_k + k, k, PRODUCT_KEY_OF(piece, k));                              \
         a_next[s] = loaded;                                                                               \
     }                                                                                                     \
     EXPRC_UNROLL                                                                                          \
     for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
         PRODUCT_B_AT(s, k, j, there);                                                                     \
         T loaded = 0;                                                                                     \
-        PRODUCT_B(loaded, first_k + k < (PRODUCT_K), there && first_j + j < (PRODUCT_N), g, first_k + k, first_j + j, PRODUCT_KEY_OF(piece, k)); \
+        PRODUCT_B(loaded, PRODUCT_WITHIN(first_k + k, PRODUCT_K, TILE_K), g, first_k + k, k, first_j + j, PRODUCT_B_FROM(s), \
+                  (bool)(may_b >> s & 1), PRODUCT_KEY_OF(piece, k));                                      \
         b_next[s] = loaded;                                                                               \
     }                                                                                                     \
 } while (0)
@@ -258,12 +287,15 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
     const int down = PRODUCT_DOWN_OF(warp, lane), across = PRODUCT_ACROSS_OF(warp, lane);
     const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
-    const long long pieces = PRODUCT_CUT(PRODUCT_K, TILE_K), tiles = tiles_i * tiles_j;
+    const long long tiles = tiles_i * tiles_j;
 
     for (long long block = EXPRC_BLOCK; block < (PRODUCT_PARTS) * (PRODUCT_BATCH) * tiles; block += EXPRC_BLOCKS) {
         const long long tile = block % tiles, g = block / tiles % (PRODUCT_BATCH), part = block / (tiles * (PRODUCT_BATCH));
         const PRODUCT_INT first_i = (PRODUCT_INT)(tile % tiles_i) * TILE_M, first_j = (PRODUCT_INT)(tile / tiles_i) * TILE_N;
-        PRODUCT_BEGIN(g);
+        PRODUCT_BEGIN(g, first_j, (PRODUCT_N) - first_j < TILE_N ? (PRODUCT_N) : first_j + TILE_N);
+        const long long pieces = PRODUCT_PIECES;
+        unsigned may_b = 0;
+        PRODUCT_ASK(may_b);
         const PRODUCT_INT begin = (PRODUCT_INT)(pieces * part / (PRODUCT_PARTS)), end = (PRODUCT_INT)(pieces * (part + 1) / (PRODUCT_PARTS));
         T sum[REG_M][REG_N], a_next[PRODUCT_A_LOADS], b_next[PRODUCT_B_LOADS];
         EXPRC_UNROLL
@@ -341,6 +373,12 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 #undef PRODUCT_B
 #undef PRODUCT_Y
 #undef PRODUCT_BEGIN
+#undef PRODUCT_PIECES
+#undef PRODUCT_PIECE
+#undef PRODUCT_B_MAY
+#undef PRODUCT_B_FROM
+#undef PRODUCT_WITHIN
+#undef PRODUCT_ASK
 #undef PRODUCT_KEY
 #undef PRODUCT_KEYS
 #undef PRODUCT_KEY_OF

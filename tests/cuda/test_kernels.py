@@ -166,6 +166,28 @@ def test_convolution_of_any_geometry(kind: str, device: Device) -> None:
             assert_close(y.sum(0), 2 * want, 1000)
 
 
+def by_rows(paste: Paste, channels: int, rows_first: int) -> Paste:
+    """A convolution whose pieces are rows of the windows of some channels."""
+    across = -(-paste.sizes["KW"] // paste.sizes["V_STEP"])
+    paste.sizes.update(CHANNELS=channels, TILE_K=channels * across, ROWS_FIRST=rows_first)
+    return paste
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "conv2d_grad_input"])
+def test_convolution_by_rows_of_windows(kind: str, device: Device) -> None:
+    """Channels that are and that are no multiple of the rows loaded at once, nor of the channels that there are; both orders of pixels."""
+    cases = []
+    for i, case in enumerate(CONVOLUTIONS):
+        for channels, rows_first in ((2, i % 2), (3, 1 - i % 2)):
+            paste, inputs, want = conv_paste(len(cases), kind, "conv2d", case)
+            cases.append((by_rows(paste, channels, rows_first), inputs, want))
+    module = device.load(module_text([paste for paste, _, _ in cases]))
+    for paste, inputs, want in cases:
+        y = np.full((1, *want.shape), np.nan, inputs[0].dtype)
+        run(device, module, paste, inputs, [y])
+        assert_close(y[0], 2 * want, 1000)
+
+
 @pytest.mark.parametrize("kind", ["conv2d", "conv2d_grad_input"])
 def test_convolution_of_few_pixels_is_cut_in_parts(kind: str, device: Device) -> None:
     case = ((1, 96, 6, 5), 40, (3, 3), (2, 1), ((1, 1), (0, 2)), (1, 1), 1, "float32", ())

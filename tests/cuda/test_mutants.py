@@ -128,6 +128,17 @@ def gemm(case: Sequence[Any], impl: str = "gemm") -> Case:
     return lambda number: in_parts(*kernels.gemm_case(number, impl, *case))
 
 
+def exact_gemm(impl: str) -> Case:
+    """A product of small whole numbers, which no rounding of factors changes."""
+
+    def case(number: int) -> Trial:
+        paste, (a, b, c), _ = kernels.gemm_case(number, impl, (1, 70, 67, 37), "", "float32", ())
+        a, b = np.rint(4 * a), np.rint(4 * b)
+        return in_parts(paste, [a, b, c], a.astype(float) @ b + c)
+
+    return case
+
+
 def conv_case(kind: str, case: Any, number: int) -> tuple[Paste, list[Array], Array]:
     impl = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
     return kernels.conv_paste(number, kind, impl, case)
@@ -145,6 +156,17 @@ def tiled(case: Case, *tile: int) -> Case:
     def made(number: int) -> Trial:
         trial = case(number)
         trial.paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile, strict=True))
+        return trial
+
+    return made
+
+
+def by_rows(case: Case, channels: int, rows_first: int) -> Case:
+    """A convolution whose pieces are rows of the windows of some channels."""
+
+    def made(number: int) -> Trial:
+        trial = case(number)
+        kernels.by_rows(trial.paste, channels, rows_first)
         return trial
 
     return made
@@ -189,10 +211,12 @@ CASES: dict[str, list[Case]] = {
         gemm(((1, 130, 67, 37), "ab", "float32", ("M", "N", "K"))), gemm(((2, 29, 33, 17), "", "float64", ())),
         gemm(((1, 20, 25, 700), "", "float32", ()), "gemm_in_parts"), conv("conv2d", 1),
         tiled(gemm(((1, 20, 150, 37), "", "float32", ())), 20, 64, 4, 4), tiled(conv("conv2d", 4), 52, 64, 4, 4),
+        tiled(exact_gemm("gemm_tf32"), 32, 64, 2, 8), tiled(exact_gemm("gemm_bf16"), 64, 32, 4, 4),
     ],
     "conv2d.cuh": [
         conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3),
-        conv("conv2d", ONE_BELOW), conv("conv2d", ONE_ASIDE),
+        conv("conv2d", ONE_BELOW), conv("conv2d", ONE_ASIDE), by_rows(conv("conv2d", 1), 2, 0), by_rows(conv("conv2d_grad_input", 2), 3, 1),
+        by_rows(infinite("conv2d_grad_input", 3), 2, 1), by_rows(conv("conv2d", ONE_BELOW), 3, 1), by_rows(conv("conv2d", ONE_ASIDE), 2, 0),
     ],
     "conv2d_grad_weight.cuh": [conv("conv2d_grad_weight", case) for case in (1, 2, 3, ONE_BELOW, ONE_ASIDE)],
     "pool.cuh": [pooling(1, 0), pooling(2, 0), pooling(3, 0), pooling(1, 2), pooling(2, 2)],

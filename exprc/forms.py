@@ -612,6 +612,8 @@ class Implementation:
     absorbs : what the text computes, too, where nothing else reads its result; the text's hook VALUE gives what lies between.
     device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda. The latter may be several texts, separated by blanks and pasted
         in order: the first says what the hooks of the next are, in its own.
+    prepare : operand -> what makes a further operand of it, that the text reads too: the first of them comes after the data inputs. It is
+        computed once, however many texts read it.
     precisions : those of `exprc.config.PRECISIONS` under which it may be chosen; empty: all.
     launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
         bytes of an element.
@@ -629,6 +631,7 @@ class Implementation:
     absorbs: Consumer | None = None
     device: str = "cpu"
     precisions: tuple[str, ...] = ()
+    prepare: Mapping[int, Callable[[Expr], Expr]] = field(default_factory=dict)
     launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 
 

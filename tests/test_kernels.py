@@ -303,6 +303,58 @@ def test_convolutions_of_networks(geometry: dict[str, int], tmp_path: pathlib.Pa
         check_conv(instance, library_of([instance], tmp_path), s, 16)
 
 
+WINOGRAD = {
+    "PTR_x(b, c, h, w_)": f"(x + {INNER.format(**X_AT)})", "LOAD_w(o, c, u, v)": "w[(((o) * CIN + (c)) * 3 + (u)) * 3 + (v)]",
+    "PTR_u(k, t, c)": "(transformed + (((k) * ((O + PANEL - 1) / PANEL) + (t)) * CIN + (c)) * PANEL)",
+    "STORE_y(b, o, p, q, l, value)": f"y[{INNER.format(**Y_AT)} + (l)] = (value)",
+}
+FILTERS = {
+    "LOAD_w(o, c, u, v)": WINOGRAD["LOAD_w(o, c, u, v)"],
+    "STORE_u(k, t, c, r, value)": "transformed[(((k) * ((O + PANEL - 1) / PANEL) + (t)) * CIN + (c)) * PANEL + (r)] = (value)",
+}
+
+
+def winograd_instances(ctype: str, lanes: int, tile: int, constants: Sizes) -> list[Instance]:
+    """The transform of the filters, and the convolution with them."""
+    sizes, fixed = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW"], {**constants, "TILE": tile, "PANEL": 8}
+    buffers = ["const T *restrict w", "T *restrict transformed"]
+    first = Instance(f"filters_{ctype}{tile}", "winograd_filters", ctype, lanes, buffers, ["CIN", "O"], FILTERS, fixed)
+    buffers = ["const T *restrict x", "const T *restrict w", "const T *restrict transformed", "T *restrict y"]
+    return [first, Instance(f"winograd_{ctype}{tile}", "conv2d_winograd", ctype, lanes, buffers, sizes, WINOGRAD, fixed)]
+
+
+def check_winograd(instances: Sequence[Instance], library: ctypes.CDLL, s: Sizes, images: int, tile: int) -> None:
+    first, second = instances
+    dtype, lanes = DTYPES[str(second.macros["T"])], int(str(second.macros["LANES"]))
+    x, w = normal(1, dtype, images, s["CIN"], s["H"], s["W"]), normal(2, dtype, s["O"], s["CIN"], 3, 3)
+    u = np.full(((tile + 2) ** 2, -(-s["O"] // 8), s["CIN"], 8), np.nan, dtype)
+    first.run(library, [w, u], s, [1])
+    y = np.full(to_lanes(np.zeros((images, s["O"], s["P"], s["Q"])), lanes).shape, np.nan, dtype)
+    second.run(library, [to_lanes(x, lanes), w, u, y], {**s, "NB": -(-images // lanes)}, [3])
+    assert_close(from_lanes(y, images), naive_conv(x, w, s), dtype, s["CIN"] * 9 * (1 if tile == 2 else 16))
+
+
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+def test_winograd_of_sizes_given_at_run_time(lanes: int, tmp_path: pathlib.Path) -> None:
+    made = {(ctype, tile): winograd_instances(ctype, lanes if ctype == "float" else lanes // 2, tile, {})
+            for ctype in DTYPES for tile in (2, 4)}  # fmt: skip
+    library = library_of([i for pair in made.values() for i in pair], tmp_path)
+    rng = np.random.default_rng(lanes)
+    for (_, tile), pair in made.items():
+        for channels in (rng.integers(1, 12), 65, 131):  # all at a time, all, in two goes
+            s = {name: 1 for name in GEOMETRY} | {"KH": 3, "KW": 3, "CIN": int(channels), "O": int(rng.integers(1, 40))}
+            for size, out, pad in (("H", "P", "PH"), ("W", "Q", "PW")):
+                s[size], s[pad] = int(rng.integers(3, 12)), int(rng.integers(0, 4))
+                s[out] = s[size] + 2 * s[pad] - 2
+            check_winograd(pair, library, s, int(rng.integers(1, 20)), tile)
+
+
+def test_winograd_of_constant_sizes(tmp_path: pathlib.Path) -> None:
+    s = {name: 1 for name in GEOMETRY} | {"KH": 3, "KW": 3, "CIN": 40, "O": 130, "H": 5, "W": 9, "P": 5, "Q": 9}
+    pair = winograd_instances("float", 16, 4, {**{n: s[n] for n in ("CIN", "O", "H", "W", "P", "Q", "PH", "PW")}, "NB": 1})
+    check_winograd(pair, library_of(pair, tmp_path), s, 13, 4)
+
+
 def test_convolution_of_one_image_with_more_weights_than_a_panel_holds(tmp_path: pathlib.Path) -> None:
     geometry = {"CIN": 70, "H": 9, "W": 12, "O": 33, "KH": 3, "KW": 3, "P": 9, "Q": 12, "PH": 1, "PW": 1}
     s = {name: 1 for name in GEOMETRY} | geometry

@@ -36,6 +36,7 @@ from exprc.ops.pool import POOLED
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiled import tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
+from exprc.ops.winograd import winograd
 from exprc.size import Dim, ceildiv, floordiv, product
 from exprc.types import float_of, promote
 
@@ -507,14 +508,20 @@ conv2d_record = kernel(
     "conv2d", batched=_correlation_rows,
     shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=meet_as_floats, numpy=_conv_numpy, grad=_conv_grad,
     samples=_conv_samples,
-    implementations=(*_correlations(_forward_sizes, _flops, POOLED), *_cuda_correlations(_forward_sizes, lambda params: (1, 1))),
+    implementations=(
+        *winograd(_forward_sizes, _fills_lanes, POOLED), *_correlations(_forward_sizes, _flops, POOLED),
+        *_cuda_correlations(_forward_sizes, lambda params: (1, 1)),
+    ),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip
 conv2d_grad_input = kernel(
     "conv2d_grad_input", batched=_correlation_rows,
     data=2, shape=_input_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_input_numpy, grad=_input_grad,
     samples=_input_samples,
-    implementations=(*_correlations(_input_sizes, _input_flops), *_cuda_correlations(_input_sizes, lambda params: params["stride"])),
+    implementations=(
+        *winograd(_input_sizes, _fills_lanes), *_correlations(_input_sizes, _input_flops),
+        *_cuda_correlations(_input_sizes, lambda params: params["stride"]),
+    ),
     doc="gradient of conv2d for its images, from that of its result and from the filters, `turned`; `size` is the images' rows and columns",
 )  # fmt: skip
 conv2d_grad_weight = kernel(

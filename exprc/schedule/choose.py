@@ -13,7 +13,7 @@ from typing import Any
 from exprc.errors import report
 from exprc.expr import Expr, made_for, topological
 from exprc.forms import Arg, Implementation, Kernel, Op, Reduce, Source, View
-from exprc.schedule.sizes import Bound, Dims
+from exprc.schedule.sizes import Bound, Dims, shape_rule
 from exprc.types import TupleType, itemsize, tensor_type
 
 
@@ -52,8 +52,12 @@ def choose(
         if node.op.form == "item":
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
-            impl = _first(new[node], dims, lanes_of(itemsize(node.inputs[0].dtype)), device, precision)
-            fresh = new[node] = _with_operands(new[node], impl, dims, copy, turn, copies)
+            lanes = lanes_of(itemsize(node.inputs[0].dtype))
+            impl = _first(new[node], dims, lanes, device, precision)
+            fresh = _with_operands(new[node], impl, dims, copy, turn, copies)
+            fresh, prepared = _with_prepared(fresh, impl, dims, copies)
+            chosen.update((x, _first(x, dims, lanes, device, precision)) for x in prepared if x not in chosen)
+            new[node] = fresh
             chosen[fresh] = impl
             if impl.parts is not None:
                 new[node], partial = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
@@ -98,6 +102,23 @@ def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, turn:
                     copies[x, "turned"] = _turned(x, copy, turn, dims)
                 inputs[k] = copies[x, "turned"]
     return with_inputs(node, inputs, dims)
+
+
+def _with_prepared(node: Expr, impl: Implementation, dims: Dims, copies: dict[Any, Expr]) -> tuple[Expr, list[Expr]]:
+    """Return the node with the operands that the text reads beside its own, and those operands."""
+    operands = []
+    for k, make in impl.prepare.items():
+        x = node.inputs[k]
+        with made_for(node):
+            made = make(x)
+        dims[made] = shape_rule(made.op, [Arg(dims[x], x.dtype)], made.params)
+        operands.append(copies.setdefault((x, made.op, *made.params.values()), made))
+    if not operands:
+        return node, []
+    with made_for(node):
+        fresh = Expr(Kernel(node.op.name, doc=node.op.doc), (*node.op.data_inputs(node), *operands), node.params, node.type, node.name)
+    dims[fresh] = dims[node]
+    return fresh, operands
 
 
 def _turned(x: Expr, copy: Op, turn: Op, dims: Dims) -> Expr:

@@ -1,0 +1,314 @@
+/* conv2d_winograd.h: convolution with filters of 3 x 3 at stride 1, batch-innermost, with fewer multiplications
+ *
+ *     y[b,o,p,q,l] = sum over c, u, v of x[b, c, p + u - PH, q + v - PW, l] * w[o,c,u,v]
+ *
+ * over those (u, v) that meet the image: what conv2d.h computes, by Winograd's minimal filtering F(TILE x TILE, 3 x 3) (Lavin and
+ * Gray 2016, Fast Algorithms for Convolutional Neural Networks). TILE x TILE results of one image come of K x K pixels, K = TILE + 2:
+ *
+ *        x  +--------+          V = B^T d B            M[k] = sum over c           y = A^T M A
+ *           | K x K  |   -->    K*K planes k    -->    u[k,o,c] * V[k,c]    -->    +------+
+ *           | pixels |                                                            | TILE |
+ *           +--------+          (the filters' u is made beforehand: winograd_filters.h)  +------+
+ *
+ * 36 products instead of 144 for TILE = 4, 16 instead of 36 for TILE = 2.
+ *
+ * Error: with X the largest |x| that a tile sees and W the largest |w|, at most about (CIN + 32) * epsilon * 2304 * X * W for TILE = 4,
+ * 64 instead of 2304 for TILE = 2, where the sums as they stand have 9; of ordinary numbers 3 times the error of conv2d.h, and half
+ * of it for TILE = 2. Where a result is not finite (an infinity or a NaN that the tile sees, or an overflow of a transform) all results
+ * of its tile are computed as sums, so that those that do not see it are what they should be. Every result is summed in one order.
+ *
+ * Layout: x is [NB][CIN][H][W][LANES]: lane l of block b is image b * LANES + l. y has the same lanes.
+ *         u is [K*K][ceil(O / PANEL)][CIN][PANEL], 0 beyond O.
+ *
+ * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, TILE (2 or 4), PANEL (a multiple of 8)
+ * Hooks   PTR_x(b,c,h,w)            address of LANES values; LANES apart along w
+ *         PTR_u(k,t,c)              address of PANEL values of panel t; PANEL apart along c
+ *         LOAD_w(o,c,u,v)           value of the filters as they are, for what is computed as sums
+ *         STORE_y(b,o,p,q,l,value)  statement; run once per element, lane by lane along l
+ *
+ * Order: all tiles of all image blocks stand in one line, row by row; one block takes WIDE neighbours through all three stages
+ * (and a part of the channels, if there would be fewer than 16 blocks).
+ *
+ *        for some output channels (MANY)                   while V, M and what is read of u stay in L2
+ *            for some input channels (ALL of them, if they are few)
+ *                V of WIDE tiles, unless it is there still
+ *                for k, for TALL output channels:          M[k][TALL][WIDE] in registers: TALL broadcasts, WIDE loads and
+ *                    for c                                 TALL * WIDE fused multiply-adds for each c
+ *            y of WIDE tiles
+ *
+ * V is [k][c][WIDE][LANES] and M [k][o][WIDE][LANES]; a plane k has an odd number of vectors, so that the planes, which are written
+ * and read side by side, do not meet in the sets of a cache.
+ *
+ * With POOL_H and POOL_W, both of which divide TILE, windows of the results are pooled before they are stored; the hooks and sizes
+ * of that are the ones of conv2d.h: VALUE, STORE_y, STORE_code, PP, PQ.
+ */
+#ifndef KERNEL
+#define KERNEL conv2d_winograd
+#define PARAMS const T *restrict x, const T *restrict u, const T *restrict w, T *restrict y, int64_t NB, int64_t CIN, int64_t H, int64_t W, int64_t O, int64_t P, int64_t Q
+#define PH 1
+#define PW 1
+#define TILE 4
+#define PANEL 8
+#define PTR_x(b, c, h, w_) (x + ((((b) * (CIN) + (c)) * (H) + (h)) * (W) + (w_)) * LANES)
+#define PTR_u(k, t, c) (u + (((k) * (((O) + (PANEL) - 1) / (PANEL)) + (t)) * (CIN) + (c)) * (PANEL))
+#define LOAD_w(o, c, u, v) w[(((o) * (CIN) + (c)) * 3 + (u)) * 3 + (v)]
+#define STORE_y(b, o, p, q, l, value) y[((((b) * (O) + (o)) * (P) + (p)) * (Q) + (q)) * LANES + (l)] = (value)
+#endif
+#ifndef T
+#define T float
+#endif
+#ifndef LANES
+#define LANES 16
+#endif
+#ifndef REGISTERS
+#define REGISTERS 32
+#endif
+
+#define WINO_PASTE_(kernel, name) kernel##_##name
+#define WINO_PASTE(kernel, name) WINO_PASTE_(kernel, name)
+#define WINO_NAME(name) WINO_PASTE(KERNEL, name)
+#define WINO_UNROLL _Pragma("GCC unroll 32")
+#define WINO_ROLLED _Pragma("GCC unroll 1")
+#define WINO_INLINE static inline __attribute__((always_inline))
+#define WINO_VEC WINO_NAME(vec)
+#define WINO_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
+#define WINO_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
+
+#if LANES == 1
+typedef T WINO_VEC;
+#else
+typedef T WINO_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
+#endif
+
+#define WINO_SIDE (TILE + 2)
+#define WINO_PLANES (WINO_SIDE * WINO_SIDE)
+#define WINO_WIDE 3
+#define WINO_TALL (REGISTERS >= 32 ? 8 : 4)
+/* Input channels at a time (all, if V of them finds room), and output channels. */
+#define WINO_ALL ((CIN) <= 128 ? (CIN) : 64)
+#define WINO_MANY ((CIN) <= 128 ? 16 : 64)
+#define WINO_AHEAD 2   /* channels from the one whose pixels are fetched to the one that is transformed */
+#define WINO_PLANE(channels) (((channels) * WINO_WIDE) | 1)   /* vectors of a plane of V or M */
+#define WINO_APART 64   /* output channels for which V is made once more, where blocks are few */
+#define WINO_ROOM (WINO_PLANES * (128 * WINO_WIDE + 1 + 16 * WINO_WIDE + 1))
+
+#define WINO_CUTS                                                                                          \
+    const int64_t lines = WINO_CUT(P, TILE), columns = WINO_CUT(Q, TILE), tiles = (NB) * lines * columns;  \
+    const int64_t panels = WINO_CUT(O, PANEL), groups = WINO_CUT(tiles, WINO_WIDE);                        \
+    const int64_t most = WINO_CUT((O), WINO_APART);                                                        \
+    const int64_t cuts = groups >= 16 ? 1 : WINO_MIN(most, WINO_CUT(16, groups + !groups));                \
+    (void)panels; (void)columns; (void)cuts
+
+__attribute__((unused)) static int64_t WINO_NAME(blocks)(PARAMS) {
+    WINO_CUTS;
+    return groups * cuts;
+}
+
+/* to = B^T from: of one line of K vectors, `step` and `apart` from one another */
+WINO_INLINE void WINO_NAME(image)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
+    const WINO_VEC d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
+#if TILE == 4
+    const WINO_VEC d4 = from[4 * step], d5 = from[5 * step];
+    const WINO_VEC even = d4 - d2 * 4, odd = d3 - d1 * 4, ends = d4 - d2, middle = (d3 - d1) * 2;
+    to[0] = d0 * 4 - d2 * 5 + d4;
+    to[apart] = even + odd;
+    to[2 * apart] = even - odd;
+    to[3 * apart] = ends + middle;
+    to[4 * apart] = ends - middle;
+    to[5 * apart] = d1 * 4 - d3 * 5 + d5;
+#else
+    to[0] = d0 - d2;
+    to[apart] = d1 + d2;
+    to[2 * apart] = d2 - d1;
+    to[3 * apart] = d1 - d3;
+#endif
+}
+
+/* to = A^T from, the same */
+WINO_INLINE void WINO_NAME(result)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
+    const WINO_VEC m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step];
+#if TILE == 4
+    const WINO_VEC m4 = from[4 * step], m5 = from[5 * step];
+    const WINO_VEC one = m1 + m2, other = m1 - m2, two = m3 + m4, four = m3 - m4;
+    to[0] = m0 + one + two;
+    to[apart] = other + four * 2;
+    to[2 * apart] = one + two * 4;
+    to[3 * apart] = other + four * 8 + m5;
+#else
+    to[0] = m0 + m1 + m2;
+    to[apart] = m1 - m2 - m3;
+#endif
+}
+
+/* V[k] of one tile and channel, `plane` vectors from one k to the next; the K x K pixels begin at row h0, column w0. */
+WINO_INLINE void WINO_NAME(forth)(const T *const *rows, int64_t w0, int64_t width, int inside, WINO_VEC *v, int64_t plane) {
+    WINO_VEC half[WINO_PLANES];
+    WINO_ROLLED for (int64_t j = 0; j < WINO_SIDE; j++) {
+        WINO_VEC d[WINO_SIDE];
+        const int there = inside || (w0 + j >= 0 && w0 + j < width);
+        WINO_UNROLL for (int64_t i = 0; i < WINO_SIDE; i++)
+            d[i] = there && (inside || rows[i]) ? *(const WINO_VEC *)(rows[i] + (w0 + j) * LANES) : (WINO_VEC){0};
+        WINO_NAME(image)(d, 1, half + j, WINO_SIDE);
+    }
+    WINO_ROLLED for (int64_t i = 0; i < WINO_SIDE; i++)
+        WINO_NAME(image)(half + i * WINO_SIDE, 1, v + i * WINO_SIDE * plane, plane);
+}
+
+/* y of one tile and channel from M[k] */
+WINO_INLINE void WINO_NAME(back)(const WINO_VEC *m, int64_t plane, WINO_VEC *y) {
+    WINO_VEC half[TILE * WINO_SIDE];
+    WINO_ROLLED for (int64_t j = 0; j < WINO_SIDE; j++)
+        WINO_NAME(result)(m + j * plane, WINO_SIDE * plane, half + j, WINO_SIDE);
+    WINO_ROLLED for (int64_t i = 0; i < TILE; i++)
+        WINO_NAME(result)(half + i * WINO_SIDE, 1, y + i * TILE, 1);
+}
+
+/* m[r][j] = (MORE: itself +) the sum over c of u[c][r] * v[c][j] */
+WINO_INLINE void WINO_NAME(product)(const T *u_c, const WINO_VEC *v, WINO_VEC *m, int64_t channels, int more) {
+    WINO_VEC acc[WINO_TALL][WINO_WIDE];
+    WINO_UNROLL for (int64_t r = 0; r < WINO_TALL; r++)
+        WINO_UNROLL for (int64_t j = 0; j < WINO_WIDE; j++) acc[r][j] = more ? m[r * WINO_WIDE + j] : (WINO_VEC){0};
+    WINO_ROLLED for (int64_t c = 0; c < channels; c++) {
+        WINO_UNROLL for (int64_t r = 0; r < WINO_TALL; r++)
+            WINO_UNROLL for (int64_t j = 0; j < WINO_WIDE; j++) acc[r][j] += v[j] * u_c[r];
+        u_c += PANEL;
+        v += WINO_WIDE;
+    }
+    WINO_UNROLL for (int64_t r = 0; r < WINO_TALL; r++)
+        WINO_UNROLL for (int64_t j = 0; j < WINO_WIDE; j++) m[r * WINO_WIDE + j] = acc[r][j];
+}
+
+/* out = the results of a tile as sums */
+#define WINO_SUMS(out) do {                                                                               \
+    WINO_ROLLED for (int64_t at = 0; at < TILE * TILE; at++) {                                            \
+        WINO_VEC acc = {0};                                                                               \
+        WINO_ROLLED for (int64_t c = 0; c < (CIN); c++)                                                   \
+            WINO_ROLLED for (int64_t k = 0; k < 9; k++) {                                                 \
+                const int64_t h = p0 + at / TILE + k / 3 - (PH), w_ = q0 + at % TILE + k % 3 - (PW);      \
+                if (h < 0 || h >= (H) || w_ < 0 || w_ >= (W)) continue;                                   \
+                acc += *(const WINO_VEC *)(PTR_x(b, c, h, w_)) * LOAD_w(o, c, k / 3, k % 3);              \
+            }                                                                                             \
+        (out)[at] = acc;                                                                                  \
+    }                                                                                                     \
+} while (0)
+
+/* Whether any of the results of a tile is not finite (or their sum: then the sums are made without need). */
+WINO_INLINE int WINO_NAME(doubtful)(const WINO_VEC *out) {
+    WINO_VEC total = out[0];
+    WINO_UNROLL for (int64_t at = 1; at < TILE * TILE; at++) total += out[at];
+    const WINO_VEC nothing = total - total;
+    const T *each = (const T *)&nothing;
+    int bad = 0;
+    _Pragma("omp simd reduction(|:bad)")
+    for (int64_t l = 0; l < LANES; l++) bad |= !(each[l] == 0);
+    return bad;
+}
+
+#ifdef POOL_H
+/* The largest value of a window of the tile's results, as conv2d.h chooses it; beyond P and Q the last row and column again. */
+#define WINO_FINISH do {                                                                                  \
+    for (int64_t i = 0; i < rows; i += (POOL_H))                                                          \
+        for (int64_t j = 0; j < across; j += (POOL_W)) {                                                  \
+            if ((p0 + i) / (POOL_H) >= (PP) || (q0 + j) / (POOL_W) >= (PQ)) continue;                     \
+            T value[LANES] __attribute__((aligned(64))), best[LANES] __attribute__((aligned(64)));        \
+            int32_t code[LANES] __attribute__((aligned(64)));                                             \
+            WINO_UNROLL for (int32_t k = 0; k < (POOL_H) * (POOL_W); k++) {                               \
+                const int64_t i_k = WINO_MIN(i + k / (POOL_W), rows - 1), j_k = WINO_MIN(j + k % (POOL_W), across - 1); \
+                const T *from = (const T *)(out + i_k * TILE + j_k);                                      \
+                _Pragma("omp simd")                                                                       \
+                for (int64_t l = 0; l < LANES; l++) value[l] = VALUE(b, o, p0 + i_k, q0 + j_k, l, from[l]); \
+                _Pragma("omp simd")                                                                       \
+                for (int64_t l = 0; l < LANES; l++) {                                                     \
+                    const T x_k = value[l], best_l = best[l];                                             \
+                    const int taken = (k == 0) | (x_k > best_l) | ((x_k != x_k) & (best_l == best_l));    \
+                    best[l] = taken ? x_k : best_l;                                                       \
+                    code[l] = taken ? k : code[l];                                                        \
+                }                                                                                         \
+            }                                                                                             \
+            _Pragma("omp simd")                                                                           \
+            for (int64_t l = 0; l < LANES; l++) {                                                         \
+                STORE_y(b, o, (p0 + i) / (POOL_H), (q0 + j) / (POOL_W), l, best[l]);                      \
+                STORE_code(b, o, (p0 + i) / (POOL_H), (q0 + j) / (POOL_W), l, code[l]);                   \
+            }                                                                                             \
+        }                                                                                                 \
+} while (0)
+#else
+#define WINO_FINISH do {                                                                                  \
+    for (int64_t i = 0; i < rows; i++)                                                                    \
+        for (int64_t j = 0; j < across; j++) {                                                            \
+            const T *from = (const T *)(out + i * TILE + j);                                              \
+            _Pragma("omp simd")                                                                           \
+            for (int64_t l = 0; l < LANES; l++) { STORE_y(b, o, p0 + i, q0 + j, l, from[l]); }            \
+        }                                                                                                 \
+} while (0)
+#endif
+
+static void KERNEL(PARAMS, int64_t begin, int64_t end) {
+    WINO_CUTS;
+    WINO_VEC room[WINO_ROOM] __attribute__((aligned(64)));
+    const int64_t all = WINO_ALL, plane_v = WINO_PLANE(all), plane_m = WINO_PLANE(WINO_MANY);
+    WINO_VEC *const v = room, *const m = room + WINO_PLANES * plane_v;
+
+    for (int64_t block = begin; block < end; block++) {
+        const int64_t first_t = block / cuts * WINO_WIDE, cut = block % cuts;
+        const int64_t first_o = panels * cut / cuts * (PANEL), last_o = panels * (cut + 1) / cuts * (PANEL);
+        for (int64_t o0 = first_o; o0 < last_o; o0 += WINO_MANY) {
+            const int64_t many = WINO_MIN(WINO_MANY, last_o - o0);
+            for (int64_t c0 = 0; c0 < (CIN); c0 += all) {
+                const int64_t channels = WINO_MIN(all, (CIN) - c0);
+                for (int64_t c = c0; c < c0 + channels && (o0 == first_o || channels < (CIN)); c++)
+                    for (int64_t j = 0; j < WINO_WIDE; j++) {
+                        const int64_t t = WINO_MIN(first_t + j, tiles - 1), b = t / (lines * columns);   /* beyond the last: that again */
+                        const int64_t h0 = t / columns % lines * TILE - (PH), w0 = t % columns * TILE - (PW);
+                        const int inside = h0 >= 0 && h0 + WINO_SIDE <= (H) && w0 >= 0 && w0 + WINO_SIDE <= (W);
+                        WINO_VEC *const to = v + (c - c0) * WINO_WIDE + j;
+                        const T *rows[WINO_SIDE];
+                        for (int64_t i = 0; i < WINO_SIDE; i++) {
+                            rows[i] = h0 + i >= 0 && h0 + i < (H) ? PTR_x(b, c, h0 + i, 0) : 0;
+                            if (!rows[i] || c + WINO_AHEAD >= (CIN)) continue;
+                            const T *const later = PTR_x(b, c + WINO_AHEAD, h0 + i, w0);
+                            for (int64_t k = j ? WINO_SIDE - TILE : 0; k < WINO_SIDE; k++) __builtin_prefetch(later + k * LANES);
+                        }
+                        if (inside) WINO_NAME(forth)(rows, w0, W, 1, to, plane_v);
+                        else WINO_NAME(forth)(rows, w0, W, 0, to, plane_v);
+                    }
+                for (int64_t k = 0; k < WINO_PLANES; k++)
+                    for (int64_t r = 0; r < many; r += WINO_TALL)
+                        WINO_NAME(product)(PTR_u(k, (o0 + r) / (PANEL), c0) + (o0 + r) % (PANEL), v + k * plane_v,
+                                           m + k * plane_m + r * WINO_WIDE, channels, c0 > 0);
+            }
+            for (int64_t o = o0; o < WINO_MIN(O, o0 + many); o++)
+                for (int64_t t = first_t; t < WINO_MIN(tiles, first_t + WINO_WIDE); t++) {
+                    const int64_t b = t / (lines * columns), p0 = t / columns % lines * TILE, q0 = t % columns * TILE;
+                    const int64_t rows = WINO_MIN(TILE, (P) - p0), across = WINO_MIN(TILE, (Q) - q0);
+                    WINO_VEC out[TILE * TILE];
+                    WINO_NAME(back)(m + (o - o0) * WINO_WIDE + t - first_t, plane_m, out);
+                    if (__builtin_expect(WINO_NAME(doubtful)(out), 0)) WINO_SUMS(out);
+                    WINO_FINISH;
+                }
+        }
+    }
+}
+
+#undef WINO_PASTE_
+#undef WINO_PASTE
+#undef WINO_NAME
+#undef WINO_UNROLL
+#undef WINO_ROLLED
+#undef WINO_INLINE
+#undef WINO_VEC
+#undef WINO_CUT
+#undef WINO_MIN
+#undef WINO_SIDE
+#undef WINO_PLANES
+#undef WINO_WIDE
+#undef WINO_TALL
+#undef WINO_ALL
+#undef WINO_MANY
+#undef WINO_AHEAD
+#undef WINO_PLANE
+#undef WINO_APART
+#undef WINO_ROOM
+#undef WINO_CUTS
+#undef WINO_SUMS
+#undef WINO_FINISH

@@ -190,6 +190,7 @@ class Function:
         self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
         if self.mode == "compiled" and program is None:
             self._prepare()
+        self._direct = self._compiled is not None and not self._written  # whether there may be a short way (see exprc.runtime.direct)
 
     def _prepare(self) -> None:
         from exprc import build  # the compiler itself: not needed by who imports exprc to read, or to write expressions
@@ -207,6 +208,10 @@ class Function:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
+        if self._direct and not named:
+            made = self._compiled.direct(*args)
+            if made is not NotImplemented:
+                return made if self._single else returned(self._recipe.keys, made if type(made) is list else [made])
         if not self._written:
             results = self._run(self._bind(args, named))
             return results[0] if self._single else returned(self._recipe.keys, results)

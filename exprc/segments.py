@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from exprc.compiled import Compiled, Loaded, Stage, storable
+from exprc.compiled import Compiled, Loaded, Stage, general, storable
 from exprc.expr import Constant, Expr, Input, Shared, rebuild, topological
 from exprc.forms import Kernel
 from exprc.machines import HostCopy
@@ -72,6 +72,8 @@ class Step:
 
 class Segments:
     """The programs of a graph that is cut, called one after the other; they are compiled when they are first reached."""
+
+    direct = staticmethod(general)
 
     def __init__(
         self, roots: list[Expr], outputs: int, updates: list[Shared], inputs: list[Input], make: Make, levels: Mapping[Expr, int], last: int

@@ -28,6 +28,10 @@ class HostCopy:
         return f"{self.when:<10} {self.way:<24} {self.nbytes:>12} bytes   {self.what}"
 
 
+#: Takes arrays; returns the outputs (one by itself, several in a list), or NotImplemented where they are not what it was made for.
+Direct = Callable[..., Any]
+
+
 class Runner(Protocol):
     """A loaded program bound to one set of sizes.
 
@@ -42,6 +46,9 @@ class Runner(Protocol):
 
         sizes : the numbers of those sizes that are arguments of the program.
         """
+
+    def direct(self, inputs: Sequence[Expr], values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> Direct | None:
+        """Return the short way to run on arrays of the inputs like `values`, in order; None where there is none."""
 
     def copies(self) -> list[HostCopy]:
         """Return what is copied between the host and a device."""

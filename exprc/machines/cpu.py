@@ -10,10 +10,11 @@ import numpy as np
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
 from exprc.lower import lower
-from exprc.machines import HostCopy, number_of, replaced
+from exprc.machines import Direct, HostCopy, number_of, replaced
 from exprc.render.c import render
 from exprc.runtime import cpu
 from exprc.runtime.containers import Container, check_new_shape
+from exprc.runtime.direct import Bound, Operand, Result, direct
 from exprc.runtime.entry import ffi
 from exprc.schedule.choose import kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, parts_of
@@ -28,6 +29,8 @@ from_buffer, empty = ffi.from_buffer, np.empty  # looked up at every call
 
 #: Less work than this many operations is done by one thread: waking others takes longer.
 SMALL = 200_000
+#: Less work than this keeps the interpreter's lock, where a call comes by the short way: some microseconds.
+BRIEF = 20_000
 #: Frames (arenas with their tables of pointers) kept ready per program and set of sizes.
 FRAMES = 4
 
@@ -69,7 +72,8 @@ class Runner:
         self.replaced = replaced(plan, updates)
         self.offsets, self.arena = arena(plan.spans, number) if plan.symbols else (plan.offsets, plan.arena)
         self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
-        self.threads = 1 if _work(plan, number) < SMALL else threads
+        self.work = _work(plan, number)
+        self.threads = 1 if self.work < SMALL else threads
         names = {s.buffer: k for k, s in enumerate(plan.outputs)}
         self.slots_out = [(k, names[b]) for k, b in enumerate(loaded.lowered.buffers) if b in names]
         self.slots_leaf = [(k, plan.leaves[b]) for k, b in enumerate(loaded.lowered.buffers) if b in plan.leaves]
@@ -133,6 +137,18 @@ class Runner:
             held.append(pointer)
         frame.status[0] = 0
         return held, outputs
+
+    def direct(self, inputs: Sequence[Expr], values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> Direct | None:
+        slots = {leaf: k for k, leaf in self.slots_given}
+        variables = [leaf for leaf in slots if isinstance(leaf, Shared)]
+        if self.containers or self.replaced or len(inputs) + len(variables) != len(slots):  # what is updated is locked, among other things
+            return None
+        frame, numbers = self.frame(), ffi.new("int64_t[]", sizes or (0,))
+        operands = [Operand(np.dtype(x.dtype), values[x].shape, slots[x], getattr(x, "container", None)) for x in (*inputs, *variables)]
+        places = {o: k for k, o in self.slots_out}
+        results = [Result(empty, dtype, shape, places.get(o, -1)) for o, (shape, dtype) in enumerate(self.outputs)]
+        bound = Bound(self.run, frame.table, numbers, frame.status, self.threads, self.work > BRIEF, (self, frame))
+        return direct(bound, operands, results)
 
     def copies(self) -> list[HostCopy]:
         return []

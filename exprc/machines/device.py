@@ -187,6 +187,9 @@ class DeviceRunner:
     def launched(self) -> list[str]:
         return [str(launch) for launch in self.launches]
 
+    def direct(self, inputs: Sequence[Expr], values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> None:
+        """Calls of a device copy and launch: there is no shorter way."""
+
     def copies(self) -> list[HostCopy]:
         there, back = f"host → {self.program.device.name}", f"{self.program.device.name} → host"
         made = []

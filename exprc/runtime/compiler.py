@@ -11,6 +11,7 @@ import os
 import platform
 import shlex
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -223,6 +224,17 @@ def compile_shared(texts: Sequence[str], target: Target, folder: Path | None = N
         job.fault = fault
         raise failure(TOOL, job, units)
     return folder / cache.PROGRAM
+
+
+def built(text: str, target: Target) -> tuple[cache.Entry, float]:
+    """Compile one text, or find it in the cache; also return the seconds that it took."""
+    name = key([text], target)
+    entry = cache.lookup(name)
+    if entry is not None:
+        return entry, 0.0
+    begin = time.perf_counter()
+    entry = cache.build(name, lambda folder: compile_shared([text], target, folder))
+    return entry, 0.0 if entry.cached else time.perf_counter() - begin
 
 
 def _commands(told: tuple[str, ...], names: list[str]) -> list[list[list[str]]]:

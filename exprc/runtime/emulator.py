@@ -14,7 +14,6 @@ import itertools
 import os
 import re
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 from exprc.config import config
 from exprc.errors import CompileError, KernelError, report
 from exprc.render.base import kernel_source
-from exprc.runtime import cache, compiler, cpu
+from exprc.runtime import compiler, cpu
 from exprc.runtime.emulator_entry import ffi
 from exprc.runtime.emulator_faults import FAULT_FIELDS, fault_error, parameters_of
 from exprc.runtime.launch import CUDA, Array, Launch, precisions
@@ -50,17 +49,6 @@ if hasattr(os, "register_at_fork"):
 # Building
 
 
-def _build(text: str, target: compiler.Target) -> tuple[cache.Entry, float]:
-    """Compile one text, or find it in the cache; also return the seconds that it took."""
-    key = compiler.key([text], target)
-    entry = cache.lookup(key)
-    if entry is not None:
-        return entry, 0.0
-    begin = time.perf_counter()
-    entry = cache.build(key, lambda folder: compiler.compile_shared([text], target, folder))
-    return entry, 0.0 if entry.cached else time.perf_counter() - begin
-
-
 @functools.cache
 def _host() -> compiler.Target:
     return cpu.host_vectors()
@@ -69,7 +57,7 @@ def _host() -> compiler.Target:
 def engine_path() -> Path:
     """The shared object of the engine, built where the cache lacks it."""
     names = ("emulator.h", "emulator_engine.c", "emulator_checks.c")
-    entry, _ = _build("\n".join(kernel_source(f"cuda/{name}") for name in names), _host())
+    entry, _ = compiler.built("\n".join(kernel_source(f"cuda/{name}") for name in names), _host())
     return entry.program
 
 
@@ -138,7 +126,7 @@ class Module:
     def __init__(self, text: str, check: bool):
         self.text, self.check = text, check
         target = replace(_host(), features=(*_host().features, *compiler_flags(check, _host().compiler)))
-        entry, self.compile_seconds = _build(whole_text(text), target)
+        entry, self.compile_seconds = compiler.built(whole_text(text), target)
         self.cached, self.program = entry.cached, entry.program
         self.handle = _open(str(self.program))
         self.parameters = parameters_of(text)

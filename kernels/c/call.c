@@ -1,0 +1,159 @@
+/* call.c: calls a compiled program straight from Python, for arrays of exactly one dtype and shape each.
+ *
+ * What Python does to check two arrays, bind them and call a program takes some microseconds; here it takes tenths. The
+ * program is bound once (exprc/runtime/direct.py fills in a Call, and exprc_direct makes a callable of it). A call whose
+ * values are anything else than plain arrays of just these types is refused: it returns NotImplemented and has done nothing,
+ * and the caller goes the general way, which knows all cases and says what is wrong.
+ *
+ * The functions below are of CPython's stable ABI (docs.python.org, "C API Stability"), declared here, so that no header of
+ * Python is needed. The interpreter lock is held throughout, but while a program of much work runs.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct Object Object;
+typedef struct {
+    void *data; Object *owner; intptr_t bytes, itemsize; int readonly, axes;
+    char *format; intptr_t *shape, *strides, *suboffsets; void *internal;
+} Buffer;                                                          /* Py_buffer */
+typedef struct { const char *name; Object *(*call)(Object *, Object *const *, intptr_t); int flags; const char *doc; } Method;
+enum { BUFFER_FORMAT = 0x04, BUFFER_SHAPE = 0x08, BUFFER_C_CONTIGUOUS = 0x38, METHOD_FASTCALL = 0x80 };
+
+int PyObject_GetBuffer(Object *, Buffer *, int flags);
+void PyBuffer_Release(Buffer *);
+Object *PyObject_Type(Object *);
+Object *PyObject_GetAttr(Object *, Object *name);
+Object *PyObject_Call(Object *callable, Object *arguments, Object *named);
+Object *PyList_New(intptr_t);
+int PyList_SetItem(Object *, intptr_t, Object *);
+Object *PyTuple_GetItem(Object *, intptr_t);
+void *PyLong_AsVoidPtr(Object *);
+Object *PyCFunction_NewEx(Method *, Object *self, Object *module);
+void PyErr_Clear(void);
+void *PyEval_SaveThread(void);
+void PyEval_RestoreThread(void *);
+void Py_IncRef(Object *);
+void Py_DecRef(Object *);
+
+enum { MOST = 64 };   /* arrays of a call; exprc/runtime/direct.py asks */
+
+typedef struct {
+    Object *container;        /* of a shared variable, whose storage is the array; NULL: the array is an argument */
+    const char *format;       /* of an element, in the words of Python's struct */
+    int64_t itemsize, axes;
+    const int64_t *shape;
+    int64_t slot;             /* in the program's table of buffers; -1: in none */
+} Operand;
+
+typedef struct {
+    Object *make, *arguments; /* what makes an array for the result */
+    int64_t slot;
+} Result;
+
+typedef struct {
+    int (*run)(void **table, const int64_t *sizes, char *arena, int64_t threads, int64_t *status);
+    void **table;
+    const int64_t *sizes;
+    int64_t *status;
+    int64_t threads;
+    int64_t releases;         /* whether others may use the interpreter meanwhile */
+    int64_t arguments, operands, results;
+    int64_t busy;             /* a thread is in the program, or in an allocation: the table is in use */
+    const Operand *operand;   /* the arguments in order, then the variables */
+    const Result *result;
+    Object *array, *none, *refused;       /* numpy.ndarray, None, NotImplemented */
+    Object *storage, *resident;           /* names of a container's attributes */
+} Call;
+
+/* Whether an object is an array of just this type; then `view` is its memory, to be released. */
+static int fits(const Call *c, const Operand *o, Object *x, Buffer *view) {
+    Object *type = PyObject_Type(x);
+    Py_DecRef(type);   /* the object holds it */
+    if (type != c->array) return 0;
+    if (PyObject_GetBuffer(x, view, BUFFER_C_CONTIGUOUS | BUFFER_FORMAT) != 0) {   /* not contiguous, for one */
+        PyErr_Clear();
+        return 0;
+    }
+    int same = view->axes == o->axes && view->itemsize == o->itemsize && strcmp(view->format, o->format) == 0;
+    for (int64_t a = 0; same && a < o->axes; a++) same = view->shape[a] == o->shape[a];
+    same = same && (uintptr_t)view->data % (uintptr_t)o->itemsize == 0;
+    if (!same) PyBuffer_Release(view);
+    return same;
+}
+
+/* The same of a variable's storage; not where the latest value may be on a device. */
+static int fits_storage(const Call *c, const Operand *o, Buffer *view) {
+    Object *resident = PyObject_GetAttr(o->container, c->resident);
+    if (resident) Py_DecRef(resident);
+    Object *x = resident == c->none ? PyObject_GetAttr(o->container, c->storage) : NULL;
+    if (!x) {
+        PyErr_Clear();
+        return 0;
+    }
+    const int same = fits(c, o, x, view);
+    Py_DecRef(x);      /* the view holds it */
+    return same;
+}
+
+/* Make the arrays of the results: in a list, or one by itself. NULL, with an exception, where memory is out. */
+static Object *results_of(const Call *c) {
+    Object *all = c->results == 1 ? NULL : PyList_New(c->results);
+    if (!all && c->results != 1) return NULL;
+    for (int64_t k = 0; k < c->results; k++) {
+        Object *made = PyObject_Call(c->result[k].make, c->result[k].arguments, NULL);
+        Buffer view;
+        if (!made || PyObject_GetBuffer(made, &view, BUFFER_SHAPE) != 0) {
+            if (made) Py_DecRef(made);
+            if (all) Py_DecRef(all);
+            return NULL;
+        }
+        if (c->result[k].slot >= 0) c->table[c->result[k].slot] = view.data;
+        PyBuffer_Release(&view);   /* the result holds it */
+        if (!all) return made;
+        PyList_SetItem(all, k, made);
+    }
+    return all;
+}
+
+static int run(const Call *c) {
+    c->status[0] = 0;
+    if (!c->releases) return c->run(c->table, c->sizes, NULL, c->threads, c->status);
+    void *thread = PyEval_SaveThread();
+    const int failed = c->run(c->table, c->sizes, NULL, c->threads, c->status);
+    PyEval_RestoreThread(thread);
+    return failed;
+}
+
+static Object *refused(const Call *c) {
+    Py_IncRef(c->refused);
+    return c->refused;
+}
+
+static Object *call(Object *self, Object *const *arguments, intptr_t count) {
+    Call *c = PyLong_AsVoidPtr(PyTuple_GetItem(self, 0));
+    if (c->busy || count != c->arguments) return refused(c);
+    c->busy = 1;
+    Buffer views[MOST];
+    int64_t held = 0;
+    for (; held < c->operands; held++) {
+        const Operand *o = &c->operand[held];
+        if (!(o->container ? fits_storage(c, o, &views[held]) : fits(c, o, arguments[held], &views[held]))) break;
+        if (o->slot >= 0) c->table[o->slot] = views[held].data;
+    }
+    Object *results = held == c->operands ? results_of(c) : refused(c);
+    if (results && results != c->refused && run(c)) {   /* an index out of bounds: the general way tells of it */
+        Py_DecRef(results);
+        results = refused(c);
+    }
+    while (held > 0) PyBuffer_Release(&views[--held]);
+    c->busy = 0;
+    return results;
+}
+
+static Method method = {"call", call, METHOD_FASTCALL, "Run a program that is bound to arrays of one dtype and shape each."};
+
+/* Return the callable of (address of a Call, whatever must live as long). */
+__attribute__((visibility("default"))) Object *exprc_direct(Object *owner) {
+    return PyCFunction_NewEx(&method, owner, NULL);
+}

@@ -1,0 +1,178 @@
+"""The short way of a call: taken for what it was made for, refused for all else, with the results of the general way."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import exprc
+import exprc.tensor as T
+from exprc.runtime import direct
+
+pytestmark = pytest.mark.skipif(not direct._works(), reason="the short way is for CPython on Linux; elsewhere calls go the general way")
+
+
+def taken(f: Any, *values: Any) -> bool:
+    """Whether a call of these values goes the short way."""
+    return f._compiled.direct(*values) is not NotImplemented
+
+
+def called(f: Any, *values: Any) -> Any:
+    """Call until the short way is there."""
+    for _ in range(2):
+        f(*values)
+    assert taken(f, *values)
+    return f(*values)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "uint8", "int32", "int64", "uint64", "bool"])
+def test_it_gives_what_the_general_way_gives(dtype: str) -> None:
+    x, y = T.matrix("x", dtype=dtype), T.scalar("y", dtype=dtype)
+    f = exprc.function([x, y], [T.maximum(x, y), x.T, y])
+    a, b = np.arange(6).reshape(2, 3).astype(dtype), np.asarray(1, dtype)
+    first = f(a, b)
+    for got, want in zip(called(f, a, b), first):
+        assert got.dtype == want.dtype and got.shape == want.shape and (got == want).all() and got.flags.owndata
+    assert taken(f, a, b) and not taken(f, a[:1], b) and not taken(f, a, 1) and not taken(f, a) and not taken(f, a, b, b)
+
+
+def test_what_it_was_not_made_for_goes_the_general_way() -> None:
+    x = T.vector("x")
+    f = exprc.function([x], x * 2)
+    a = np.arange(8, dtype=np.float32)
+    called(f, a)
+    raw = np.zeros(33, np.uint8)
+    unaligned = raw[1:].view(np.float32)
+    unaligned[:] = a
+    others = [a.tolist(), np.repeat(a, 2)[::2], a.astype(np.float64), a.astype(">f4"), a.astype(np.int32), unaligned, np.ma.array(a)]
+    for other in [*others, memoryview(a)]:
+        assert not taken(f, other) and (f(other) == a * 2).all()
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    assert taken(f, frozen)
+    with pytest.raises(TypeError, match="it takes 1 dimensions, the value has 2"):
+        f(a[None])
+    with pytest.raises(TypeError, match="1 of 1 inputs are missing"):
+        f()
+    with pytest.raises(TypeError, match="has no input named 'z'"):
+        f(a, z=1)
+
+
+def test_results_come_in_the_form_that_was_asked_for() -> None:
+    x = T.vector("x")
+    a = np.ones(3, np.float32)
+    assert isinstance(called(exprc.function([x], [x + 1]), a), list)
+    made = called(exprc.function([x], {"one": x + 1, "two": x.sum()}), a)
+    assert list(made) == ["one", "two"] and float(made["two"]) == 3
+    f = exprc.function([], T.arange(3) + 1)
+    assert called(f).tolist() == [1, 2, 3]
+    empty = called(exprc.function([x], [x + 1, x.sum()]), a[:0])
+    assert empty[0].shape == (0,) and float(empty[1]) == 0
+
+
+def test_results_are_new_arrays() -> None:
+    x = T.vector("x")
+    f = exprc.function([x], [x + 1, x + 2])
+    a = np.zeros(4, np.float32)
+    called(f, a)
+    made = [r for _ in range(50) for r in f(a)]
+    assert len({r.ctypes.data for r in made}) == 100 and all((r == 1 + k % 2).all() for k, r in enumerate(made))
+
+
+def test_variables_are_read_where_they_are() -> None:
+    x, w = T.vector("x"), exprc.shared(np.ones(3, np.float32), name="w", shape=(None,))
+    f, step = exprc.function([x], (x * w).sum()), exprc.function([], updates={w: w * 2})
+    a = np.ones(3, np.float32)
+    assert called(f, a) == 3
+    step()
+    assert taken(f, a) and f(a) == 6
+    w.set_value(np.full(3, 5, np.float32))
+    assert taken(f, a) and f(a) == 15
+    borrowed = np.full(3, 7, np.float32)
+    w.set_value(borrowed, borrow=True)
+    borrowed[0] = 0
+    assert taken(f, a) and f(a) == 14
+    w.set_value(np.ones(2, np.float32))
+    assert not taken(f, a) and f(a[:2]) == 2
+
+
+def test_an_index_out_of_bounds_is_told_as_ever() -> None:
+    x, k = T.vector("x"), T.lvector("k")
+    f = exprc.function([x, k], x[k])
+    a = np.arange(4, dtype=np.float32)
+    assert called(f, a, np.array([0, -1])).tolist() == [0, 3]
+    with pytest.raises(IndexError, match="index 4 is out of bounds for an axis of length 4"):
+        f(a, np.array([0, 4]))
+    assert f(a, np.array([1, 1])).tolist() == [1, 1]
+
+
+def test_values_that_sizes_follow_from_and_updates_go_the_general_way() -> None:
+    x, n, w = T.vector("x"), T.iscalar("n"), exprc.shared(0)
+    f, g = exprc.function([x, n], x[:n]), exprc.function([x], x + w, updates={w: w + 1})
+    a = np.arange(5, dtype=np.float32)
+    for k in (2, 2, 2, 3, 3, 3, 1):
+        assert f(a, np.int32(k)).tolist() == a[:k].tolist() and f(a, np.array(k, np.int32)).tolist() == a[:k].tolist()
+    assert [float(g(a)[0]) for _ in range(4)] == [0, 1, 2, 3]
+    assert not taken(f, a, np.array(2, np.int32)) and not taken(g, a)
+
+
+def test_threads_call_one_function_at_once() -> None:
+    x = T.vector("x")
+    small, large = exprc.function([x], x * 2 + 1), exprc.function([x], T.exp(-x).cumsum()[-1] + (x * 2).sum())
+    for f, n, calls in ((small, 10, 1000), (large, 40_000, 60)):
+        wanted = [f(np.full(n, k, np.float32)) for k in range(8)]
+        called(f, np.zeros(n, np.float32))
+
+        def work(k: int, f: Any = f, n: int = n, calls: int = calls, wanted: Any = wanted) -> bool:
+            a = np.full(n, k, np.float32)
+            return all((f(a) == wanted[k]).all() for _ in range(calls))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(work, range(8)))
+
+
+def test_nothing_is_kept_of_a_call_and_a_function_can_go() -> None:
+    x, w = T.vector("x"), exprc.shared(np.ones(3, np.float32))
+    f = exprc.function([x], [x + w, x[T.cast(x, "int64")]])
+    a, none = np.zeros(3, np.float32), sys.getrefcount(NotImplemented)
+    called(f, a)
+    held = [sys.getrefcount(v) for v in (a, w.container._value, np.ndarray, np.empty)]
+    for _ in range(2000):
+        f(a)
+        f._compiled.direct(a[:2])
+        f._compiled.direct(a + 5)  # an index out of bounds
+        f._compiled.direct(None)
+    assert [sys.getrefcount(v) for v in (a, w.container._value, np.ndarray, np.empty)] == held
+    assert abs(sys.getrefcount(NotImplemented) - none) < 10
+    gone = weakref.ref(f)
+    del f
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_calls_it() -> None:
+    x = T.vector("x")
+    f = exprc.function([x], T.tanh(x) * 2)
+    a = np.linspace(0, 1, 500_000, dtype=np.float32)
+    want = called(f, a)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if taken(f, a) and (f(a) == want).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_where_it_does_not_work_calls_go_the_general_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "_maker", lambda: None)
+    x = T.vector("x")
+    f = exprc.function([x], x + 1)
+    a = np.ones(3, np.float32)
+    assert [f(a).tolist() for _ in range(4)] == [[2, 2, 2]] * 4 and not taken(f, a)

@@ -99,7 +99,8 @@ def function(
       it lies; so is whatever gives away such memory (buffers, ``__array_interface__``, DLPack). Everything else is copied first.
     * With `trust_input` a value must be such an array; the cheap tests that keep the interpreter alive (array, dtype, axes, stated lengths,
       contiguous, aligned) remain, and a value that fails one is a TypeError.
-    * *Outputs* are new arrays at every call and belong to the caller alone; no two of one call overlap.
+    * *Outputs* are new arrays at every call and belong to the caller alone; no two of one call overlap. The memory of one of 4 MiB or more
+      is used again when nobody holds the array, or a view of it, any more.
     * *Shared variables* own their storage. ``get_value()`` and ``set_value(a)`` copy, as do ``shared(a)``, ``np.asarray(w)`` and pickles.
       ``shared(a, borrow=True)`` and ``set_value(a, borrow=True)`` make `a` itself the storage if it is C-contiguous, aligned and writable.
       ``get_value(borrow=True)``, ``np.asarray(w, copy=False)`` and ``np.from_dlpack(w)`` return the storage itself: what is written

@@ -16,6 +16,7 @@ from exprc.runtime import cpu
 from exprc.runtime.containers import Container, check_new_shape
 from exprc.runtime.direct import Bound, Operand, Result, direct
 from exprc.runtime.entry import ffi
+from exprc.runtime.results import maker
 from exprc.schedule.choose import kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, parts_of
 from exprc.schedule.memory import ROW, arena
@@ -25,7 +26,7 @@ from exprc.size import Dim, product
 if TYPE_CHECKING:
     from exprc.compiled import Loaded
 
-from_buffer, empty = ffi.from_buffer, np.empty  # looked up at every call
+from_buffer = ffi.from_buffer  # looked up at every call
 
 #: Less work than this many operations is done by one thread: waking others takes longer.
 SMALL = 200_000
@@ -71,7 +72,8 @@ class Runner:
         number = self.number = number_of(values)
         self.replaced = replaced(plan, updates)
         self.offsets, self.arena = arena(plan.spans, number) if plan.symbols else (plan.offsets, plan.arena)
-        self.outputs = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
+        types = [(tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
+        self.outputs = [(maker(shape, dtype), shape, dtype) for shape, dtype in types]
         self.work = _work(plan, number)
         self.threads = 1 if self.work < SMALL else threads
         names = {s.buffer: k for k, s in enumerate(plan.outputs)}
@@ -93,7 +95,7 @@ class Runner:
     def check_replacements(self) -> None:
         """An update of another shape is possible only where the variable's type leaves the length open."""
         for variable, k in self.replaced:
-            check_new_shape(variable, self.outputs[k][0])
+            check_new_shape(variable, self.outputs[k][1])
 
     def release(self, frame: Frame) -> None:
         if len(self.frames) < FRAMES:
@@ -131,7 +133,7 @@ class Runner:
         for k, leaf in self.slots_given:
             pointer = table[k] = from_buffer(values[leaf])
             held.append(pointer)
-        outputs = [empty(shape, dtype) for shape, dtype in self.outputs]
+        outputs = [make(shape, dtype) for make, shape, dtype in self.outputs]
         for k, o in self.slots_out:
             pointer = table[k] = from_buffer(outputs[o])
             held.append(pointer)
@@ -146,7 +148,7 @@ class Runner:
         frame, numbers = self.frame(), ffi.new("int64_t[]", sizes or (0,))
         operands = [Operand(np.dtype(x.dtype), values[x].shape, slots[x], getattr(x, "container", None)) for x in (*inputs, *variables)]
         places = {o: k for k, o in self.slots_out}
-        results = [Result(empty, dtype, shape, places.get(o, -1)) for o, (shape, dtype) in enumerate(self.outputs)]
+        results = [Result(make, dtype, shape, places.get(o, -1)) for o, (make, shape, dtype) in enumerate(self.outputs)]
         bound = Bound(self.run, frame.table, numbers, frame.status, self.threads, self.work > BRIEF, (self, frame))
         return direct(bound, operands, results)
 

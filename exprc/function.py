@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +190,7 @@ class Function:
         self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
         if self.mode == "compiled" and program is None:
             self._prepare()
-        self._direct = self._compiled is not None and not self._written  # whether there may be a short way (see exprc.runtime.direct)
+        self._direct = self._compiled is not None and not self._states  # whether there may be a short way (see exprc.runtime.direct)
 
     def _prepare(self) -> None:
         from exprc import build  # the compiler itself: not needed by who imports exprc to read, or to write expressions
@@ -209,15 +208,26 @@ class Function:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
+        if not self._written:
+            return self._call(args, named)
+        locks = [c.lock for c in self._written]
+        held = 0
+        try:
+            for lock in locks:
+                lock.acquire()
+                held += 1
+            return self._call(args, named)
+        finally:
+            for lock in reversed(locks[:held]):
+                lock.release()
+
+    def _call(self, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
         if self._direct and not named:
             made = self._compiled.direct(*args)
             if made is not NotImplemented:
                 return made if self._single else returned(self._recipe.keys, made if type(made) is list else [made])
-        if not self._written:
-            results = self._run(self._bind(args, named))
-            return results[0] if self._single else returned(self._recipe.keys, results)
-        with _held(self._written):
-            return returned(self._recipe.keys, self._run(self._bind(args, named)))
+        results = self._run(self._bind(args, named))
+        return results[0] if self._single else returned(self._recipe.keys, results)
 
     def _run(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         results = self._interpret(arrays) if self._compiled is None else self._compiled.call(arrays)
@@ -407,20 +417,6 @@ def _load(graph: Any, recipe: Any, settings: Any) -> Function:
         for (x, name, strict, downcast, linked), d in zip(listed, defaults)
     ]
     return Function(Recipe(inputs, defaults, *rest), *settings)
-
-
-@contextlib.contextmanager
-def _held(containers: Sequence[Any]) -> Iterator[None]:
-    """Hold the locks of containers, in the order given."""
-    taken = []
-    try:
-        for lock in [c.lock for c in containers]:
-            lock.acquire()
-            taken.append(lock)
-        yield
-    finally:
-        for lock in reversed(taken):
-            lock.release()
 
 
 def _setting(on_unused_input: str | None) -> str:

@@ -46,6 +46,12 @@ class Guard:
         else:
             self.limits.add((bound.leaves[leaf], limit))
 
+    def given(self) -> dict[Expr, int] | None:
+        """The inputs that are indices, with the least length that each must be within; None where others are to be looked at, too."""
+        if self.unknown or any(isinstance(leaf, Shared) for leaf, _ in self.limits):
+            return None
+        return {leaf: min(n for x, n in self.limits if x is leaf) for leaf, _ in self.limits}
+
     def doubts(self, values: Mapping[Expr, Array]) -> bool:
         """Tell whether variables are written and an index may be out of bounds."""
         return bool(self.containers) and (self.unknown or not all(self._holds(leaf, limit, values) for leaf, limit in self.limits))

@@ -113,14 +113,61 @@ def test_an_index_out_of_bounds_is_told_as_ever() -> None:
     assert f(a, np.array([1, 1])).tolist() == [1, 1]
 
 
-def test_values_that_sizes_follow_from_and_updates_go_the_general_way() -> None:
-    x, n, w = T.vector("x"), T.iscalar("n"), exprc.shared(0)
-    f, g = exprc.function([x, n], x[:n]), exprc.function([x], x + w, updates={w: w + 1})
+def test_values_that_sizes_follow_from_go_the_general_way() -> None:
+    x, n = T.vector("x"), T.iscalar("n")
+    f = exprc.function([x, n], x[:n])
     a = np.arange(5, dtype=np.float32)
     for k in (2, 2, 2, 3, 3, 3, 1):
         assert f(a, np.int32(k)).tolist() == a[:k].tolist() and f(a, np.array(k, np.int32)).tolist() == a[:k].tolist()
-    assert [float(g(a)[0]) for _ in range(4)] == [0, 1, 2, 3]
-    assert not taken(f, a, np.array(2, np.int32)) and not taken(g, a)
+    assert not taken(f, a, np.array(2, np.int32))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "int8"])
+def test_updates_are_all_made_or_none(dtype: str) -> None:
+    k, w, n = T.vector("k", dtype=dtype), exprc.shared(np.zeros(4, np.float32), name="w"), exprc.shared(0)
+    f = exprc.function([k], w.sum(), updates={w: T.inc_subtensor(w[k], 1), n: n + 1})
+    good = np.array([0, 3], dtype)
+    called(f, good)
+    want, steps, edits = w.get_value(), int(n.get_value()), w.container.edits
+    assert want.tolist() == [steps, 0, 0, steps]
+    for bad in (4, 100, *(() if dtype == "uint8" else (-5,))):
+        assert not taken(f, np.array([1, bad], dtype))
+        with pytest.raises(IndexError, match=f"index {bad} is out of bounds for an axis of length 4"):
+            f(np.array([1, bad], dtype))
+    assert (w.get_value() == want).all() and n.get_value() == steps
+    f(good)
+    assert n.get_value() == steps + 1 and w.container.edits > edits
+
+
+def test_storage_that_is_given_as_a_value_is_read_as_it_was() -> None:
+    x, w = T.vector("x"), exprc.shared(np.arange(6, dtype=np.float32), name="w")
+    f = exprc.function([x], w[0], updates={w: w + x[::-1]})
+    called(f, np.zeros(6, np.float32))
+    storage = w.get_value(borrow=True)
+    old = storage.copy()
+    assert not taken(f, storage)
+    f(storage)
+    assert (storage == old + old[::-1]).all() and taken(f, np.zeros(6, np.float32))
+
+
+def test_threads_update_one_variable_one_after_the_other() -> None:
+    x, w = T.vector("x"), exprc.shared(np.zeros(30_000, np.float32), name="w")
+    f = exprc.function([x], updates={w: w + x})
+    one = np.ones(30_000, np.float32)
+    called(f, one)
+    before = w.get_value()[0]
+
+    def work(_: int) -> bool:
+        for _ in range(100):
+            f(one)
+            value = w.get_value()
+            if not (value == value[0]).all():
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+    assert (w.get_value() == before + 800).all()
 
 
 def test_threads_call_one_function_at_once() -> None:

@@ -82,6 +82,7 @@ class Runner:
         self.slots_arena = [(k, b) for k, b in enumerate(loaded.lowered.buffers) if b in self.offsets]
         self.slots_given = [(k, leaf) for k, leaf in self.slots_leaf if not isinstance(leaf, Constant)]
         self.frames: list[Frame] = []
+        self.bound: list[Frame] = []  # those of the short ways
         self.guard = Guard(plan, loaded.bound, number)
         self.containers, self.run = list(plan.containers.values()), loaded.program.run
 
@@ -143,14 +144,21 @@ class Runner:
     def direct(self, inputs: Sequence[Expr], values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> Direct | None:
         slots = {leaf: k for k, leaf in self.slots_given}
         variables = [leaf for leaf in slots if isinstance(leaf, Shared)]
-        if self.containers or self.replaced or len(inputs) + len(variables) != len(slots):  # what is updated is locked, among other things
+        limits = self.guard.given()
+        if self.replaced or limits is None or len(inputs) + len(variables) != len(slots):
             return None
-        frame, numbers = self.frame(), ffi.new("int64_t[]", sizes or (0,))
-        operands = [Operand(np.dtype(x.dtype), values[x].shape, slots[x], getattr(x, "container", None)) for x in (*inputs, *variables)]
+        operands = [self._operand(x, values[x].shape, slots[x], limits.get(x, -1)) for x in (*inputs, *variables)]
         places = {o: k for k, o in self.slots_out}
         results = [Result(make, dtype, shape, places.get(o, -1)) for o, (make, shape, dtype) in enumerate(self.outputs)]
+        frame, numbers = self.frame(), ffi.new("int64_t[]", sizes or (0,))
         bound = Bound(self.run, frame.table, numbers, frame.status, self.threads, self.work > BRIEF, (self, frame))
-        return direct(bound, operands, results)
+        made = direct(bound, operands, results)
+        (self.bound if made else self.frames).append(frame)
+        return made and updating(made, self.containers)
+
+    def _operand(self, leaf: Expr, shape: tuple[int, ...], slot: int, limit: int) -> Operand:
+        container = getattr(leaf, "container", None)
+        return Operand(np.dtype(leaf.dtype), shape, slot, container, limit, container in self.containers)
 
     def copies(self) -> list[HostCopy]:
         return []
@@ -176,6 +184,20 @@ class Frame:
             if isinstance(leaf, Constant):
                 self.constants.append(ffi.from_buffer(np.ascontiguousarray(leaf.value)))
                 self.table[k] = ffi.cast("void *", self.constants[-1])
+
+
+def updating(call: Direct, containers: Sequence[Container]) -> Direct:
+    """The short way of a program that writes containers: they are told."""
+    if not containers:
+        return call
+
+    def told(*values: Any) -> Any:
+        made = call(*values)
+        for container in containers:
+            container.edits += 1  # nothing of them is on a device
+        return made
+
+    return told
 
 
 def _apart(containers: Sequence[Container], values: Mapping[Expr, Any]) -> Mapping[Expr, Any]:

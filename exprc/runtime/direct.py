@@ -26,12 +26,18 @@ MOST = 64
 
 
 class Operand(NamedTuple):
-    """An array that a call reads: an argument, or the storage of `container`; `slot`: where in the table, -1 where nowhere."""
+    """An array that a call reads: an argument, or the storage of `container`.
+
+    slot : where in the table of buffers, -1 where nowhere. limit : the length of the axis that its elements index, -1 where they index
+    none. written : whether the program writes it.
+    """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     slot: int
     container: Container | None = None
+    limit: int = -1
+    written: bool = False
 
 
 class Result(NamedTuple):
@@ -58,7 +64,7 @@ class Bound(NamedTuple):
 class _Operand(ctypes.Structure):
     _fields_ = (
         ("container", ctypes.c_void_p), ("format", ctypes.c_char_p), ("itemsize", ctypes.c_int64), ("axes", ctypes.c_int64),
-        ("shape", ctypes.c_void_p), ("slot", ctypes.c_int64),
+        ("shape", ctypes.c_void_p), ("slot", ctypes.c_int64), ("limit", ctypes.c_int64), ("written", ctypes.c_int64),
     )  # fmt: skip
 
 
@@ -84,8 +90,9 @@ def direct(bound: Bound, operands: Sequence[Operand], results: Sequence[Result])
 
     Notes
     -----
-    The callable returns NotImplemented, and has done nothing, unless its arguments are plain arrays of just these dtypes and shapes,
-    and unless no other thread is in it and no index is out of bounds.
+    The callable returns NotImplemented, and has done nothing, unless its arguments are plain arrays of just these dtypes and shapes, which
+    share no memory with what is written; and unless no other thread is in it, and no index is out of bounds. Who gives it containers that
+    are written holds their locks, and indices into them have limits.
     """
     make = _maker()
     if make is None or len(operands) + len(results) > MOST:
@@ -115,7 +122,7 @@ def _form(dtype: np.dtype[Any]) -> bytes:
 
 def _operand(o: Operand, form: bytes, shape: Any) -> _Operand:
     container = None if o.container is None else id(o.container)
-    return _Operand(container, form, o.dtype.itemsize, len(o.shape), ctypes.addressof(shape), o.slot)
+    return _Operand(container, form, o.dtype.itemsize, len(o.shape), ctypes.addressof(shape), o.slot, o.limit, o.written)
 
 
 def _address(pointer: Any) -> int:

@@ -44,6 +44,8 @@ typedef struct {
     int64_t itemsize, axes;
     const int64_t *shape;
     int64_t slot;             /* in the program's table of buffers; -1: in none */
+    int64_t limit;            /* where its elements are indices of an axis of this length; -1: they are none */
+    int64_t written;          /* whether the program writes it */
 } Operand;
 
 typedef struct {
@@ -96,6 +98,47 @@ static int fits_storage(const Call *c, const Operand *o, Buffer *view) {
     return same;
 }
 
+/* Whether all indices are within -limit..limit-1: a program that updates variables must not find out halfway. */
+#define WITHIN(T) { const T *x = view->data; for (int64_t i = 0; i < n; i++) good &= (int64_t)x[i] < limit && (int64_t)x[i] >= -limit; break; }
+static int within(const Buffer *view, int64_t limit) {
+    const int64_t n = view->bytes / view->itemsize;
+    int good = 1;
+    switch (view->format[0]) {
+    case 'b': WITHIN(int8_t)
+    case 'B': WITHIN(uint8_t)
+    case 'h': WITHIN(int16_t)
+    case 'H': WITHIN(uint16_t)
+    case 'i': WITHIN(int32_t)
+    case 'I': WITHIN(uint32_t)
+    case 'l': case 'q': WITHIN(int64_t)
+    default: good = 0;   /* 64 bits without a sign, for one */
+    }
+    return good;
+}
+
+/* Whether an array that the program writes shares memory with one that the call gives. */
+static int overlap(const Call *c, const Buffer *views) {
+    for (int64_t k = c->arguments; k < c->operands; k++) {
+        const char *begin = views[k].data, *end = begin + views[k].bytes;
+        for (int64_t a = 0; c->operand[k].written && a < c->arguments; a++) {
+            const char *data = views[a].data;
+            if (data < end && begin < data + views[a].bytes) return 1;
+        }
+    }
+    return 0;
+}
+
+/* Bind the arrays of a call; return how many are held and to be released: all, or fewer where one does not fit. */
+static int64_t bind(const Call *c, Object *const *arguments, Buffer *views) {
+    for (int64_t k = 0; k < c->operands; k++) {
+        const Operand *o = &c->operand[k];
+        if (!(o->container ? fits_storage(c, o, &views[k]) : fits(c, o, arguments[k], &views[k]))) return k;
+        if (o->limit >= 0 && !within(&views[k], o->limit)) return PyBuffer_Release(&views[k]), k;
+        if (o->slot >= 0) c->table[o->slot] = views[k].data;
+    }
+    return c->operands;
+}
+
 /* Make the arrays of the results: in a list, or one by itself. NULL, with an exception, where memory is out. */
 static Object *results_of(const Call *c) {
     Object *all = c->results == 1 ? NULL : PyList_New(c->results);
@@ -135,14 +178,10 @@ static Object *call(Object *self, Object *const *arguments, intptr_t count) {
     if (c->busy || count != c->arguments) return refused(c);
     c->busy = 1;
     Buffer views[MOST];
-    int64_t held = 0;
-    for (; held < c->operands; held++) {
-        const Operand *o = &c->operand[held];
-        if (!(o->container ? fits_storage(c, o, &views[held]) : fits(c, o, arguments[held], &views[held]))) break;
-        if (o->slot >= 0) c->table[o->slot] = views[held].data;
-    }
-    Object *results = held == c->operands ? results_of(c) : refused(c);
-    if (results && results != c->refused && run(c)) {   /* an index out of bounds: the general way tells of it */
+    int64_t held = bind(c, arguments, views);
+    const int fitting = held == c->operands && !overlap(c, views);
+    Object *results = fitting ? results_of(c) : refused(c);
+    if (fitting && results && run(c)) {   /* an index out of bounds: the general way tells of it */
         Py_DecRef(results);
         results = refused(c);
     }

@@ -28,7 +28,7 @@ def twin_of(w: Shared) -> Shared:
 
 def arrays(f: Any) -> list[Any]:
     """The arenas of the frames that wait for calls."""
-    return [frame.arena for runner in f._compiled.bound_runners() for frame in runner.frames]
+    return [frame.arena for runner in f._compiled.bound_runners() for frame in (*runner.frames, *runner.bound)]
 
 
 # -- updates -----------------------------------------------------------------------------------------------------------

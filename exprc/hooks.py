@@ -24,12 +24,14 @@ class Hook:
     kind : "load" (the value), "pointer" (the address of a vector), "store", "result" (the address of an element of the result, for a
         text that builds it up; then no other value can be worked out in its hooks), or "value" (made by `exprc.schedule.absorb`: the
         operand, worked out from the text's own sum); operand : number of the input or of the result.
+    once : from the node's params, whether a load takes each element at most once: formulas are then worked out there, and never stored.
     ``index(*arguments, lanes)`` gives the logical index; its parameter names (but `lanes`) are the hook's.
     """
 
     kind: str
     operand: int
     index: Callable[..., tuple[Dim, ...]]
+    once: Callable[..., bool] | None = None
 
     @property
     def arguments(self) -> tuple[str, ...]:

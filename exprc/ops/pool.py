@@ -214,6 +214,11 @@ def _counted(given: Arg, made: Arg) -> dict[str, Dim]:
     return {"N": given.shape[0], "INDEX_BYTES": index_bytes(2 * product(given.shape), 2 * product(made.shape))}
 
 
+def apart(window: Sequence[int], stride: Sequence[int], dilation: Sequence[int], **params: Any) -> bool:
+    """Whether no two windows share an element."""
+    return all(s >= n for s, n in zip(stride, reach(window, dilation)))
+
+
 def _implementations(
     name: str, text: str, mode: int, loads: Sequence[str], stores: Sequence[str], pooled_first: bool
 ) -> tuple[Implementation, ...]:
@@ -224,7 +229,7 @@ def _implementations(
         return {**_sizes(images, pooled, params, lanes), "MODE": mode}
 
     def hooks(index: Any) -> dict[str, Hook]:
-        made = {macro: Hook("load", k, index) for k, macro in enumerate(loads)}
+        made = {macro: Hook("load", k, index, None if pooled_first else apart) for k, macro in enumerate(loads)}
         return {**made, **{macro: Hook("store", k, index) for k, macro in enumerate(stores)}}
 
     def layouts(wish: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

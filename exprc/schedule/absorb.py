@@ -44,9 +44,14 @@ def absorb(
     return dataclasses.replace(bound, roots=roots), {node: impl for node, impl in made.items() if node in left}
 
 
-def inline(chosen: Mapping[Expr, Implementation]) -> set[Expr]:
-    """Return the operands that a text works out from its own sums, so that they are never stored."""
-    return {node.inputs[h.operand] for node, impl in chosen.items() for h in impl.hooks.values() if h.kind == "value"}
+def inline(chosen: Mapping[Expr, Implementation]) -> set[tuple[Expr, Expr]]:
+    """Return nodes with operands that need not be stored: what a text makes of its own sums, and what it loads but once."""
+    return {(node, node.inputs[h.operand]) for node, impl in chosen.items() for h in impl.hooks.values() if _inside(node, h)}
+
+
+def _inside(node: Expr, hook: Hook) -> bool:
+    once = hook.once is not None and node.inputs[hook.operand].op.form == "formula" and hook.once(**node.params)
+    return hook.kind == "value" or once
 
 
 def _users(order: Sequence[Expr], roots: Sequence[Expr]) -> dict[Expr, set[Expr | None]]:

@@ -97,7 +97,8 @@ def parts_of(results: int, folded: int, first: int) -> int:
 class Fuser:
     """Fuses one graph.
 
-    number : estimates a dim. closed : the kernel nodes whose hooks take no other values. inline : operands that a kernel works out itself.
+    number : estimates a dim. closed : the kernel nodes whose hooks take no other values. inline : kernel nodes with operands
+    that they work out themselves.
     parts_of : the target's rule for cutting reductions, by sizes alone.
     """
 
@@ -107,7 +108,7 @@ class Fuser:
         dims: Dims,
         number: Callable[[Dim], int],
         closed: Collection[Expr] = (),
-        inline: Collection[Expr] = (),
+        inline: Collection[tuple[Expr, Expr]] = (),
         parts_of: Callable[[int, int, int], int] = parts_of,
     ):
         self.closed, self.inline, self.parts_of = closed, inline, parts_of
@@ -124,7 +125,7 @@ class Fuser:
         needed |= {r for r in self.roots if r.op.form == "formula"}
         for node in self.order:
             if node.op.form == "kernel":
-                operands = [x for x in node.op.data_inputs(node) if x not in self.inline]
+                operands = [x for x in node.op.data_inputs(node) if (node, x) not in self.inline]
                 needed |= {b for b in map(view_base, operands) if b.op.form == "formula" and b.inputs}
         cost = self.cost = self._costs(needed)
         owners: dict[Expr, set[Expr]] = {n: set() for n in self.order}

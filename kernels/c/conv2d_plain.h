@@ -120,6 +120,31 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
         CONV_UNROLL for (int i = 0; i < 2; i++) *(CONV_VEC *)((sum) + r * CONV_WIDTH + i * LANES) = acc[r][i]; \
 } while (0)
 
+/* A statement for i = from ... to - 1: whole runs of a constant length, which become vectors, and what is left. */
+#define CONV_RUN (LANES >= 8 ? LANES / 2 : LANES)
+#define CONV_RUNS(i, from, to, statement) do {                                                            \
+    int64_t at = (from);                                                                                  \
+    for (; at + CONV_RUN <= (to); at += CONV_RUN) {                                                       \
+        _Pragma("omp simd")                                                                               \
+        for (int64_t m = 0; m < CONV_RUN; m++) { const int64_t i = at + m; statement; }                   \
+    }                                                                                                     \
+    CONV_ROLLED for (int64_t i = at; i < (to); i++) { statement; }                                        \
+} while (0)
+/* The elements of a row of the image that (c, u, v) meets from column q0 on go to a row of the panel; those outside stay 0. */
+#define CONV_GATHER(count) do {                                                                           \
+    const int64_t t_w = q0 * (SW) + v * (DW) - (PW);                                                      \
+    if ((UP_W) == 1) {                                                                                    \
+        const int64_t i0 = clipped && t_w < 0 ? CONV_CUT(-t_w, SW) : 0;                                   \
+        const int64_t i1 = !clipped ? (count) : t_w < (W) ? CONV_MIN(count, CONV_CUT((W) - t_w, SW)) : 0; \
+        CONV_RUNS(i, i0, i1, to[i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_w + i * (SW))); \
+    } else                                                                                                \
+        for (int64_t i = 0; i < (count); i++) {                                                           \
+            const int64_t t_i = t_w + i * (SW);                                                           \
+            if (t_i < 0 || t_i % (UP_W) || t_i / (UP_W) >= (W)) continue;                                 \
+            to[i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_i / (UP_W));                    \
+        }                                                                                                 \
+} while (0)
+
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     CONV_SIZES;
     T panel[CONV_DEPTH * CONV_WIDTH] __attribute__((aligned(64)));
@@ -128,6 +153,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     const int64_t height = fixed ? CONV_CUT(group_o, tiles + !tiles) : CONV_ROWS;
     const int64_t full = fixed ? group_o - tiles * (height - 1) : tiles;   /* tiles of that height; the others have one less */
     const int64_t all = (CIN) / (GROUPS) * (KH) * (KW);
+    const int clipped = !((PW) <= 0 && ((Q) - 1) * (SW) + ((KW) - 1) * (DW) - (PW) < (W));   /* whether some column is outside */
+    (void)clipped;
 
     for (int64_t block = begin; block < end; block++) {
         const int64_t cut = block % cuts, j0 = block / cuts % panels * CONV_WIDTH;
@@ -137,25 +164,15 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 
         for (int64_t k0 = 0; k0 == 0 || k0 < all; k0 += CONV_DEPTH) {
             const int64_t depth = CONV_MIN(CONV_DEPTH, all - k0);
-            for (int64_t k = 0; k < depth; k++) {
-                const int64_t c = (k0 + k) / ((KH) * (KW)), u = (k0 + k) / (KW) % (KH), v = (k0 + k) % (KW);
-                T *to = panel + k * CONV_WIDTH;
-                CONV_UNROLL for (int i = 0; i < 2; i++) *(CONV_VEC *)(to + i * LANES) = (CONV_VEC){0};
-                for (int64_t j = j0, next; j < j1; j = next) {   /* those of one row of y */
-                    const int64_t p = j / (Q), q0 = j % (Q), t_h = p * (SH) + u * (DH) - (PH), t_w = q0 * (SW) + v * (DW) - (PW);
+            CONV_ROLLED for (int64_t k = 0; k < 2 * depth; k++) *(CONV_VEC *)(panel + k * LANES) = (CONV_VEC){0};
+            for (int64_t cu = k0 / (KW); cu * (KW) < k0 + depth; cu++) {   /* those v of it that are in this piece */
+                const int64_t c = cu / (KH), u = cu % (KH), v0 = CONV_MAX(0, k0 - cu * (KW)), v1 = CONV_MIN(KW, k0 + depth - cu * (KW));
+                for (int64_t j = j0, next; j < j1; j = next) {             /* those of one row of y */
+                    const int64_t p = j / (Q), q0 = j % (Q), t_h = p * (SH) + u * (DH) - (PH);
                     next = CONV_MIN(j1, (p + 1) * (Q));
                     if (t_h < 0 || t_h % (UP_H) || t_h / (UP_H) >= (H)) continue;
-                    if ((UP_W) == 1) {
-                        const int64_t i0 = t_w < 0 ? CONV_CUT(-t_w, SW) : 0;
-                        const int64_t i1 = t_w < (W) ? CONV_MIN(next - j, CONV_CUT((W) - t_w, SW)) : 0;
-                        _Pragma("omp simd")
-                        for (int64_t i = i0; i < i1; i++) to[j - j0 + i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_w + i * (SW));
-                    } else
-                        for (int64_t i = 0; i < next - j; i++) {
-                            const int64_t t_i = t_w + i * (SW);
-                            if (t_i < 0 || t_i % (UP_W) || t_i / (UP_W) >= (W)) continue;
-                            to[j - j0 + i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_i / (UP_W));
-                        }
+                    T *to = panel + (cu * (KW) + v0 - k0) * CONV_WIDTH + j - j0;
+                    CONV_ROLLED for (int64_t v = v0; v < v1; v++, to += CONV_WIDTH) CONV_GATHER(next - j);
                 }
             }
             for (int64_t t = first; t < last; t++) {
@@ -172,8 +189,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                         const int64_t p = j / (Q), q0 = j % (Q);
                         const T *from = sum + i * CONV_WIDTH + j - j0;
                         next = CONV_MIN(j1, (p + 1) * (Q));
-                        _Pragma("omp simd")
-                        for (int64_t l = 0; l < next - j; l++) { STORE_y(n, o + i, p, q0 + l, from[l]); }
+                        CONV_RUNS(l, 0, next - j, STORE_y(n, o + i, p, q0 + l, from[l]));
                     }
             }
         }
@@ -196,3 +212,6 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_BLOCKS
 #undef CONV_SIZES
 #undef CONV_TILE
+#undef CONV_RUN
+#undef CONV_RUNS
+#undef CONV_GATHER

@@ -68,22 +68,31 @@
 #define POOL_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define POOL_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
 #define POOL_ROOM (LANE_COUNT > 1 ? LANE_COUNT : 64)
+#define POOL_UNROLL _Pragma("GCC unroll 16")
+#define POOL_SIMD _Pragma("omp simd")
+#define POOL_LOAD(h, w, i) (LANE_COUNT > 1 ? LOAD_x(b, c, h, w, i) : LOAD_x(b, c, h, (w) + (i) * (SW), 0))
 
-/* Element i of the buffers takes value through position k of its window. */
-#define POOL_TAKE(i, value) do {                                                                          \
-    const T x_i = (value), y_i = best[i];                                                                 \
-    if (MODE) best[i] = y_i + x_i;                                                                        \
-    else {                                                                                                \
-        const int taken = (where[i] < 0) | (x_i > y_i) | ((x_i != x_i) & (y_i == y_i));                   \
-        best[i] = taken ? x_i : y_i;                                                                      \
-        where[i] = taken ? k : where[i];                                                                  \
+/* Elements i0 ... i1 - 1 take value(i), which meets position k of their windows; `known`: k is not the first such position. */
+#define POOL_TAKE(i0, i1, k, known, value) do {                                                           \
+    /* apart from the comparison: where a value is a choice itself, the compiler would make branches of both */ \
+    _Pragma("omp simd")                                                                                   \
+    for (int64_t i = i0; i < i1; i++) new[i] = value;                                                     \
+    _Pragma("omp simd")                                                                                   \
+    for (int64_t i = i0; i < i1; i++) {                                                                   \
+        const T x_i = new[i], y_i = best[i];                                                              \
+        if (MODE) best[i] = y_i + x_i;                                                                    \
+        else {                                                                                            \
+            const int taken = ((known) ? 0 : where[i] < 0) | (x_i > y_i) | ((x_i != x_i) & (y_i == y_i)); \
+            best[i] = taken ? x_i : y_i;                                                                  \
+            where[i] = taken ? (int32_t)(k) : where[i];                                                   \
+        }                                                                                                 \
     }                                                                                                     \
 } while (0)
 
 __attribute__((unused)) static int64_t POOL_NAME(blocks)(PARAMS) { return (NB) * (C) * (P); }
 
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
-    T best[POOL_ROOM] __attribute__((aligned(64)));
+    T best[POOL_ROOM] __attribute__((aligned(64))), new[POOL_ROOM] __attribute__((aligned(64)));
     int32_t where[POOL_ROOM] __attribute__((aligned(64)));   /* -1: nothing seen yet */
     const int64_t columns = LANE_COUNT > 1 ? 1 : POOL_ROOM;  /* how many q are pooled side by side */
 
@@ -94,27 +103,26 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
         const int64_t u1 = below > 0 ? POOL_MIN(KH, POOL_CUT(below, DH)) : 0;
         for (int64_t q0 = 0; q0 < (Q); q0 += columns) {
             const int64_t count = LANE_COUNT > 1 ? LANE_COUNT : POOL_MIN(columns, (Q) - q0);
-            _Pragma("omp simd")
-            for (int64_t i = 0; i < count; i++) { best[i] = 0; where[i] = -1; }
-            for (int64_t u = u0; u < u1; u++)
-                for (int64_t v = 0; v < (KW); v++) {
-                    const int64_t h = p * (SH) + u * (DH) - (PH);
-                    const int64_t w0 = q0 * (SW) + v * (DW) - (PW);   /* of column q0 */
-                    const int32_t k = (int32_t)(u * (KW) + v);
-                    (void)k;
-                    if (LANE_COUNT > 1) {
-                        if (w0 < 0 || w0 >= (W)) continue;
-                        _Pragma("omp simd")
-                        for (int64_t l = 0; l < LANE_COUNT; l++) POOL_TAKE(l, LOAD_x(b, c, h, w0, l));
-                    } else {
-                        const int64_t first = w0 < 0 ? POOL_CUT(-w0, SW) : 0;
-                        const int64_t last = w0 < (W) ? POOL_MIN(count, POOL_CUT((W) - w0, SW)) : 0;
-                        _Pragma("omp simd")
-                        for (int64_t i = first; i < last; i++) POOL_TAKE(i, LOAD_x(b, c, h, w0 + i * (SW), 0));
-                    }
+            const int64_t first_w = q0 * (SW) - (PW), last_w = first_w + (columns > 1 ? (count - 1) * (SW) : 0) + ((KW) - 1) * (DW);
+            if (u0 == 0 && u1 == (KH) && first_w >= 0 && last_w < (W)) {   /* the windows are whole */
+                POOL_UNROLL for (int64_t k = 0; k < (KH) * (KW); k++) {
+                    const int64_t h = p * (SH) + k / (KW) * (DH) - (PH), w = first_w + k % (KW) * (DW);
+                    if (k == 0)
+                        POOL_SIMD for (int64_t i = 0; i < count; i++) { best[i] = (MODE) ? (T)0 + POOL_LOAD(h, w, i) : POOL_LOAD(h, w, i); where[i] = 0; }
+                    else POOL_TAKE(0, count, k, 1, POOL_LOAD(h, w, i));
                 }
-            _Pragma("omp simd")
-            for (int64_t i = 0; i < count; i++) {
+            } else {
+                POOL_SIMD for (int64_t i = 0; i < count; i++) { best[i] = 0; where[i] = -1; }
+                for (int64_t u = u0; u < u1; u++)
+                    for (int64_t v = 0; v < (KW); v++) {
+                        const int64_t h = p * (SH) + u * (DH) - (PH), w = first_w + v * (DW);   /* of column q0 */
+                        const int64_t inside = w >= 0 && w < (W) ? count : 0;                   /* LANE_COUNT > 1 */
+                        const int64_t i0 = LANE_COUNT > 1 || w >= 0 ? 0 : POOL_CUT(-w, SW);
+                        const int64_t i1 = LANE_COUNT > 1 ? inside : w < (W) ? POOL_MIN(count, POOL_CUT((W) - w, SW)) : 0;
+                        POOL_TAKE(i0, i1, u * (KW) + v, 0, POOL_LOAD(h, w, i));
+                    }
+            }
+            POOL_SIMD for (int64_t i = 0; i < count; i++) {
                 const int64_t q = LANE_COUNT > 1 ? q0 : q0 + i, l = LANE_COUNT > 1 ? i : 0;
                 STORE_y(b, c, p, q, l, best[i]);
                 if (!(MODE)) { STORE_code(b, c, p, q, l, (where[i] < 0 ? 0 : where[i])); }
@@ -129,4 +137,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef POOL_CUT
 #undef POOL_MIN
 #undef POOL_ROOM
+#undef POOL_UNROLL
+#undef POOL_SIMD
+#undef POOL_LOAD
 #undef POOL_TAKE

@@ -67,6 +67,9 @@
 #define POOL_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
 #define POOL_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
 #define POOL_ROOM (LANE_COUNT > 1 ? LANE_COUNT : 64)
+#define POOL_UNROLL _Pragma("GCC unroll 16")
+/* The windows lie side by side: every element is in one window, or beyond the last. */
+#define POOL_TILED ((SH) == (KH) && (SW) == (KW) && (PH) == 0 && (PW) == 0 && (DH) == 1 && (DW) == 1)
 /* Both sides are loaded, so that the choice is a select. */
 #define POOL_ADD(i, p, q, l) do {                                                                         \
     const T g_q = LOAD_g(b, c, p, q, l);                                                                  \
@@ -82,7 +85,27 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 
     for (int64_t block = begin; block < end; block++) {
         const int64_t h = block % (H), c = block / (H) % (C), b = block / ((H) * (C));
-        for (int64_t w0 = 0; w0 < (W); w0 += columns) {
+        int64_t done = 0;                                     /* the columns before it are stored */
+        if (LANE_COUNT > 1 && POOL_TILED && h < (P) * (KH)) {
+            const int64_t p = h / (KH), q1 = POOL_MIN(Q, (W) / (KW));
+            const int32_t first_k = (int32_t)(h % (KH) * (KW));
+            (void)first_k;
+            done = q1 * (KW);
+            for (int64_t q = 0; q < q1; q++) {
+                T g_q[POOL_ROOM] __attribute__((aligned(64)));
+                int32_t code_q[POOL_ROOM] __attribute__((aligned(64)));
+                _Pragma("omp simd")
+                for (int64_t l = 0; l < LANE_COUNT; l++) { g_q[l] = LOAD_g(b, c, p, q, l); code_q[l] = (int32_t)LOAD_code(b, c, p, q, l); }
+                POOL_UNROLL for (int64_t v = 0; v < (KW); v++)
+                    _Pragma("omp simd")
+                    for (int64_t l = 0; l < LANE_COUNT; l++) {
+                        const T g_l = g_q[l];                 /* loaded, so that the choice is a select */
+                        const int chosen = (MODE) ? 1 : code_q[l] == first_k + (int32_t)v;
+                        STORE_y(b, c, h, q * (KW) + v, l, (T)0 + (chosen ? g_l : (T)0));
+                    }
+            }
+        }
+        for (int64_t w0 = done; w0 < (W); w0 += columns) {
             const int64_t count = LANE_COUNT > 1 ? LANE_COUNT : POOL_MIN(columns, (W) - w0);
             _Pragma("omp simd")
             for (int64_t i = 0; i < count; i++) sum[i] = 0;
@@ -122,3 +145,5 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef POOL_MIN
 #undef POOL_ROOM
 #undef POOL_ADD
+#undef POOL_UNROLL
+#undef POOL_TILED

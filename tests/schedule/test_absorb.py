@@ -10,7 +10,7 @@ import pytest
 import exprc
 import exprc.tensor as T
 from exprc.ops.conv import conv2d_record
-from exprc.ops.pool import max_pool
+from exprc.ops.pool import max_pool, sum_pool
 
 PLAIN = {"stride": (1, 1), "pad": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
 WINDOWS = {"window": (2, 2), "stride": (2, 2), "pad": (0, 0), "dilation": (1, 1), "partial": False}
@@ -128,3 +128,37 @@ def test_what_else_is_needed_is_stored(made: Any) -> None:
     arrays = wave(16, 2, 8, 8), wave(3, 2, 3, 3)
     for got, want in zip(compiled(*arrays), reference(*arrays), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(("images", "windows", "inside"), [
+    ((33, 2, 9, 12), {}, True), ((3, 2, 9, 12), {}, True), ((33, 2, 9, 12), {"stride": (3, 2), "partial": True}, True),
+    ((33, 2, 9, 12), {"window": (3, 3)}, False), ((33, 2, 9, 12), {"window": (2, 3), "dilation": (1, 2), "stride": (2, 3)}, False),
+])  # fmt: skip
+def test_what_is_pooled_is_worked_out_where_it_is_loaded_unless_windows_overlap(images: Any, windows: Any, inside: bool) -> None:
+    x, scale = T.tensor4("x"), T.vector("scale")
+    total = T.tanh(x * scale[None, :, None, None])
+    largest, code = pooled(total, **windows)
+    results = [exprc.function([x, scale], [largest, code], mode=mode) for mode in ("compiled", "reference")]
+    arrays = (wave(*images), np.array([1.5, -0.5], "float32"))
+    arrays[0][1, 1, 4, 4] = np.nan
+    (y, k), (want_y, want_k) = (f(*arrays) for f in results)
+    np.testing.assert_allclose(y, want_y, rtol=0, atol=1e-6)
+    assert (np.isclose(y, want_y, rtol=0, atol=0, equal_nan=True) | (k == want_k)).all()
+    assert ("tanh" not in [node.op.name for node in results[0]._loaded().fused.stored]) == inside
+
+
+@pytest.mark.parametrize("mode", ["largest", "sum"])
+def test_windows_side_by_side_are_pooled_and_spread_like_the_reference(mode: str) -> None:
+    """A count of images that fills no block of lanes, rows and columns beyond the last window, -0, NaN and equal elements."""
+    x, g = T.tensor4("x"), T.tensor4("g")
+    y = pooled(x)[0] if mode == "largest" else sum_pool.node((x,), WINDOWS)
+    parts = [y, exprc.grad((y * g).sum(), x)]
+    functions = [exprc.function([x, g], parts, mode=way) for way in ("compiled", "reference")]
+    image = wave(37, 3, 7, 9).round(1)
+    image[0, 0, :2] = -0.0
+    image[3, 1, 2, 3] = np.nan
+    gradient = wave(37, 3, 3, 4)
+    gradient[5, 0, 0] = -0.0
+    for got, want in zip(*(f(image, gradient) for f in functions), strict=True):
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))

@@ -374,19 +374,21 @@ class Source:
     """Where an element of a view comes from: an index into one input, where that is valid, and what stands elsewhere.
 
     conditions : pairs (e, n), each meaning ``0 <= e < n``; all must hold. `fill` is "0" or "lowest", the value elsewhere.
+    also : more such conditions, without which the index is valid, too: the element is loaded before they are looked at.
     """
 
     index: tuple[Dim, ...]
     conditions: tuple[tuple[Dim, Dim], ...] = ()
     fill: str = "0"
     input: int = 0
+    also: tuple[tuple[Dim, Dim], ...] = ()
 
 
 class View(Op):
     """Data in another order: no element is computed.
 
-    index(i, args, load, **params) : `Source` of the element at output index `i`; ``load(k, j)`` is the element of integer input k at
-        index j, to be used in the index.
+    index(i, args, load, **params) : `Source` of the element at output index `i`; ``load(k, j, limit)`` is the element of integer input k at
+        index j, to be used in the index: one that is not below the limit is an error. Without a limit (None) only conditions may use it.
     place(i, k, args, **params) : for a *store view* (concatenate): the output index where element `i` of input k goes.
     """
 
@@ -615,6 +617,7 @@ class Implementation:
     prepare : operand -> what makes a further operand of it, that the text reads too: the first of them comes after the data inputs. It is
         computed once, however many texts read it.
     precisions : those of `exprc.config.PRECISIONS` under which it may be chosen; empty: all.
+    view(i, args, load, **params) : instead of a text: the index of a view (see `View`) that shows the result, where nothing stores it.
     launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
         bytes of an element.
     """
@@ -630,6 +633,7 @@ class Implementation:
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     absorbs: Consumer | None = None
     device: str = "cpu"
+    view: Callable[..., Source] | None = None
     precisions: tuple[str, ...] = ()
     prepare: Mapping[int, Callable[[Expr], Expr]] = field(default_factory=dict)
     launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from exprc.expr import Constant, Expr
-from exprc.loops import Alloc, Apply, Buffer, Check, If, Index, Let, Literal, Load, Ref, Store
+from exprc.loops import Alloc, Apply, Buffer, Check, If, Index, Let, Literal, Load, Ref, Select, Store
 from exprc.schedule.fuse import aligned, data_inputs, source_of
 from exprc.schedule.plan import Plan, Stored
 from exprc.size import Dim, below, nonnegative, symbol
@@ -108,18 +108,23 @@ class Emitter:
     def _view(self, node: Expr, index: tuple[Dim, ...], scope: Scope) -> Any:
         source = source_of(node, index, self.plan.dims, lambda x, j, n: self.loaded(x, j, n, scope))
         x = node.inputs[source.input]
-        conditions = tuple(c for c in source.conditions if not holds(c))
+        conditions, also = (tuple(c for c in given if not holds(c)) for given in (source.conditions, source.also))
+        elsewhere = start_value(source.fill, node.dtype)
         if not conditions:
-            return self.value(x, source.index, scope)
+            value = self.value(x, source.index, scope)
+            return self.let(scope, Select(also, value, elsewhere)) if also else value
         cell = Buffer(self.fresh(), node.dtype, 1, local=True)
         inner = Scope(scope)
-        inner.body.append(Store(cell, 0, self.value(x, source.index, inner)))
-        scope.body += [Alloc(cell), Store(cell, 0, start_value(source.fill, node.dtype)), If(conditions, tuple(inner.body))]
+        value = self.value(x, source.index, inner)
+        inner.body.append(Store(cell, 0, Select(also, value, elsewhere) if also else value))
+        scope.body += [Alloc(cell), Store(cell, 0, elsewhere), If(conditions, tuple(inner.body))]
         return Load(cell, 0)
 
-    def loaded(self, x: Expr, index: tuple[Dim, ...], limit: Dim, scope: Scope) -> Dim:
-        """Return an element of an integer operand for use in an index: wrapped if negative, checked against `limit`."""
+    def loaded(self, x: Expr, index: tuple[Dim, ...], limit: Dim | None, scope: Scope) -> Dim:
+        """Return an element of an integer operand for use in an index: wrapped if negative, checked against `limit` if there is one."""
         value = self.value(x, index, scope)
+        if limit is None:
+            return value.dim if isinstance(value, Index) else self._named(value, scope)
         if isinstance(value, Index) and nonnegative(value.dim) and below(value.dim, limit):
             return value.dim
         if isinstance(value, Literal) and isinstance(limit, int) and -limit <= value.value < limit:
@@ -133,6 +138,15 @@ class Emitter:
             self.limits.append(limit)
             scope.memo[key] = name
         return symbol(name, 0, limit - 1)  # type: ignore[operator]
+
+    def _named(self, value: Any, scope: Scope) -> Dim:
+        """An integer value as a symbol."""
+        key = ("named", value)
+        name = scope.find(key)
+        if name is None:
+            name = scope.memo[key] = value.name if isinstance(value, Ref) else self.fresh()
+            scope.body += [] if isinstance(value, Ref) else [Let(name, value.dtype, value)]
+        return symbol(name)
 
 
 def holds(condition: tuple[Dim, Dim]) -> bool:

@@ -214,10 +214,10 @@ def _uses_index(node: Expr, plan: Plan) -> bool:
 def _conditional(node: Expr, plan: Plan) -> bool:
     if node.op.name == "dim":
         return False
-    source = source_of(node, outer_index(plan.dims[node]), plan.dims, lambda x, j, n: symbol("j", 0, n - 1))
+    source = source_of(node, outer_index(plan.dims[node]), plan.dims, lambda x, j, n: symbol("j", 0, n if n is None else n - 1))
     if plan.symbols:  # a root may go over dims that are equal to the view's only in this call: then no condition is sure to hold
-        return bool(source.conditions)
-    return not all(map(holds, source.conditions))
+        return bool(source.conditions or source.also)
+    return not all(map(holds, (*source.conditions, *source.also)))
 
 
 def comment(roots: Sequence[Root], outer: Sequence[Dim]) -> str:

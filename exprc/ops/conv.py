@@ -32,7 +32,7 @@ from exprc.forms import (
     shape_text,
     split_dims,
 )
-from exprc.ops.pool import POOLED
+from exprc.ops.pool import POOLED, POOLED_CUDA
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiled import tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
@@ -418,7 +418,7 @@ def _share_of_rows(own: Mapping[str, Any]) -> float:
     return float(np.mean((rows >= 0) & (rows < own["H"] * own["UP_H"]))) if rows.size else 1.0
 
 
-def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Implementation, ...]:
+def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]], absorbs: Consumer | None = None) -> tuple[Implementation, ...]:
     """On a GPU; up_of(params) : by how much the images are spread."""
 
     def own(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
@@ -428,11 +428,14 @@ def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]]) -> tup
 
     def extents(values: Mapping[str, int]) -> tuple[int, int, int]:
         up_h, up_w, groups = values["UP_H"], values["UP_W"], values["GROUPS"]
-        return values["O"] // groups, values["N"] * -(-values["P"] // up_h) * -(-values["Q"] // up_w), groups * up_h * up_w
+        pixels = values["N"] * -(-values["P"] // up_h) * -(-values["Q"] // up_w)
+        if "POOL_H" in values:
+            pixels = values["N"] * values["PP"] * values["PQ"] * values["POOL_H"] * values["POOL_W"]
+        return values["O"] // groups, pixels, groups * up_h * up_w
 
     text = Implementation(
         name="conv2d", text="conv2d.cuh product.cuh", device="cuda", sizes=own, layouts=(("plain", "plain"), ("plain",)), flops=_flops,
-        hooks={
+        absorbs=absorbs, hooks={
             "LOAD_x": Hook("load", 0, lambda n, c, h, w: (n, c, h, w)),
             "LOAD_w": _FILTER,
             "STORE_y": Hook("store", 0, lambda r, n, o, p, q: (n, o, p, q)),
@@ -510,7 +513,7 @@ conv2d_record = kernel(
     samples=_conv_samples,
     implementations=(
         *winograd(_forward_sizes, _fills_lanes, POOLED), *_correlations(_forward_sizes, _flops, POOLED),
-        *_cuda_correlations(_forward_sizes, lambda params: (1, 1)),
+        *_cuda_correlations(_forward_sizes, lambda params: (1, 1), POOLED_CUDA),
     ),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip

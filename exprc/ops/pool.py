@@ -9,6 +9,7 @@ there, `pool_at` reads there. A window that holds nothing but padding gives 0 an
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +34,7 @@ from exprc.forms import (
 from exprc.ops.rows import by_first_axis
 from exprc.ops.tiling import elements_launch, index_bytes
 from exprc.ops.view import dim_of
-from exprc.size import Dim, ceildiv, floordiv, maximum, mod, product
+from exprc.size import Dim, ceildiv, floordiv, maximum, minimum, mod, product
 
 # -- geometry ----------------------------------------------------------------------------------------------------------
 # Params of all records: window, stride, pad, dilation (2 ints each), partial (whether windows may reach beyond the lower and right border).
@@ -253,17 +254,35 @@ def _implementations(
     )  # fmt: skip
 
 
+def side_by_side(params: Any) -> bool:
+    """Whether windows lie side by side from the first element on."""
+    return bool(params["stride"] == params["window"] and params["pad"] == (0, 0) and params["dilation"] == (1, 1))
+
+
+def _unpool_index(i: Sequence[Dim], args: Sequence[Arg], load: Any, size: Any, window: Any, **params: Any) -> Source:
+    """Where windows lie side by side, an element is in one of them: the value of that one, if its code says so."""
+    n, c, h, w = i
+    inside = [(floordiv(a, b), d) for a, b, d in zip((h, w), window, args[0].shape[2:])]
+    at = (n, c, *(minimum(p, d - 1) for p, d in inside))  # type: ignore[operator]
+    place = mod(h, window[0]) * window[1] + mod(w, window[1])
+    return Source(at, also=(*inside, (load(1, at, None) - place, 1)))
+
+
+#: On a GPU the gradient kernels read through it: what a pass over memory would store is worked out as they load.
+_SHOWN = Implementation(
+    "unpool, as it is read", "", lambda *given: {}, {}, when=lambda args, outs, params, lanes: side_by_side(params), device="cuda",
+    view=_unpool_index,
+)  # fmt: skip
 _MAX = _implementations("max_pool", "pool.h", 0, ["LOAD_x"], ["STORE_y", "STORE_code"], False)
 _SUM = _implementations("sum_pool", "pool.h", 1, ["LOAD_x"], ["STORE_y"], False)
-_UNPOOL = _implementations("unpool", "unpool.h", 0, ["LOAD_g", "LOAD_code"], ["STORE_y"], True)
+_UNPOOL = (_SHOWN, *_implementations("unpool", "unpool.h", 0, ["LOAD_g", "LOAD_code"], ["STORE_y"], True))
 _SUM_UNPOOL = _implementations("sum_unpool", "unpool.h", 1, ["LOAD_g"], ["STORE_y"], True)
 
 
 
 def _in_tiles(args: Any, outs: Any, producer: Any, params: Any, lanes: int) -> bool:
     """Whether the windows lie side by side from the first element on, and are small."""
-    tiled = params["stride"] == params["window"] and params["pad"] == (0, 0) and params["dilation"] == (1, 1)
-    return tiled and max(params["window"]) <= 4 and max(params["window"]) > 1
+    return side_by_side(params) and max(params["window"]) <= 4 and max(params["window"]) > 1
 
 
 #: What a text in lanes of images needs to pool its result.
@@ -275,6 +294,18 @@ POOLED = Consumer(
     },
     hooks={"STORE_y": Hook("store", 0, _in_lanes), "STORE_code": Hook("store", 1, _in_lanes)},
     layouts=("lanes", "lanes"),
+)  # fmt: skip
+
+
+def _in_small_tiles(args: Any, outs: Any, producer: Any, params: Any, lanes: int) -> bool:
+    """The same, and tiles of a product hold whole windows."""
+    return _in_tiles(args, outs, producer, params, lanes) and math.prod(params["window"]) in (2, 4)
+
+
+#: What a text of ``kernels/cuda`` needs for it.
+POOLED_CUDA = dataclasses.replace(
+    POOLED, when=_in_small_tiles, layouts=("plain", "plain"), sizes=lambda *given: {**POOLED.sizes(*given), "ROWS_FIRST": 0},
+    hooks={macro: Hook("store", k, lambda n, c, h, w: (n, c, h, w)) for k, macro in enumerate(("STORE_y", "STORE_code"))},
 )  # fmt: skip
 
 # -- the records -------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def _whole_and_cut(
 
     whole = dataclasses.replace(base, sizes=sizes, when=serves, launch=launch)
     cut = dataclasses.replace(
-        whole, name=f"{base.name}_in_parts", parts=parts, hooks={**base.hooks, "STORE_y": parts_store},
+        whole, name=f"{base.name}_in_parts", parts=parts, absorbs=None, hooks={**base.hooks, "STORE_y": parts_store},
         sizes=lambda *given: {**sizes(*given), "PARTS": parts(*given)},
         when=lambda *given: serves(*given) and parts(*given) > 1,
     )  # fmt: skip

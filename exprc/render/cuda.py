@@ -10,7 +10,22 @@ from typing import Any
 
 from exprc.gpu.narrow import FEW
 from exprc.gpu.together import ROUND, shape_of
-from exprc.loops import Function, Index, Kernel, Let, Load, Loop, Program, Template, subvalues, values_of
+from exprc.loops import (
+    Alloc,
+    Function,
+    If,
+    Index,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Program,
+    Store,
+    Template,
+    statements,
+    subvalues,
+    values_of,
+)  # fmt: skip
 from exprc.ops.tiling import MULTIPROCESSORS
 from exprc.render.base import (
     Printer,
@@ -46,9 +61,11 @@ class CudaPrinter(Printer):
 
     def index_type(self, hook: Function) -> str:
         """Ints count what is only loaded, where there are few enough: 64 bits take the threads of a GPU twice the instructions."""
-        values = [v for s in hook.body for value in values_of(s) for v in subvalues(value)]
-        loads = [v for v in values if isinstance(v, Load)]
-        counted = all(isinstance(s, Let) for s in hook.body) and not any(isinstance(v, Index) for v in values)
+        inside = list(statements(hook.body))
+        values = [v for s in inside for value in values_of(s) for v in subvalues(value)]
+        loads = [v for v in values if isinstance(v, Load) and not v.buffer.local]
+        counted = all(isinstance(s, (Let, If, Alloc)) or (isinstance(s, Store) and s.buffer.local) for s in inside)
+        counted = counted and not any(isinstance(v, Index) for v in values)
         few = all(isinstance(v.buffer.size, int) and v.buffer.size < FEW for v in loads)
         return "int" if loads and counted and few and hook.value is None and hook.pointer is None else "int64_t"
 

@@ -53,10 +53,13 @@ def choose(
             new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
         if node.op.form == "kernel":
             lanes = lanes_of(itemsize(node.inputs[0].dtype))
-            impl = _first(new[node], dims, lanes, device, precision)
+            impl = _first(new[node], dims, lanes, device, precision, node in bound.roots)
+            if impl.view is not None:
+                new[node] = _shown(new[node], impl, dims)
+                continue
             fresh = _with_operands(new[node], impl, dims, copy, turn, copies)
             fresh, prepared = _with_prepared(fresh, impl, dims, copies)
-            chosen.update((x, _first(x, dims, lanes, device, precision)) for x in prepared if x not in chosen)
+            chosen.update((x, _first(x, dims, lanes, device, precision, True)) for x in prepared if x not in chosen)
             new[node] = fresh
             chosen[fresh] = impl
             if impl.parts is not None:
@@ -136,11 +139,23 @@ def _moved(op: Op, x: Expr, params: dict[str, Any], shape: tuple[Any, ...], dims
     return node
 
 
-def _first(node: Expr, dims: Dims, lanes: int, device: str, precision: str) -> Implementation:
+def _shown(node: Expr, impl: Implementation, dims: Dims) -> Expr:
+    """The view that stands for a kernel node whose elements are worked out where they are read."""
+    with made_for(node):
+        op = View(node.op.name, index=impl.view, data=len(node.op.data_inputs(node)))
+        shown = Expr(op, node.inputs, node.params, node.type, node.name)
+    dims[shown] = dims[node]
+    if node in dims.sizes:
+        dims.sizes[shown] = dims.sizes[node]
+    return shown
+
+
+def _first(node: Expr, dims: Dims, lanes: int, device: str, precision: str, stored: bool) -> Implementation:
+    """The first implementation that can serve; `stored`: whether the result must be stored, so that a view will not do."""
     assert isinstance(node.op, Kernel)
     args, outs = kernel_args(node, dims), kernel_outs(node, dims)
     for impl in node.op.implementations:
-        allowed = not impl.precisions or precision in impl.precisions
+        allowed = (not impl.precisions or precision in impl.precisions) and not (stored and impl.view is not None)
         if impl.device == device and allowed and impl.when(args, outs, node.params, lanes):
             return impl
     on = "" if device == "cpu" else f" on {device}"

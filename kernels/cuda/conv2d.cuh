@@ -25,12 +25,21 @@
  *           p 0   u . . . . 4           which rows of a filter of 5 meet the rows of the image: tiles of row 0 take one fifth of the work
  *             1   u . . . 3 4
  *
+ * With POOL_H and POOL_W, windows of POOL_H x POOL_W results are pooled before anything is stored, PP x PQ of them, side by side (those at the
+ * border may reach beyond P and Q): the largest value, NaN if one is, and the position u*POOL_W + v of the first such. Then the pixels of a
+ * window follow each other, so that one thread finds their sums together. UP_H, UP_W and PARTS are 1, ROWS_FIRST is 0.
+ *
+ *     j    0  1 | 4  5            windows of 2 x 2
+ *          2  3 | 6  7
+ *
  * Sizes   N, CIN, H, W, O, KH, KW, P, Q, SH, SW, PH, PW, DH, DW, UP_H, UP_W, GROUPS, PARTS
  *         CHANNELS, ROWS_FIRST       constants; TILE_K >= CHANNELS * columns of the filters that meet a remainder
  *         U_STEP, V_STEP             constants: UP_H / gcd(UP_H, DH), UP_W / gcd(UP_W, DW): from one u that meets a row to the next
  * Hooks   LOAD_x(n,c,h,w)            value
  *         LOAD_w(o,c,u,v)            value; c counts inside the group
  *         STORE_y(r,n,o,p,q,value)   statement; run once per element
+ *         with windows:  VALUE(r,n,o,p,q,value)  what is pooled, as it comes of a sum
+ *                        STORE_y(n,o,p,q,value), STORE_code(n,o,p,q,code)  p, q: the window
  */
 #ifndef KERNEL
 #define KERNEL conv2d
@@ -101,6 +110,9 @@
 #undef CONV_GROUP_O
 #undef CONV_EDGES
 #undef CONV_PIXEL
+#undef CONV_P
+#undef CONV_Q
+#undef CONV_AREA
 #undef CONV_ROW
 #undef CONV_COLUMN
 #undef CONV_U
@@ -127,19 +139,36 @@
 #define CONV_GROUP_C ((CONV_INT)((CIN) / (GROUPS)))
 #define CONV_GROUP_O ((CONV_INT)((O) / (GROUPS)))
 
-/* Whether some window reaches beyond the image. */
+#ifdef POOL_H
+#define CONV_AREA ((POOL_H) * (POOL_W))
+#define CONV_P ((PP) * (POOL_H))            /* rows that windows reach */
+#define CONV_Q ((PQ) * (POOL_W))
+#define PRODUCT_N ((N) * (PP) * (PQ) * CONV_AREA)
+#define PRODUCT_GROUP CONV_AREA
+#else
+#define CONV_P (P)
+#define CONV_Q (Q)
+#define PRODUCT_N ((N) * CONV_ROWS * CONV_COLUMNS)
+#endif
+
+/* Whether some window of the filters reaches beyond the image. */
 #define CONV_EDGES                                                                                        \
-    ((UP_H) > 1 || (UP_W) > 1 || (PH) > 0 || (PW) > 0 || ((P) - 1) * (SH) + ((KH) - 1) * (DH) - (PH) >= (H)  \
-     || ((Q) - 1) * (SW) + ((KW) - 1) * (DW) - (PW) >= (W))
+    ((UP_H) > 1 || (UP_W) > 1 || (PH) > 0 || (PW) > 0 || (CONV_P - 1) * (SH) + ((KH) - 1) * (DH) - (PH) >= (H)  \
+     || (CONV_Q - 1) * (SW) + ((KW) - 1) * (DW) - (PW) >= (W))
 
 #define PRODUCT_BATCH ((GROUPS) * (UP_H) * (UP_W))
 #define PRODUCT_M CONV_GROUP_O
-#define PRODUCT_N ((N) * CONV_ROWS * CONV_COLUMNS)
 #define PRODUCT_K (CONV_GROUP_C * CONV_DOWN * CONV_ACROSS)
 #define PRODUCT_PARTS PARTS
 
-/* j = (n, p, q) or (p, n, q) */
-#if ROWS_FIRST
+/* j = (n, p, q) or (p, n, q), or (n, p, q of a window, place in it) */
+#if defined(POOL_H)
+#define CONV_PIXEL(j)                                                                                     \
+    const CONV_INT window = CONV_DIVIDE(j, CONV_AREA, PRODUCT_N), place = (j) - window * CONV_AREA;       \
+    const CONV_INT n_p = CONV_DIVIDE(window, PQ, PRODUCT_N), n = CONV_DIVIDE(n_p, PP, PRODUCT_N);         \
+    const CONV_INT p = (n_p - n * (PP)) * (POOL_H) + CONV_DIVIDE(place, POOL_W, CONV_AREA);               \
+    const CONV_INT q = (window - n_p * (PQ)) * (POOL_W) + place % (POOL_W)
+#elif ROWS_FIRST
 #define CONV_PIXEL(j)                                                                                     \
     const CONV_INT p_n = CONV_DIVIDE(j, CONV_COLUMNS, PRODUCT_N), p_ = CONV_DIVIDE(p_n, N, PRODUCT_N), n = p_n - p_ * (CONV_INT)(N); \
     const CONV_INT p = above + p_ * (UP_H), q = left + ((j) - p_n * CONV_COLUMNS) * (UP_W)
@@ -222,7 +251,27 @@
         value = LOAD_x(n, group * CONV_GROUP_C + of_k.a, h / (UP_H), w_ / (UP_W));                        \
 } while (0)
 #endif
+#ifdef POOL_H
+#define PRODUCT_Y(r, at, i, j, sums) do {                                                                 \
+    CONV_PIXEL(j);                                                                                        \
+    const CONV_INT o = group * CONV_GROUP_O + (i);                                                        \
+    T best = 0;                                                                                           \
+    int where = -1;   /* nothing seen yet */                                                              \
+    EXPRC_UNROLL                                                                                          \
+    for (int k_ = 0; k_ < CONV_AREA; k_++) {                                                              \
+        const CONV_INT p_k = p + k_ / (POOL_W), q_k = q + k_ % (POOL_W);                                  \
+        if (p_k >= (P) || q_k >= (Q)) continue;                                                           \
+        const T x_k = VALUE(0, n, o, p_k, q_k, (sums)[k_]);                                               \
+        const bool taken = where < 0 || x_k > best || (x_k != x_k && best == best);                       \
+        best = taken ? x_k : best;                                                                        \
+        where = taken ? k_ : where;                                                                       \
+    }                                                                                                     \
+    STORE_y(n, o, p / (POOL_H), q / (POOL_W), best);                                                      \
+    STORE_code(n, o, p / (POOL_H), q / (POOL_W), where);                                                  \
+} while (0)
+#else
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
     CONV_PIXEL(j);                                                                                        \
     if (p < (P) && q < (Q)) { STORE_y(r, n, group * CONV_GROUP_O + (i), p, q, value); }                   \
 } while (0)
+#endif

@@ -11,7 +11,8 @@
  * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,t,key), PRODUCT_B(x,in_k,g,k,t,j,from,may,key)   statements that set x, which is 0 before, if the
  *                                                   indices are in their bounds, as the flags say. k = TILE_K * piece + t;
  *                                                   t (j, if B_ALONG_K) is from + less than PRODUCT_B_STEP, and `from` the same for all threads
- *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element
+ *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element, or per PRODUCT_GROUP elements along j, which TILE_N is a
+ *                                                   multiple of: then x is where their sums lie, and j the first of them
  *         PRODUCT_BEGIN(g,first_j,end_j)            declarations for these, once per tile
  *         PRODUCT_PIECES                            of a tile; PRODUCT_PIECE(piece) declarations, once per thread and piece
  *         PRODUCT_B_MAY(may,t,j,from)               statement that may set `may`, which says if j < N, to false; run once per tile, kept for
@@ -78,6 +79,14 @@
 #endif
 #ifndef MATRIX
 #define MATRIX 0
+#endif
+#ifndef PRODUCT_GROUP
+#define PRODUCT_GROUP 1
+#endif
+#if PRODUCT_GROUP == 1
+#define PRODUCT_SUMS(at) shared[at]
+#else
+#define PRODUCT_SUMS(at) (shared + (at))
 #endif
 
 #if INDEX_BYTES == 4
@@ -318,10 +327,10 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
             for (int c = 0; c < REG_N; c++)
                 shared[down * PRODUCT_SPREAD + PRODUCT_COLUMN(across, c)] = sum[r][c];
             __syncthreads();
-            for (int e = thread; e < PRODUCT_DOWN * TILE_N; e += PRODUCT_THREADS) {
-                const int row = e / TILE_N, column = e % TILE_N;
+            for (int e = thread; e < PRODUCT_DOWN * (TILE_N / PRODUCT_GROUP); e += PRODUCT_THREADS) {
+                const int row = e / (TILE_N / PRODUCT_GROUP), column = e % (TILE_N / PRODUCT_GROUP) * PRODUCT_GROUP;
                 const PRODUCT_INT i = first_i + PRODUCT_ROW(row, r), j = first_j + column;
-                if (i < (PRODUCT_M) && j < (PRODUCT_N)) { PRODUCT_Y(part, g, i, j, shared[row * PRODUCT_SPREAD + column]); }
+                if (i < (PRODUCT_M) && j < (PRODUCT_N)) { PRODUCT_Y(part, g, i, j, PRODUCT_SUMS(row * PRODUCT_SPREAD + column)); }
             }
             __syncthreads();
         }
@@ -329,6 +338,8 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 }
 
 #undef PRODUCT_INT
+#undef PRODUCT_GROUP
+#undef PRODUCT_SUMS
 #undef PRODUCT_PASTE_
 #undef PRODUCT_PASTE
 #undef PRODUCT_VEC

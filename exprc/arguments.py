@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from exprc.errors import nearest, report
+from exprc.errors import DeviceError, nearest, report
 from exprc.expr import Expr
 from exprc.forms import shape_text
 from exprc.parameters import In
 from exprc.runtime.containers import as_array
+from exprc.runtime.device_arrays import DeviceArray, on_device, taken
 from exprc.types import C_TYPES, is_float
 
 #: Stands in a list of values for "as it is by default".
@@ -52,7 +53,7 @@ class Slot:
     downcast : whether values of a wider dtype are cast to a stated dtype; None: Python numbers are.
     """
 
-    __slots__ = ("variable", "dtype", "ndim", "fixed", "shape", "strict", "downcast")
+    __slots__ = ("variable", "dtype", "ndim", "fixed", "shape", "strict", "downcast", "device")
 
     def __init__(self, one: In, downcast: bool | None):
         self.variable = one.variable
@@ -62,6 +63,7 @@ class Slot:
         self.shape = one.variable.type.shape if None not in one.variable.type.shape else None
         self.strict = one.strict
         self.downcast = one.allow_downcast if one.allow_downcast is not None else downcast
+        self.device: Any = None  # whose arrays are taken as they are (see `exprc.runtime.device_arrays`)
 
     def fits(self, value: Any) -> bool:
         """Whether a value can be read as it is: an array of this dtype, number of axes and stated lengths, in C order, aligned."""
@@ -77,35 +79,58 @@ class Slot:
             return False
         return (value.flags.num & _PLAIN) == _PLAIN
 
-    def trusted(self, label: str, value: Any) -> np.ndarray[Any, Any]:
+    def trusted(self, label: str, value: Any) -> Any:
         """Return a value as it is, or raise TypeError; nothing is cast or copied."""
         if self.fits(value):
             return value  # type: ignore[no-any-return]
+        if on_device(value):
+            return self._of_device(label, value)
         given = f"{value.dtype}, {shape_text(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
         what = f"with trust_input it takes only contiguous arrays of its own type, not {given}"
         raise TypeError(self._mismatch(label, what, "give such an array, or leave trust_input out"))
 
-    def take(self, label: str, value: Any) -> np.ndarray[Any, Any]:
+    def take(self, label: str, value: Any) -> Any:
         """Return a value as an array that the program can read: the same memory where it fits, else a copy."""
         if self.fits(value):
-            return value  # type: ignore[no-any-return]
+            return value
+        if on_device(value):
+            return self._of_device(label, value)
         array = self._checked(label, value)
         fits = array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
         return array if fits else np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
     def _checked(self, label: str, value: Any) -> np.ndarray[Any, Any]:
-        x = self.variable
         if type(value) is not np.ndarray or value.dtype != self.dtype:
             value = self._cast(label, value)
+        self._check_shape(label, value)
+        return value  # type: ignore[no-any-return]
+
+    def _of_device(self, label: str, value: Any) -> DeviceArray:
+        """Return an array on the device of the function; nothing there is cast or copied."""
+        try:
+            array = taken(value, self.device)
+        except DeviceError:
+            raise
+        except Exception as error:  # what the other library's protocol raises, too
+            first, _, rest = str(error).partition("\n")
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(self._mismatch(label, first, rest.strip())) from error
+        if array.dtype != self.dtype:
+            fix = "an array on a device is not cast: cast it there"
+            raise TypeError(self._mismatch(label, f"its dtype is {self.dtype.name}, that of the value {array.dtype}", fix))
+        self._check_shape(label, array)
+        return array
+
+    def _check_shape(self, label: str, value: Any) -> None:
+        x = self.variable
         if value.ndim != self.ndim:
             what = f"it takes {self.ndim} dimensions, the value has {value.ndim}: shape {shape_text(value.shape)}"
             raise TypeError(self._mismatch(label, what, self._axes_hint(value)))
         if any(value.shape[axis] != n for axis, n in self.fixed):
             texts = f"it takes shape {shape_text(x.type.shape)}, the value has {shape_text(value.shape)}"
             raise ValueError(self._mismatch(label, texts))
-        return value  # type: ignore[no-any-return]
 
-    def _axes_hint(self, value: np.ndarray[Any, Any]) -> str:
+    def _axes_hint(self, value: Any) -> str:
         if value.ndim == self.ndim - 1:
             return "value[None] adds an axis in front, value[..., None] at the end"
         return "value[0] is one element of it" if value.ndim == self.ndim + 1 else ""

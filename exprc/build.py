@@ -27,7 +27,7 @@ from exprc.segments import Segments, compiled_of
 
 
 def build(
-    roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input], device: str, precision: str
+    roots: Sequence[Expr], updates: Sequence[Shared], inputs: Sequence[Input], device: str, precision: str, left: frozenset[int]
 ) -> tuple[str, Compiled | Segments]:
     """Return the device and the programs of a graph; where all shapes are known, they are compiled at once.
 
@@ -36,6 +36,7 @@ def build(
     roots : the outputs, then the new value of each variable of `updates`.
     device : where they run; of several, separated by commas, the first that there is.
     precision : how exact products are, one of `exprc.config.PRECISIONS`.
+    left : the numbers of the outputs that stay on the device.
 
     Raises
     ------
@@ -59,6 +60,7 @@ def build(
         return Compiled(list(roots), outputs, list(updates), list(inputs), machine, road.stages)
 
     programs = compiled_of(made, len(made) - len(updates), updates, inputs, make)
+    programs.leave(left)
     if isinstance(programs, Compiled):
         programs.compile_known()
     return machine.name, programs

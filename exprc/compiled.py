@@ -73,6 +73,7 @@ class Compiled:
     inputs: list[Input]
     machine: Machine
     precompiled: list[Stage] = field(default_factory=list)
+    left: frozenset[int] = frozenset()  # the outputs that stay on the device (see `exprc.Out`)
 
     def __post_init__(self) -> None:
         used = dict.fromkeys(leaves(self.roots))
@@ -151,7 +152,7 @@ class Compiled:
             loaded = self.programs[pattern] = self._compile(bound, sizes, road)
         values = {name: sizes[key] for name, key in loaded.plan.symbols.items()}
         self.last = loaded
-        runner = self.last_runner = self.machine.runner(loaded, values, self.updates)
+        runner = self.last_runner = self.machine.runner(loaded, values, self.updates, self.left)
         while self.runners and runner.arena + sum(r.arena for r in self.bound_runners()) > ARENAS:
             del self.runners[next(iter(self.runners))]
         if bound.rigid:
@@ -168,6 +169,10 @@ class Compiled:
     def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
         shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
         return bind(self.roots, Signature(shapes, {x: sizes[x, None] for x in self.scalars}), free, self.lengths)
+
+    def leave(self, outputs: frozenset[int]) -> None:
+        """Say which outputs stay on the device."""
+        self.left = outputs
 
     def copies(self) -> list[HostCopy]:
         """What the program for the sizes that came last copies between the host and a device."""

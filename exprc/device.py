@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from exprc.errors import CompileError, DeviceError, bytes_text, report
+from exprc.runtime.device_arrays import DeviceArray
 
-__all__ = ["DeviceInfo", "list", "run_kernel"]
+__all__ = ["DeviceArray", "DeviceInfo", "list", "run_kernel"]
 
 
 @dataclass(frozen=True)

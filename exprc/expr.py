@@ -212,9 +212,13 @@ class Shared(Expr):
         else:
             super().__setattr__(field, value)
 
-    def get_value(self, borrow: bool = False) -> np.ndarray[Any, Any]:
-        """Return the value: a copy, or with `borrow` the storage itself (changes to it are changes of the variable)."""
-        return self.container.get(borrow)
+    def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
+        """Return the value: a copy, or with `borrow` the storage itself (changes to it are changes of the variable).
+
+        return_internal_type : whether a value that is on a device comes as an array there, a `DeviceArray` (see `exprc.device`), without
+            a copy to the host. Of a variable that no function on a device has used it is an array of NumPy, as always.
+        """
+        return self.container.get(borrow, return_internal_type)
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Set the value; with `borrow` the array given may become the storage. Its shape may change where the type allows it."""

@@ -118,7 +118,7 @@ def function(
     """
     swap = {old: given_value(old, new) for old, new in pairs(givens, "givens")}
     listed = read_inputs(inputs)
-    keys, roots = read_outputs(outputs)
+    keys, roots, left = read_outputs(outputs)
     states = state_updates(listed)
     wanted = [updated(v, x) for v, x in pairs(updates, "updates")]
     plain = [*roots, *(x for _, x in states), *(x for _, x in wanted)]
@@ -127,7 +127,7 @@ def function(
     roots = plain[: len(roots) + len(states)]
     variables, values = collect_updates(roots, given, swap, no_default_updates)
     check_leaves(listed, [*roots, *values], _setting(on_unused_input))
-    made = Recipe(listed, [default_of(one) for one in listed], [k for k, _ in states], keys, [*roots, *values], variables)
+    made = Recipe(listed, [default_of(one) for one in listed], [k for k, _ in states], keys, [*roots, *values], variables, left)
     return Function(made, name, mode, allow_input_downcast, trust_input, device=device, precision=precision)
 
 
@@ -138,6 +138,7 @@ class Recipe:
     inputs : with their names and rules. defaults : where the value of each stays between calls, or None.
     states : positions of the inputs that have an update. keys : the form of the results.
     roots : the outputs, then the new value of each state, then that of each variable of `updates`.
+    left : the outputs that stay on the device.
     """
 
     inputs: list[In]
@@ -146,6 +147,7 @@ class Recipe:
     keys: Any
     roots: list[Expr]
     updates: list[Shared]
+    left: frozenset[int] = frozenset()
 
     @property
     def outputs(self) -> int:
@@ -191,13 +193,19 @@ class Function:
         if self.mode == "compiled" and program is None:
             self._prepare()
         self._direct = self._compiled is not None and not self._states  # whether there may be a short way (see exprc.runtime.direct)
+        if self._compiled is not None and self.device != "cpu":
+            from exprc.runtime.devices import open_device
+
+            for slot in self._slots:
+                slot.device = open_device(self.device)
 
     def _prepare(self) -> None:
         from exprc import build  # the compiler itself: not needed by who imports exprc to read, or to write expressions
         from exprc.runtime.compiler import NoCompiler
 
         try:
-            self.device, self._compiled = build.build(self.roots, self.updates, self.inputs, self.asked_device, self.precision)
+            asked = self.asked_device, self.precision, self._recipe.left
+            self.device, self._compiled = build.build(self.roots, self.updates, self.inputs, *asked)
         except NoCompiler as error:
             if self.asked == "compiled" or self.asked_device != "cpu":
                 raise
@@ -329,7 +337,7 @@ class Function:
         old, swaps = self._recipe, _checked_swap(self, swap or {})
         own = [d if d is None or isinstance(one.value, Shared) else copy.deepcopy(d) for one, d in zip(old.inputs, old.defaults)]
         defaults = [None if d is None else swaps.get(d, d) for d in own]
-        made = Recipe(old.inputs, defaults, old.states, old.keys, old.roots, old.updates)
+        made = Recipe(old.inputs, defaults, old.states, old.keys, old.roots, old.updates, old.left)
         if swaps:
             made.roots = rebuild(old.roots, swaps)
             made.updates, values = checked_updates([swaps.get(v, v) for v in old.updates], made.roots[len(old.roots) - len(old.updates) :])
@@ -350,7 +358,7 @@ class Function:
         inputs = [(pickles.step(one.variable), one.name, one.strict, one.allow_downcast, isinstance(one.value, Shared)) for one in r.inputs]
         defaults = [None if d is None else pickles.step(d) for d in r.defaults]
         roots, updates = [pickles.step(x) for x in r.roots], [pickles.step(v) for v in r.updates]
-        recipe = (inputs, defaults, r.states, r.keys, roots, updates)
+        recipe = (inputs, defaults, r.states, r.keys, roots, updates, r.left)
         settings = (self.name, self.asked, self.allow_input_downcast, self.trust_input, None, self.asked_device, self.precision)
         return _load, (graph, recipe, settings)
 

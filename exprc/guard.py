@@ -59,7 +59,8 @@ class Guard:
     def _holds(self, leaf: Expr, limit: int, values: Mapping[Expr, Array]) -> bool:
         """Whether all elements of a leaf are within bounds; those of a variable are looked at again when it has changed."""
         if not isinstance(leaf, Shared):
-            return _within(values[leaf], limit)
+            value = values[leaf]
+            return isinstance(value, np.ndarray) and _within(value, limit)  # one that is on a device is not fetched to be looked at
         container = leaf.container
         lent, edits = container.lent, container.edits  # before it is looked at: what is set meanwhile counts as another edit
         if not lent and self.known.get((leaf, limit)) == edits:

@@ -82,6 +82,8 @@ class Out:
     ----------
     expr : the expression.
     borrow : accepted for code of others. Every call returns arrays of its own, made without a copy, whatever `borrow` says.
+    return_internal_type : whether the result stays on the device of the function: a call returns a `DeviceArray`, which other functions of
+        the device and other libraries take without a copy to the host. On the CPU it is an array of NumPy, as always.
 
     Examples
     --------
@@ -93,6 +95,7 @@ class Out:
 
     expr: Any
     borrow: bool = False
+    return_internal_type: bool = False
 
 
 def kind(x: Any) -> str:
@@ -155,19 +158,21 @@ def state_updates(inputs: Sequence[In]) -> list[tuple[int, Expr]]:
 # -- outputs ---------------------------------------------------------------------------------------------------------------------------
 
 
-def read_outputs(outputs: Any) -> tuple[Any, list[Expr]]:
-    """Return how results are handed back (None, "single", a list's type or a dict's keys), and the expressions."""
+def read_outputs(outputs: Any) -> tuple[Any, list[Expr], frozenset[int]]:
+    """Return how results are handed back (None, "single", a list's type or a dict's keys), the expressions, which stay on the device."""
+    keys, listed = _form(outputs)
+    wrapped = [x if isinstance(x, Out) else Out(x) for x in listed]
+    return keys, [as_expr(x.expr) for x in wrapped], frozenset(k for k, x in enumerate(wrapped) if x.return_internal_type)
+
+
+def _form(outputs: Any) -> tuple[Any, list[Any]]:
     if outputs is None:
         return None, []
     if isinstance(outputs, Mapping):
-        return list(outputs), [_output(v) for v in outputs.values()]
+        return list(outputs), list(outputs.values())
     if isinstance(outputs, (list, tuple)):
-        return list, [_output(v) for v in outputs]
-    return "single", [_output(outputs)]
-
-
-def _output(x: Any) -> Expr:
-    return as_expr(x.expr if isinstance(x, Out) else x)
+        return list, list(outputs)
+    return "single", [outputs]
 
 
 def returned(keys: Any, results: list[Any]) -> Any:

@@ -126,6 +126,11 @@ class Segments:
         """The programs in the order of their calls."""
         return [step.program for step in self.steps]
 
+    def leave(self, outputs: frozenset[int]) -> None:
+        """Say which outputs stay on the device."""
+        last = self.steps[-1]
+        last.program.leave(frozenset(len(last.made) + k for k in outputs))
+
     def copies(self) -> list[HostCopy]:
         """What the programs copy between the host and a device; where the host works between them, also what it takes and gives."""
         return [copy for part in self.parts for copy in part.copies()]

@@ -91,8 +91,8 @@ class Machine(Protocol):
     def values(self, leaves: Sequence[Expr], arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
         """Return what stands for the leaves of a call: arrays with at least the right shapes; and values, where sizes follow from them."""
 
-    def runner(self, loaded: Any, values: Mapping[str, int], updates: Sequence[Shared]) -> Runner:
-        """Bind a loaded program to sizes."""
+    def runner(self, loaded: Any, values: Mapping[str, int], updates: Sequence[Shared], left: frozenset[int]) -> Runner:
+        """Bind a loaded program to sizes; `left` are the numbers of the outputs that stay where they are (see `exprc.Out`)."""
 
 
 def number_of(values: Mapping[str, int]) -> Callable[[Dim], int]:

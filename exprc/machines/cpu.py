@@ -59,7 +59,7 @@ class CpuMachine:
     def values(self, leaves: Sequence[Expr], arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
         return {x: x.container.value if isinstance(x, Shared) else arrays[x] for x in leaves}
 
-    def runner(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared]) -> Runner:
+    def runner(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared], left: frozenset[int]) -> Runner:
         return Runner(loaded, values, self.threads(), updates)
 
 

@@ -19,6 +19,7 @@ from exprc.loops import Buffer
 from exprc.machines import HostCopy, number_of, replaced
 from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
+from exprc.runtime.device_arrays import DeviceArray
 from exprc.runtime.launch import Device, Launch, Memory, Module, Prepared
 from exprc.schedule.memory import arena
 from exprc.schedule.plan import Plan
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
 
 #: Frames (arenas and places for inputs and outputs) kept ready per program; sets of launches that one frame keeps prepared.
 FRAMES, PREPARED = 2, 32
+#: Outputs of up to so many bytes lie side by side, behind the status, and are read in one go.
+TOGETHER = 1 << 16
 #: Values named where memory ran out.
 SHOWN = 3
+_STATUS = 32  # bytes
+_ALIGN = 64
 
 
 def _told(node: Expr) -> str:
@@ -66,8 +71,8 @@ class DeviceMachine:
         """
         return {x: x.container if isinstance(x, Shared) else arrays[x] for x in leaves}
 
-    def runner(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared]) -> DeviceRunner:
-        return DeviceRunner(loaded, values, updates)
+    def runner(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared], left: frozenset[int]) -> DeviceRunner:
+        return DeviceRunner(loaded, values, updates, left)
 
 
 class DeviceProgram:
@@ -110,13 +115,17 @@ class DeviceRunner:
 
     arena = 0  # it belongs to the frames of the program, whatever the sizes
 
-    def __init__(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared]):
+    def __init__(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared], left: frozenset[int]):
         self.loaded, self.program = loaded, loaded.program
+        self.there: set[Expr] = set()  # the inputs that the last call had on the device
         plan, number = loaded.plan, number_of(values)
         self.number, self.replaced = number, replaced(plan, updates)
         self.offsets, self.bytes = arena(plan.spans, number) if plan.symbols else (plan.offsets, plan.arena)
         self.nbytes = {b: number(b.size) * itemsize(b.dtype) for b in loaded.lowered.buffers}
         self.outputs = [(s.buffer, tuple(number(d) for d in s.dims), np.dtype(s.buffer.dtype)) for s in plan.outputs]
+        returned = len(self.outputs) - len(self.replaced)
+        self.left = [k for k in range(returned) if k in left]  # outputs that stay on the device
+        self.read = [k for k in range(returned) if k not in left]
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
         self.launches = [s for s in self._launches() if s.shape.blocks]
         self.form = (tuple((s.kernel, s.shape) for s in self.launches), tuple(self.offsets.values()), tuple(self.nbytes.values()))
@@ -144,20 +153,25 @@ class DeviceRunner:
         """Run on the values of a call; return the outputs. New values of variables stay on the device."""
         for variable, k in self.replaced:
             check_new_shape(variable, self.outputs[k][1])
-        frame = self.program.frame()
+        frame, device = self.program.frame(), self.program.device
         ready = frame.ready(self, values, sizes)
         kept = self._kept(values)
         ready.prepared.run()
         for container in self.loaded.plan.containers.values():
-            container.written_on(self.program.device)
+            container.written_on(device)
+        results = frame.read(ready, self)
         if self.loaded.plan.checks:
-            self._check(frame, kept)
+            self._check(frame, results.status, kept)
         for container, k in self.loaded.plan.replacements:
             place = ready.outputs[k]
-            container.replace_on(self.program.device, place.address, np.empty(place.shape, place.dtype))
-        outputs = [frame.output(place) for place in ready.outputs[: len(ready.outputs) - len(self.replaced)]]
+            container.replace_on(device, place.address, np.empty(place.shape, place.dtype))
+        outputs = results.outputs
+        for k in self.left:
+            outputs[k] = frame.handed(ready.outputs[k])
+        if self.there and not self.read and not self.loaded.plan.checks:
+            device.synchronize()  # who gave an array may change it when the call is over
         self.program.release(frame)
-        return outputs
+        return [outputs[k] for k in range(len(outputs))]
 
     def _kept(self, values: Mapping[Expr, Any]) -> list[tuple[Any, Memory]]:
         """Copies of the variables that are written, where an index may be out of bounds."""
@@ -170,11 +184,11 @@ class DeviceRunner:
             kept.append((container, memory))
         return kept
 
-    def _check(self, frame: Frame, kept: Sequence[tuple[Any, Memory]]) -> None:
+    def _check(self, frame: Frame, status: Sequence[int], kept: Sequence[tuple[Any, Memory]]) -> None:
         """Raise for an index out of bounds; variables get their old values back."""
-        status = frame.failed()
-        if status is None:
+        if not status[0]:
             return
+        frame.clear_status()
         device = self.program.device
         for container, memory in kept:
             device.copy(memory.address, container.on(device).memory.address, container.nbytes)
@@ -194,6 +208,8 @@ class DeviceRunner:
         there, back = f"host → {self.program.device.name}", f"{self.program.device.name} → host"
         made = []
         for buffer, leaf in self.leaves:
+            if leaf in self.there:
+                continue
             lent = isinstance(leaf, Shared) and leaf.container.lent
             kept = isinstance(leaf, (Constant, Shared)) and not lent
             made.append(HostCopy("once" if kept else "each call", there, self.nbytes[buffer], f"{leaf.label}{' (lent)' * lent}"))
@@ -201,8 +217,7 @@ class DeviceRunner:
                 made.append(HostCopy("each call", back, self.nbytes[buffer], f"{leaf.label} (lent)"))
         if self.loaded.lowered.sizes:
             made.append(HostCopy("each call", there, 8 * len(self.loaded.lowered.sizes), "sizes"))
-        returned = self.outputs[: len(self.outputs) - len(self.replaced)]
-        made += [HostCopy("each call", back, self.nbytes.get(b, 0), f"output {k}") for k, (b, _, _) in enumerate(returned)]
+        made += [HostCopy("each call", back, self.nbytes.get(self.outputs[k][0], 0), f"output {k}") for k in self.read]
         return made + ([HostCopy("each call", back, 32, "status of the checks of indices")] if self.loaded.plan.checks else [])
 
 
@@ -219,16 +234,31 @@ class Place:
 
 @dataclass(frozen=True)
 class Ready:
-    """Launches with all addresses; they serve as long as the variables are where they were."""
+    """Launches with all addresses; they serve as long as the variables are where they were.
+
+    together : bytes of the status and the outputs that lie side by side; apart : the numbers of the outputs that do not, and are read.
+    """
 
     prepared: Prepared
     residents: tuple[tuple[Any, Any], ...]
     inputs: tuple[Place, ...]
     outputs: tuple[Place, ...]
+    together: int
+    apart: tuple[int, ...]
+
+
+@dataclass
+class Results:
+    """What was read after a run. status : four numbers, where the program has checks; outputs : by number."""
+
+    status: Sequence[int]
+    outputs: dict[int, Any]
 
 
 class Frame:
-    """Memory on a device for one running call of a program: an arena, places for inputs, outputs and constants, sizes, the status.
+    """Memory on a device for one running call of a program: an arena, places for inputs, outputs and constants, sizes, results.
+
+    The results are the status and the outputs that are read back together.
 
     prepared : launches by the blocks that they have and the addresses of the variables. bound : what is ready for a runner.
     """
@@ -239,8 +269,6 @@ class Frame:
         self.constants: set[Buffer] = set()
         self.prepared: dict[Any, Prepared] = {}
         self.bound: dict[DeviceRunner, Ready] = {}
-        self._place("status", 32, "a status")
-        self._write("status", np.zeros(4, np.int64))
 
     def _place(self, key: Any, nbytes: int, label: str) -> int:
         """Memory of at least so many bytes; other memory than before makes what is prepared useless. `label` says what it is for."""
@@ -249,6 +277,8 @@ class Frame:
             memory = self.places[key] = self.device.allocate(max(nbytes, 1), label)
             self.prepared.clear()
             self.bound.clear()
+            if key == "results":
+                self.device.write(memory.address, np.zeros(memory.nbytes, np.uint8))  # what lies between is read, too
         return memory.address
 
     def _write(self, key: Any, array: Any) -> None:
@@ -265,10 +295,17 @@ class Frame:
         self.device.forget(self.places["arena"].address, runner.bytes)
         for place in ready.outputs:
             self.device.forget(place.address, place.nbytes)
+        runner.there.clear()
         for place in ready.inputs:
-            if place.nbytes:
-                self.device.write(place.address, values[place.leaf])  # type: ignore[index]
+            self._take(place, values[place.leaf], runner)  # type: ignore[index]
         return ready
+
+    def _take(self, place: Place, value: Any, runner: DeviceRunner) -> None:
+        if isinstance(value, DeviceArray):
+            self.device.copy(value.address, place.address, place.nbytes)
+            runner.there.add(place.leaf)  # type: ignore[arg-type]
+        elif place.nbytes:
+            self.device.write(place.address, value)
 
     def _bind(self, runner: DeviceRunner) -> Ready:
         """Find the addresses of everything, and prepare the launches if no other sizes had the same."""
@@ -281,19 +318,35 @@ class Frame:
         addresses |= {b: resident.memory.address for b, resident in residents.items()}
         inputs = [(b, leaf) for b, leaf in runner.leaves if not isinstance(leaf, Shared)]
         places = [self._input(b, leaf, runner.nbytes[b]) for b, leaf in inputs]
-        outputs = [
-            Place(self._place(b, nbytes, "an output"), None, shape, dtype, nbytes)
-            for b, shape, dtype in runner.outputs
-            for nbytes in [int(np.prod(shape)) * dtype.itemsize]
-        ]
+        outputs, together = self._outputs(runner)
         addresses |= {b: place.address for (b, _), place in zip(inputs, places)}
         addresses |= {b: place.address for (b, _, _), place in zip(runner.outputs, outputs)}
         prepared = self._prepared(runner, addresses, (runner.form, *(addresses[b] for b, _ in shared)))
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))
-        ready = self.bound[runner] = Ready(prepared, tuple((leaf.container, residents[b]) for b, leaf in shared), own, tuple(outputs))
+        held = tuple((leaf.container, residents[b]) for b, leaf in shared)
+        results = self.places["results"]
+        apart = tuple(k for k in runner.read if not results.address < outputs[k].address < results.address + together)
+        ready = self.bound[runner] = Ready(prepared, held, own, tuple(outputs), together, apart)
         return ready
+
+    def _outputs(self, runner: DeviceRunner) -> tuple[list[Place], int]:
+        """Places for the outputs: small ones that are read lie behind the status, up to the byte that is returned."""
+        nbytes = [int(np.prod(shape)) * dtype.itemsize for _, shape, dtype in runner.outputs]
+        offsets: dict[int, int] = {}
+        end = _STATUS
+        for k in runner.read:
+            at = -(-end // _ALIGN) * _ALIGN
+            if nbytes[k] and at + nbytes[k] <= TOGETHER:
+                offsets[k], end = at, at + nbytes[k]
+        base = self._place("results", end, "results")
+
+        def place(k: int, buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> Place:
+            address = base + offsets[k] if k in offsets else self._place(buffer, nbytes[k], "an output")
+            return Place(address, None, shape, dtype, nbytes[k])
+
+        return [place(k, *output) for k, output in enumerate(runner.outputs)], end
 
     def _input(self, buffer: Buffer, leaf: Expr, nbytes: int) -> Place:
         place = Place(self._place(buffer, nbytes, _told(leaf)), leaf, (), None, nbytes)
@@ -311,8 +364,8 @@ class Frame:
         return found
 
     def _launches(self, runner: DeviceRunner, addresses: Mapping[Buffer, int]) -> list[Launch]:
-        tail = ([self.places["sizes"]] if runner.loaded.lowered.sizes else []) + [self.places["status"]]
-        ends, reach = [m.address for m in tail], [m.nbytes for m in tail]
+        tail = ([self.places["sizes"]] if runner.loaded.lowered.sizes else []) + [self.places["results"]]
+        ends, reach = [m.address for m in tail], [*(m.nbytes for m in tail[:-1]), _STATUS]
 
         def launch(s: Launched) -> Launch:
             arguments, extents = (*(addresses[b] for b in s.buffers), *ends), (*(runner.nbytes[b] for b in s.buffers), *reach)
@@ -320,17 +373,35 @@ class Frame:
 
         return [launch(s) for s in runner.launches]
 
-    def output(self, place: Place) -> Any:
+    def read(self, ready: Ready, runner: DeviceRunner) -> Results:
+        """Fetch the outputs, and the status where there are checks: what lies together in one go, nothing where nothing is asked for."""
+        first = 0 if runner.loaded.plan.checks else _ALIGN
+        block = np.empty(max(ready.together - first, 0), np.uint8)
+        if block.size:
+            self.device.read(self.places["results"].address + first, block)
+        base = self.places["results"].address + first
+        outputs = {}
+        for k in runner.read:
+            place = ready.outputs[k]
+            if k in ready.apart:
+                outputs[k] = self._output(place)
+            else:
+                at = place.address - base
+                outputs[k] = np.ndarray(place.shape, place.dtype, block.data, at).copy()
+        status = [] if first else block[:_STATUS].view(np.int64).tolist()
+        return Results(status, outputs)
+
+    def _output(self, place: Place) -> Any:
         array = np.empty(place.shape, place.dtype)
         if array.nbytes:
             self.device.read(place.address, array)
         return array
 
-    def failed(self) -> list[int] | None:
-        """What the checks of indices noted; None if all was well."""
-        status = np.empty(4, np.int64)
-        self.device.read(self.places["status"].address, status)
-        if not status[0]:
-            return None
-        self._write("status", np.zeros(4, np.int64))
-        return [int(n) for n in status]
+    def handed(self, place: Place) -> DeviceArray:
+        """An output that stays on the device, in memory of its own."""
+        memory = self.device.allocate(max(place.nbytes, 1), "an output that was returned")
+        self.device.copy(place.address, memory.address, place.nbytes)
+        return DeviceArray(self.device, memory, memory.address, place.shape, place.dtype)
+
+    def clear_status(self) -> None:
+        self.device.write(self.places["results"].address, np.zeros(_STATUS, np.uint8))

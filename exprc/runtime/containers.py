@@ -18,6 +18,7 @@ from exprc.config import config
 from exprc.errors import report
 from exprc.expr import Expr, Shared
 from exprc.forms import shape_text
+from exprc.runtime.device_arrays import DeviceArray, on_device, taken
 from exprc.types import C_TYPES, TensorType, is_float
 
 if TYPE_CHECKING:
@@ -27,18 +28,28 @@ if TYPE_CHECKING:
 class Resident:
     """The copy of a container's value that a device has.
 
-    ahead : whether it is newer than the host's, behind : whether it is older.
+    ahead : whether it is newer than the host's, behind : whether it is older. borrowed : the arrays of it that users hold; while there
+    is one, the host's is never taken for as new.
     """
 
-    __slots__ = ("device", "memory", "ahead", "behind")
+    __slots__ = ("device", "memory", "ahead", "behind", "borrowed")
 
     def __init__(self, device: Device, memory: Memory):
         self.device, self.memory = device, memory
         self.ahead, self.behind = False, True
+        self.borrowed: WeakSet[DeviceArray] = WeakSet()
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        """The memory itself, lent."""
+        made = DeviceArray(self.device, self.memory, self.memory.address, shape, dtype)
+        self.borrowed.add(made)
+        self.ahead = True
+        return made
 
     def fetch(self, array: np.ndarray[Any, Any]) -> None:
+        lent = len(self.borrowed) > 0  # asked first: what is written before it is let go of is fetched
         self.device.read(self.memory.address, array)
-        self.ahead = False
+        self.ahead = lent
 
     def send(self, array: np.ndarray[Any, Any]) -> None:
         self.device.write(self.memory.address, array)
@@ -115,7 +126,14 @@ class Container:
         """Say that the value was written into on the host."""
         self.edits += 1
         if self.resident is not None:
-            self.resident.behind = True
+            self.resident.ahead, self.resident.behind = False, True
+            self._show()
+
+    def _show(self) -> None:
+        """Let who holds the memory of the device see a new value at once."""
+        if self.resident is not None and len(self.resident.borrowed) and self.resident.memory.nbytes == max(self._value.nbytes, 1):
+            self.resident.send(self._value)
+            self.resident.ahead = True
 
     def on(self, device: Device, label: str = "") -> Resident:
         """Return the copy of the value on a device, where it is put if it is not there yet; `label` says whose it is."""
@@ -140,15 +158,33 @@ class Container:
         if self._lent:
             self.resident.fetch(self._value)
 
-    def get(self, borrow: bool = False) -> np.ndarray[Any, Any]:
-        """Return the value: a copy, never one that a function is in the middle of writing; or with `borrow` the storage itself."""
+    def get(self, borrow: bool = False, internal: bool = False) -> Any:
+        """Return the value: a copy, never one that a function is in the middle of writing; or with `borrow` the storage itself.
+
+        internal : whether a value that a device has is returned as an array there.
+        """
         with self.lock:
+            if internal and self.resident is not None:
+                lent = self.on(self.resident.device).array(self.shape, self._value.dtype)
+                return self._lent_once(lent, self.lent) if borrow else lent.copy()
+            if borrow and self.resident is not None:
+                self._lent_once(self, len(self.resident.borrowed) > 0)
             value = self.value
             self.lent = self.lent or borrow
             return value if borrow else value.copy()
 
+    def _lent_once(self, lent: Any, other: bool) -> Any:
+        """Storage is lent on the host or on the device: of two that are written, one would be lost."""
+        if other:
+            fix = "let go of what get_value(borrow=True) returned before, or leave borrow out"
+            raise ValueError(report("the storage of the variable is lent already, on the other side of host and device", fix=fix))
+        return lent
+
     def set(self, value: Any, borrow: bool, leaf: Shared) -> None:
         """Check `value` against the type of `leaf` and store it: a copy, or with `borrow` the array given if it fits as it is."""
+        if on_device(value):
+            self._set_there(value, leaf)
+            return
         array = self.fitting(value, leaf)
         with self.lock:
             if array.shape == self.shape and not borrow:
@@ -158,6 +194,23 @@ class Container:
             self.lent = self.lent or borrow
             self.replace(owned(array, borrow))
 
+    def _set_there(self, value: Any, leaf: Shared) -> None:
+        """Take a value that lies on a device; it is copied there, and not to the host."""
+        from exprc.runtime.devices import device_of  # containers are there before anything that runs
+
+        array = taken(value, device_of(value))
+        _check_shape(array, leaf)
+        if array.dtype.name != leaf.dtype:
+            what = f"its dtype is {leaf.dtype}, that of the value {array.dtype}"
+            raise TypeError(_cannot(leaf, what, "an array on a device is not cast: cast it there"))
+        with self.lock:
+            self.replace_on(array.source, array.address, np.empty(array.shape, array.dtype) if array.shape != self.shape else self._value)
+            assert self.resident is not None
+            if self.lent:
+                self.resident.fetch(self._value)
+            if array.foreign:
+                array.source.synchronize()  # who gave it may change it afterwards
+
     def replace(self, array: np.ndarray[Any, Any]) -> None:
         """Make `array` the storage."""
         self._value = array
@@ -165,6 +218,7 @@ class Container:
         self.edits += 1
         if self.resident is not None:
             self.resident.ahead, self.resident.behind = False, True
+            self._show()
 
     def replace_on(self, device: Device, address: int, array: np.ndarray[Any, Any]) -> None:
         """Make `array` the storage, whose value lies at an address of a device; it stays there, in memory of its own."""
@@ -172,8 +226,9 @@ class Container:
         if resident is None or resident.device is not device or resident.memory.nbytes != nbytes:
             resident = Resident(device, device.allocate(nbytes, "the new value of a variable"))
         device.copy(address, resident.memory.address, array.nbytes)
-        self.replace(array)
-        self.resident, resident.ahead, resident.behind = resident, True, False
+        self._value, self.resident, resident.ahead, resident.behind = array, resident, True, False
+        self.version += 1
+        self.edits += 1
 
     def write(self, array: np.ndarray[Any, Any]) -> None:
         """Write into the storage; where it has another shape, make `array` the storage."""
@@ -290,7 +345,7 @@ for _name, _method in {
     setattr(Shared, _name, _method)
 
 
-def _check_shape(array: np.ndarray[Any, Any], leaf: Shared) -> None:
+def _check_shape(array: np.ndarray[Any, Any] | DeviceArray, leaf: Shared) -> None:
     wanted = leaf.type.shape
     if array.ndim != len(wanted):
         raise ValueError(

@@ -36,6 +36,7 @@ _NON_BLOCKING = 1  # a stream that does not wait for the default stream, which o
 _RELAXED = 2  # a capture that leaves this and other threads free to do anything else meanwhile
 _PLAIN_SHARED = 48 * 1024  # bytes that a block may have without being asked
 _SHOWN = 5
+_CONTEXT, _ORDINAL = 1, 9  # CUpointer_attribute
 
 _opened: dict[int, Cuda] = {}
 _forked = False
@@ -181,6 +182,7 @@ class Cuda:
 
     def __init__(self, gpu: libcuda.Gpu):
         self.gpu, self.name, self.precisions = gpu, gpu.device, precisions(gpu.capability)
+        self.dlpack = (2, gpu.index)
         self.pycuda = import_pycuda()
         self._driver = libcuda.library()
         self._lock = threading.RLock()
@@ -197,6 +199,7 @@ class Cuda:
         with self.pycuda_current("the GPU cannot be opened"):
             self._work, self._captured = self.pycuda.Stream(_NON_BLOCKING), self.pycuda.Stream(_NON_BLOCKING)
             self._stream, self._capture = (ffi.cast("void *", s.handle) for s in (self._work, self._captured))
+            self.stream = int(self._work.handle)
             self._staging = Staging(self._driver, self.pycuda, self._stream, self._check)
 
     def __repr__(self) -> str:
@@ -389,6 +392,26 @@ class Cuda:
         if nbytes:
             with self:
                 self._check(self._driver.cuMemcpyDtoDAsync_v2(target, source, nbytes, self._stream), "a copy on the GPU failed")
+
+    def check_own(self, address: int) -> None:
+        """Raise ValueError for memory of another GPU, or of another context."""
+        index, context = ffi.new("int *"), ffi.new("void **")
+        with self:
+            unknown = self._driver.cuPointerGetAttribute(index, _ORDINAL, address)
+            apart = not self._driver.cuPointerGetAttribute(context, _CONTEXT, address) and context[0] not in (ffi.NULL, self._handle)
+        if unknown:
+            raise ValueError(report("the array is in no memory that a GPU has", fix="copy it to the host first"))
+        if index[0] != self.gpu.index:
+            what = f"the array is on cuda{index[0] or ''}, the function on {self.name}"
+            raise ValueError(report(what, fix=f"copy it to the host first, or make the function with device='cuda{index[0] or ''}'"))
+        if apart:
+            what = f"the array is in another CUDA context on {self.name} than the primary one, in which the function runs"
+            raise ValueError(report(what, fix="use the device's primary context, as PyTorch and CuPy do, or copy the array to the host"))
+
+    def wait_for_others(self) -> None:
+        """Wait for the work of all that use the context."""
+        with self:
+            self._check(self._driver.cuCtxSynchronize(), "a GPU program failed")
 
     def forget(self, address: int, nbytes: int) -> None:
         """Nothing to do: what lies there is written again before it is read."""

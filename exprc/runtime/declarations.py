@@ -47,6 +47,8 @@ LIBCUDA = """
     int cuCtxGetCurrent(void **context);
     int cuCtxPushCurrent_v2(void *context);
     int cuCtxPopCurrent_v2(void **context);
+    int cuCtxSynchronize(void);
+    int cuPointerGetAttribute(void *value, int attribute, uint64_t pointer);
     int cuMemGetInfo_v2(size_t *free, size_t *total);
 
     int cuMemcpyHtoDAsync_v2(uint64_t target, const void *source, size_t bytes, void *stream);

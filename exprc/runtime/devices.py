@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from importlib import import_module
+from typing import Any
 
 from exprc.errors import report
+from exprc.runtime.device_arrays import DeviceArray
 from exprc.runtime.launch import Device
 
 #: pattern of a name -> (module with ``open_device(name)``, what it is).
@@ -40,6 +42,13 @@ def open_device(name: str) -> Device:
         if name not in _opened:
             _opened[name] = _open(name)
         return _opened[name]
+
+
+def device_of(value: Any) -> Device:
+    """Return the device that an array lies on (see `exprc.runtime.device_arrays.on_device`)."""
+    if isinstance(value, DeviceArray):
+        return value.source
+    return open_device(f"cuda{value.__dlpack_device__()[1] or ''}" if hasattr(value, "__dlpack_device__") else "cuda")
 
 
 def _open(name: str) -> Device:

@@ -240,6 +240,14 @@ class Emulator:
     """See `exprc.runtime.launch.Device`."""
 
     name, target, precisions = "cuda-emulator", CUDA, precisions((9, 0))
+    dlpack = (1, 0)  # its memory is the host's
+    stream = None
+
+    def check_own(self, address: int) -> None:
+        """Nothing to look at: no other library has memory of the emulator."""
+
+    def wait_for_others(self) -> None:
+        """Nobody works on it."""
 
     def load(self, text: str) -> Module:
         return Module(text, config.emulator == "check")

@@ -92,6 +92,20 @@ class Device(Protocol):
     def precisions(self) -> tuple[str, ...]:
         """How exact the products are that it offers, of `exprc.config.PRECISIONS`."""
 
+    @property
+    def dlpack(self) -> tuple[int, int]:
+        """What DLPack calls its memory: the type of the device and its number."""
+
+    @property
+    def stream(self) -> int | None:
+        """The stream of CUDA that work is done on."""
+
+    def check_own(self, address: int) -> None:
+        """Raise ValueError for memory of another device, or of another context."""
+
+    def wait_for_others(self) -> None:
+        """Let nothing begin before the work of other libraries that is under way is done."""
+
     def load(self, text: str) -> Module:
         """Compile a self-contained text, or take it from the cache, and load it."""
 

@@ -81,7 +81,7 @@ static R wanted(const char *call) {
 
 static _Thread_local void *contexts[64];
 static _Thread_local int depth;
-static char primary;
+static char primary[8]; /* a context for each GPU */
 static long retained;
 
 /* ---------------------------------------------------------------- errors, devices, contexts */
@@ -116,9 +116,8 @@ API R cuDeviceGetAttribute(int *value, int attribute, int device) {
 
 API R cuDevicePrimaryCtxRetain(void **context, int device) {
     BEGIN(cuDevicePrimaryCtxRetain);
-    (void)device;
     retained++, context_count++;
-    *context = &primary;
+    *context = &primary[device];
     return OK;
 }
 API R cuDevicePrimaryCtxRelease_v2(int device) { (void)device; retained--, context_count--; return OK; }
@@ -164,7 +163,7 @@ static int find_engine(void) {
 
 /* ---------------------------------------------------------------- memory and copies */
 
-struct piece { P address; size_t bytes; };
+struct piece { P address; size_t bytes; void *context; };
 static struct piece pieces[4096];
 static size_t used;
 
@@ -175,7 +174,7 @@ API R cuMemAlloc_v2(P *address, size_t bytes) {
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         if (pieces[i].address) continue;
         *address = find_engine() ? (P)engine.allocate((int64_t)bytes, 0) : (P)malloc(bytes);
-        pieces[i] = (struct piece){*address, bytes};
+        pieces[i] = (struct piece){*address, bytes, contexts[depth - 1]};
         used += bytes, memory_count++;
         return OK;
     }
@@ -207,6 +206,18 @@ static int inside(P address, size_t bytes) {
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
         if (pieces[i].address && address >= pieces[i].address && address + bytes <= pieces[i].address + pieces[i].bytes) return 1;
     return 0;
+}
+
+API R cuPointerGetAttribute(void *value, int attribute, P address) { /* CU_POINTER_ATTRIBUTE_CONTEXT, _DEVICE_ORDINAL */
+    WITH_CONTEXT(cuPointerGetAttribute);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        if (!pieces[i].address || address < pieces[i].address || address >= pieces[i].address + pieces[i].bytes) continue;
+        char *context = pieces[i].context;
+        if (attribute == 1) *(void **)value = context;
+        if (attribute == 9) *(int *)value = context >= primary && context < primary + sizeof primary ? (int)(context - primary) : 0;
+        return OK;
+    }
+    return INVALID;
 }
 
 API R cuMemHostAlloc(void **place, size_t bytes, unsigned flags) {

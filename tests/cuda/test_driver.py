@@ -2,50 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from tests.cuda import fake_driver
 
 pytestmark = pytest.mark.skipif(fake_driver.pycuda_library() is None, reason=fake_driver.NO_PYCUDA)
-
-Done = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_driver.build(tmp_path_factory.mktemp("driver"))
-
-
-def _sound(done: Done) -> Done:
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr[-3000:] + done.stdout
-    return done
-
-
-@pytest.fixture
-def faked(driver: Path, tmp_path: Path) -> Callable[..., Done]:
-    """Run a program on the fake driver; it must end well, and give everything back."""
-
-    def run(program: str, clean: bool = True, **settings: str) -> Done:
-        log = tmp_path / "log"
-        done = _sound(fake_driver.run(driver, program, FAKE_LOG=str(log), **settings))
-        if clean:
-            assert log.read_text() == "end\n"
-        return done
-
-    return run
-
-
-@pytest.fixture(params=["fake", pytest.param("gpu", marks=pytest.mark.cuda)])
-def ran(request: pytest.FixtureRequest) -> Callable[..., Done]:
-    """Run a program, that knows nothing of the fake driver, on that or on a GPU."""
-    if request.param == "fake":
-        run: Callable[..., Done] = request.getfixturevalue("faked")
-        return run
-    return lambda program, clean=True: _sound(fake_driver.run_on_gpu(program))
 
 
 KERNELS = '''

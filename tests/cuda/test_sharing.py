@@ -1,0 +1,145 @@
+"""Arrays of other libraries on a GPU, and of ours with them: on the fake driver, and on a GPU where one is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cuda import fake_driver
+
+pytestmark = pytest.mark.skipif(fake_driver.pycuda_library() is None, reason=fake_driver.NO_PYCUDA)
+
+#: What other libraries have: memory of pycuda's in the primary context, described by the one protocol or by the other.
+OTHERS = """
+import pycuda.driver
+import exprc, exprc.tensor as T
+from exprc.device import DeviceArray
+d = open_device("cuda")
+
+class Memory:
+    def __init__(self, value, device=d, strides=None, **more):
+        with device.pycuda_current("memory"):
+            self.piece = pycuda.driver.mem_alloc(value.nbytes)
+        device.write(int(self.piece), value)
+        self.told = {"data": (int(self.piece), False), "shape": value.shape, "typestr": value.dtype.str, "version": 3, **more}
+        if strides:
+            self.told["strides"] = strides
+        self.whole = device, int(self.piece), value.shape, value.dtype
+    @property
+    def own(self):
+        device, *rest = self.whole
+        return DeviceArray(device, self, *rest)
+    def __del__(self):
+        d.give_back(self.piece)
+
+class Described(Memory):
+    @property
+    def __cuda_array_interface__(self):
+        return self.told
+
+class Packed(Memory):
+    asked = []
+    def __dlpack_device__(self):
+        return self.own.__dlpack_device__()
+    def __dlpack__(self, stream=None):
+        self.asked.append(stream)
+        return self.own.__dlpack__(stream=stream)
+
+x, w = T.matrix("x"), exprc.shared(np.zeros(3, "float32"), name="w")
+value = np.arange(6, dtype="float32").reshape(2, 3)
+f = exprc.function([x], [x.sum(0), exprc.Out(x * 2, return_internal_type=True)], updates={w: w + x[0]}, device="cuda")
+"""
+
+
+def test_a_function_takes_arrays_of_other_libraries(ran):
+    ran(OTHERS + """
+for other in (Described(value), Described(value, stream=None), Described(value, stream=1), Packed(value), Packed(value).own):
+    total, twice = f(other)
+    assert total.tolist() == [3, 5, 7] and (twice.get() == 2 * value).all() and (np.asarray(twice) == 2 * value).all()
+    assert "host → cuda" not in "".join(l for l in str(f.explain()).splitlines() if " x" in l[-3:])
+    total, _ = f(twice)
+    assert total.tolist() == [6, 10, 14]
+assert Packed.asked == [d.stream], "the other library waits for our stream"
+g = exprc.function([x], [], updates={w: x[1]}, device="cuda")
+other = Described(value)
+g(other)  # is done with it when it returns, though nothing is read
+d.write(int(other.piece), 0 * value)
+assert w.get_value().tolist() == [3, 4, 5]
+w.set_value(Packed(value[1] + 1))
+assert w.get_value().tolist() == [4, 5, 6]
+del other
+""")
+
+
+def test_others_take_our_arrays(ran):
+    ran(OTHERS + """
+import ctypes
+from exprc.runtime.device_arrays import _tensor
+_, twice = f(value)
+told = twice.__cuda_array_interface__
+assert told == {"shape": (2, 3), "typestr": "<f4", "data": (twice.address, False), "strides": None, "version": 3, "stream": None}
+assert twice.__dlpack_device__() == (2, 0)
+capsule = twice.__dlpack__(stream=1)
+tensor = _tensor(capsule)
+assert (tensor.data, tensor.device_type, tensor.device_id, tensor.ndim, tensor.code, tensor.bits) == (twice.address, 2, 0, 2, 2, 32)
+assert tensor.shape[:2] == [2, 3]
+address = twice.address
+del twice
+class Holder:
+    __dlpack__ = lambda self, stream=None: capsule
+    __dlpack_device__ = lambda self: (2, 0)
+total, _ = f(Holder())
+assert total.tolist() == [6, 10, 14], "the capsule keeps the memory"
+lent = w.get_value(borrow=True, return_internal_type=True)
+before = lent.get()
+f(lent.get()[None] * 0 + 1)
+assert (lent.get() == before + 1).all() and lent.device == "cuda"
+""")
+
+
+MISTAKES = {
+    "strides": ("f(Described(value, strides=(4, 8)))", "the array on the device is not C-contiguous"),
+    "dtype": ("f(Described(value.astype('float64')))", "its dtype is float32, that of the value float64"),
+    "axes": ("f(Packed(value[0]))", "it takes 2 dimensions, the value has 1: shape (3,)"),
+    "the host": ("exprc.function([x], x + 1)(Packed(value))", "the array is on cuda, the function on cpu"),
+    "the emulator": (
+        "exprc.function([x], x + 1, device='cuda-emulator')(Described(value))",
+        "the array is on a GPU, the function on cuda-emulator",
+    ),
+    "no memory": (
+        "f(type('A', (), {'__cuda_array_interface__': {**Described(value).told, 'data': (4096, False)}})())",
+        "is in no memory that a GPU",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_cannot_be_taken_is_told(ran, name):
+    call, text = MISTAKES[name]
+    done = ran(OTHERS + f"""
+try:
+    {call}
+except (TypeError, ValueError) as error:
+    print(error)
+assert f(value)[0].tolist() == [3, 5, 7]
+""")
+    assert text in done.stdout and "wrong value for the input x" in done.stdout
+
+
+def test_memory_of_another_gpu_or_context_is_told_by_name(faked):
+    done = faked(OTHERS + """
+second = open_device("cuda1")
+own = pycuda.driver.Device(0).make_context()
+piece = pycuda.driver.mem_alloc(24)
+class Apart:
+    __cuda_array_interface__ = {"data": (int(piece), False), "shape": (2, 3), "typestr": "<f4", "version": 3}
+for other in (Described(value, second), Packed(value, second), Apart()):
+    try:
+        f(other)
+    except ValueError as error:
+        print(error)
+piece.free(); own.pop(); own.detach()
+del other
+""", FAKE_GPUS="2", clean=False)
+    assert done.stdout.count("the array is on cuda1, the function on cuda") == 2
+    assert done.stdout.count("make the function with device='cuda1'") == 2
+    assert "the array is in another CUDA context on cuda than the primary one" in done.stdout

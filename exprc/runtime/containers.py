@@ -164,21 +164,20 @@ class Container:
         internal : whether a value that a device has is returned as an array there.
         """
         with self.lock:
+            if borrow and self.resident is not None:
+                self._check_lent_once(self.lent if internal else len(self.resident.borrowed) > 0)
             if internal and self.resident is not None:
                 lent = self.on(self.resident.device).array(self.shape, self._value.dtype)
-                return self._lent_once(lent, self.lent) if borrow else lent.copy()
-            if borrow and self.resident is not None:
-                self._lent_once(self, len(self.resident.borrowed) > 0)
+                return lent if borrow else lent.copy()
             value = self.value
             self.lent = self.lent or borrow
             return value if borrow else value.copy()
 
-    def _lent_once(self, lent: Any, other: bool) -> Any:
+    def _check_lent_once(self, other: bool) -> None:
         """Storage is lent on the host or on the device: of two that are written, one would be lost."""
         if other:
             fix = "let go of what get_value(borrow=True) returned before, or leave borrow out"
             raise ValueError(report("the storage of the variable is lent already, on the other side of host and device", fix=fix))
-        return lent
 
     def set(self, value: Any, borrow: bool, leaf: Shared) -> None:
         """Check `value` against the type of `leaf` and store it: a copy, or with `borrow` the array given if it fits as it is."""
@@ -204,9 +203,9 @@ class Container:
             what = f"its dtype is {leaf.dtype}, that of the value {array.dtype}"
             raise TypeError(_cannot(leaf, what, "an array on a device is not cast: cast it there"))
         with self.lock:
-            self.replace_on(array.source, array.address, np.empty(array.shape, array.dtype) if array.shape != self.shape else self._value)
-            assert self.resident is not None
-            if self.lent:
+            same, lent = array.shape == self.shape, self.lent
+            self.replace_on(array.source, array.address, self._value if same else np.empty(array.shape, array.dtype))
+            if same and lent and self.resident is not None:
                 self.resident.fetch(self._value)
             if array.foreign:
                 array.source.synchronize()  # who gave it may change it afterwards
@@ -226,6 +225,7 @@ class Container:
         if resident is None or resident.device is not device or resident.memory.nbytes != nbytes:
             resident = Resident(device, device.allocate(nbytes, "the new value of a variable"))
         device.copy(address, resident.memory.address, array.nbytes)
+        self._lent = self._lent and array is self._value
         self._value, self.resident, resident.ahead, resident.behind = array, resident, True, False
         self.version += 1
         self.edits += 1

@@ -134,6 +134,11 @@ def test_a_value_set_on_the_device_is_not_copied_to_the_host(moved):
         np.testing.assert_allclose(g(), 2 * value.sum(0), rtol=1e-5)
         assert w.container.shape == (rows, 3)
     assert set(moved["read"]) == {12} and [n for n in moved["write"] if n in (48, 24)] == [48, 48, 24]
+    lent = w.get_value(borrow=True)
+    w.set_value(there(np.full((2, 3), 7, "float32")))
+    assert lent.tolist() == [[7] * 3] * 2, "what was lent on the host shows it"
+    w.set_value(there(np.full((1, 3), 8, "float32")))
+    assert lent.tolist() == [[7] * 3] * 2 and g().tolist() == [8] * 3, "a value of another shape is another array"
     with pytest.raises(TypeError, match="cannot set the value of w: its dtype is float32, that of the value float64"):
         w.set_value(there(np.zeros((2, 3))))
     with pytest.raises(ValueError, match="cannot set the value of w: it has 2 dimensions, the value 1"):

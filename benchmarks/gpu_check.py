@@ -74,7 +74,8 @@ PARTS = {
     3: [_sanitized("memcheck"), _sanitized("racecheck"), _sanitized("initcheck"), _sanitized("synccheck")],
     4: [
         python("step", 100, "--net", "fc256", "--batch", "128"), python("step", 120, "--net", "lenet", "--batch", "128"),
-        python("step", 120, "--net", "lenet", "--batch", "500"), python("mnist", 150), case("train", 90, "--batch", "128", "--quick"),
+        python("step", 120, "--net", "lenet", "--batch", "500"), Check("resident", (sys.executable, "-m", "benchmarks.gpu_resident"), 90),
+        python("mnist", 150), case("train", 90, "--batch", "128", "--quick"),
         case("train", 90, "--batch", "500", "--quick"), case("products", 90), python("kernels", 60, "--net", "fc256", "--batch", "128"),
         python("kernels", 60, "--net", "lenet", "--batch", "128"), python("kernels", 60, "--net", "lenet", "--batch", "500"),
     ],

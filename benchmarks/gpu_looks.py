@@ -223,6 +223,25 @@ for _ in range(3):
     y = torch.randn(300, 300, device="cuda") @ torch.randn(300, 300, device="cuda")
 got = np.empty(1000, np.float32)
 device.read(made.address, got)
+import exprc, exprc.tensor as T
+v, w = T.vector("v"), exprc.shared(np.zeros(1000, np.float32))
+f = exprc.function([v], [v.sum(), exprc.Out(v * 2, return_internal_type=True)], updates={w: w + v}, device=device.name)
+for k in range(20):  # torch's work on x, ours, and torch's on what we made
+    x.fill_(k)
+    total, twice = f(x)
+    assert float(total) == 1000 * k, (k, total)
+    there = torch.from_dlpack(twice)
+    assert there.device.type == "cuda" and there.data_ptr() == twice.address and float((there + x).sum()) == 3000 * k
+assert (torch.as_tensor(twice, device="cuda") == 38).all() and f(there)[0] == 38000
+lent = torch.from_dlpack(w.get_value(borrow=True, return_internal_type=True))
+assert float(lent[0]) == sum(range(20)) + 38
+lent.zero_()
+torch.cuda.synchronize()
+assert not w.get_value().any()
+w.set_value(x)
+assert (w.get_value() == 19).all()
+x = torch.arange(1000, device="cuda", dtype=torch.float32)
+total = float((x * 2).sum())
 assert total == 999000 and (got == 3 * np.arange(1000)).all() and float((x * 2).sum()) == total and bool(torch.isfinite(y).all())
 print("good")
 """

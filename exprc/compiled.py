@@ -14,6 +14,7 @@ from exprc.machines import Direct, HostCopy, Machine, Runner, number_of
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
+from exprc.runtime.launch import Device
 from exprc.schedule.absorb import absorb, inline
 from exprc.schedule.choose import choose, closed
 from exprc.schedule.fuse import Call, Fuser
@@ -21,6 +22,7 @@ from exprc.schedule.layout import assign
 from exprc.schedule.memory import build_plan
 from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
+from exprc.steps import Walk
 from exprc.types import itemsize
 from exprc.verify import verify
 
@@ -80,6 +82,7 @@ class Compiled:
         unread = [v for v in self.updates if v not in used and None not in v.type.shape]  # written where they are (see `build_plan`)
         self.leaves = [*(x for x in used if not isinstance(x, Constant)), *unread]
         self.scalars = [x for x in size_leaves(self.roots) if x in used]
+        self.walk = Walk(self.scalars, {v.container: new for v, new in zip(self.updates, self.roots[self.outputs :])})
         self.lock = threading.RLock()
         self.runners: dict[tuple[int, ...], tuple[Runner, tuple[int, ...]]] = {}
         self.rigid: list[tuple[Runner, Mapping[Any, int]]] = []
@@ -141,7 +144,9 @@ class Compiled:
     def _new_runner(self, sizes: Mapping[Any, int]) -> Runner:
         for key, n in sizes.items():
             self.seen.setdefault(key, set()).add(n)
-        free = frozenset(k for k, n in sizes.items() if len(self.seen[k]) >= VALUES and (k[1] is None or n > 1))
+        moving = {(x, None) for _, x in self.walk.moving}  # will have another value in the next call
+        many = {k for k in sizes if len(self.seen[k]) >= VALUES} | moving
+        free = frozenset(k for k, n in sizes.items() if k in many and (k[1] is None or n > 1))
         road = Road(list(self.precompiled))
         numbers = road.take("sizes", lambda: self._bind(sizes, frozenset()), sizes_text)  # also where shapes are checked
         bound = road.take("arguments", lambda: self._general(sizes, free, numbers), sizes_text) if free else numbers
@@ -169,6 +174,11 @@ class Compiled:
     def _bind(self, sizes: Mapping[Any, int], free: frozenset[Any]) -> Bound:
         shapes = {x: tuple(sizes[x, a] for a in range(x.ndim)) for x in self.leaves}
         return bind(self.roots, Signature(shapes, {x: sizes[x, None] for x in self.scalars}), free, self.lengths)
+
+    @property
+    def device(self) -> Device | None:
+        """Where it runs, None on the CPU."""
+        return self.machine.device
 
     def leave(self, outputs: frozenset[int]) -> None:
         """Say which outputs stay on the device."""
@@ -208,6 +218,7 @@ class Compiled:
         """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
         values = self.machine.values(self.leaves, arrays) if self.variables else arrays
         found = self.only
+        numbers = tuple(int(values[x]) for x in self.walk.scalars) if self.walk.moving else ()
         if found is None:
             found = self.runner(self.signature(values))
             self.only = found if self.known else None
@@ -215,6 +226,8 @@ class Compiled:
         outputs = runner.call(values, sizes)
         if found is not self.served and not self.scalars:  # a program is bound to the values of those
             self._serve(found, values)
+        if self.walk.moving and self.walk.known and self.machine.stepwise:
+            self.walk.arrived(self.walk.after(numbers))
         return outputs if len(outputs) == self.outputs else outputs[: self.outputs]
 
     def _serve(self, found: tuple[Runner, tuple[int, ...]], values: Mapping[Expr, Any]) -> None:

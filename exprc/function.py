@@ -55,6 +55,7 @@ def function(
     rebuild_strict: bool = True,
     device: str | None = None,
     precision: str | None = None,
+    steps: int | None = None,
 ) -> Function:
     """Compile expressions to a function of arrays.
 
@@ -79,6 +80,10 @@ def function(
     precision : how exact products of float32 are; by default ``config.precision``. "float32": sums of float32 products, which an algorithm
         with fewer of them may replace within the bound that it states (Winograd's convolution, docs/performance.md); "strict": the sums as
         they stand. A device may offer faster ones with rounded factors, "tf32" and "bf16".
+
+    steps : how many steps a call makes: it applies the updates as often, on the same inputs, and each output has an axis in front, with its
+        value in every step. The results are those of as many calls; on a GPU the host starts them all at once and reads once. What changes
+        from step to step is a variable with an update of its own, as the number of a batch is. None: one step, and no such axis.
 
     Raises
     ------
@@ -127,7 +132,8 @@ def function(
     roots = plain[: len(roots) + len(states)]
     variables, values = collect_updates(roots, given, swap, no_default_updates)
     check_leaves(listed, [*roots, *values], _setting(on_unused_input))
-    made = Recipe(listed, [default_of(one) for one in listed], [k for k, _ in states], keys, [*roots, *values], variables, left)
+    defaults = [default_of(one) for one in listed]
+    made = Recipe(listed, defaults, [k for k, _ in states], keys, [*roots, *values], variables, left, _checked_steps(steps))
     return Function(made, name, mode, allow_input_downcast, trust_input, device=device, precision=precision)
 
 
@@ -138,7 +144,7 @@ class Recipe:
     inputs : with their names and rules. defaults : where the value of each stays between calls, or None.
     states : positions of the inputs that have an update. keys : the form of the results.
     roots : the outputs, then the new value of each state, then that of each variable of `updates`.
-    left : the outputs that stay on the device.
+    left : the outputs that stay on the device. steps : that a call makes, None for one whose outputs have no axis of steps.
     """
 
     inputs: list[In]
@@ -148,6 +154,7 @@ class Recipe:
     roots: list[Expr]
     updates: list[Shared]
     left: frozenset[int] = frozenset()
+    steps: int | None = None
 
     @property
     def outputs(self) -> int:
@@ -192,12 +199,10 @@ class Function:
         self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
         if self.mode == "compiled" and program is None:
             self._prepare()
-        self._direct = self._compiled is not None and not self._states  # whether there may be a short way (see exprc.runtime.direct)
-        if self._compiled is not None and self.device != "cpu":
-            from exprc.runtime.devices import open_device
-
-            for slot in self._slots:
-                slot.device = open_device(self.device)
+        # whether there may be a short way (see exprc.runtime.direct)
+        self._direct = self._compiled is not None and not self._states and recipe.steps is None
+        for slot in self._slots if self._compiled is not None else ():
+            slot.device = self._compiled.device
 
     def _prepare(self) -> None:
         from exprc import build  # the compiler itself: not needed by who imports exprc to read, or to write expressions
@@ -238,6 +243,25 @@ class Function:
         return results[0] if self._single else returned(self._recipe.keys, results)
 
     def _run(self, arrays: Mapping[Expr, Any]) -> list[Any]:
+        steps = self._recipe.steps
+        if steps is None:
+            return self._step(arrays)
+        from exprc.steps import all_or_none, on_device, one_by_one
+
+        made = None if self._states or self._compiled is None else on_device(self._compiled, arrays, steps)
+        if made is not None:
+            return made
+        given = dict(arrays)
+
+        def step() -> list[Any]:
+            results = self._step(given)
+            given.update((self.inputs[k], default.get_value()) for k, default in zip(self._recipe.states, self._states))
+            return results
+
+        with all_or_none(self._written):
+            return one_by_one(step, steps, self.outputs)
+
+    def _step(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         results = self._interpret(arrays) if self._compiled is None else self._compiled.call(arrays)
         if not self._states:
             return results
@@ -337,7 +361,7 @@ class Function:
         old, swaps = self._recipe, _checked_swap(self, swap or {})
         own = [d if d is None or isinstance(one.value, Shared) else copy.deepcopy(d) for one, d in zip(old.inputs, old.defaults)]
         defaults = [None if d is None else swaps.get(d, d) for d in own]
-        made = Recipe(old.inputs, defaults, old.states, old.keys, old.roots, old.updates, old.left)
+        made = Recipe(old.inputs, defaults, old.states, old.keys, old.roots, old.updates, old.left, old.steps)
         if swaps:
             made.roots = rebuild(old.roots, swaps)
             made.updates, values = checked_updates([swaps.get(v, v) for v in old.updates], made.roots[len(old.roots) - len(old.updates) :])
@@ -358,7 +382,7 @@ class Function:
         inputs = [(pickles.step(one.variable), one.name, one.strict, one.allow_downcast, isinstance(one.value, Shared)) for one in r.inputs]
         defaults = [None if d is None else pickles.step(d) for d in r.defaults]
         roots, updates = [pickles.step(x) for x in r.roots], [pickles.step(v) for v in r.updates]
-        recipe = (inputs, defaults, r.states, r.keys, roots, updates, r.left)
+        recipe = (inputs, defaults, r.states, r.keys, roots, updates, r.left, r.steps)
         settings = (self.name, self.asked, self.allow_input_downcast, self.trust_input, None, self.asked_device, self.precision)
         return _load, (graph, recipe, settings)
 
@@ -432,6 +456,12 @@ def _setting(on_unused_input: str | None) -> str:
     if chosen not in ("raise", "warn", "ignore"):
         raise ValueError(f"on_unused_input is {chosen!r}: it must be 'raise', 'warn' or 'ignore'")
     return chosen
+
+
+def _checked_steps(steps: int | None) -> int | None:
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1):
+        raise ValueError(f"steps is {steps!r}: it must be a number of steps, at least 1")
+    return None if steps is None else int(steps)
 
 
 def _checked_mode(mode: str | None) -> str:

@@ -52,9 +52,12 @@ class Guard:
             return None
         return {leaf: min(n for x, n in self.limits if x is leaf) for leaf, _ in self.limits}
 
-    def doubts(self, values: Mapping[Expr, Array]) -> bool:
-        """Tell whether variables are written and an index may be out of bounds."""
-        return bool(self.containers) and (self.unknown or not all(self._holds(leaf, limit, values) for leaf, limit in self.limits))
+    def doubts(self, values: Mapping[Expr, Array], steps: int = 1) -> bool:
+        """Tell whether variables are written and an index may be out of bounds, in one of so many steps."""
+        if not self.containers or self.unknown:
+            return bool(self.containers)
+        later = steps > 1 and any(isinstance(leaf, Shared) and leaf.container in self.containers for leaf, _ in self.limits)
+        return later or not all(self._holds(leaf, limit, values) for leaf, limit in self.limits)
 
     def _holds(self, leaf: Expr, limit: int, values: Mapping[Expr, Array]) -> bool:
         """Whether all elements of a leaf are within bounds; those of a variable are looked at again when it has changed."""

@@ -18,6 +18,7 @@ from exprc.expr import Constant, Expr, Input, Shared, rebuild, topological
 from exprc.forms import Kernel
 from exprc.machines import HostCopy
 from exprc.reference import value_of
+from exprc.runtime.launch import Device
 from exprc.types import TupleType
 
 #: How a program is made of roots: (roots, number of outputs, updated variables, inputs) -> Compiled.
@@ -125,6 +126,11 @@ class Segments:
     def parts(self) -> list[Compiled]:
         """The programs in the order of their calls."""
         return [step.program for step in self.steps]
+
+    @property
+    def device(self) -> Device | None:
+        """Where the programs run, None on the CPU."""
+        return self.steps[0].program.device
 
     def leave(self, outputs: frozenset[int]) -> None:
         """Say which outputs stay on the device."""

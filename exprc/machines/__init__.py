@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from exprc.expr import Expr, Shared
+from exprc.runtime.launch import Device
 from exprc.schedule.plan import Plan
 from exprc.size import Dim, substitute
 
@@ -61,7 +62,9 @@ class Machine(Protocol):
     """Where programs run.
 
     target : what texts are made for. row : the longest row of values that a step keeps to itself. threads : of the CPU, else 1.
-    name : of the device. precision : how exact products are for this function, one of the `precisions` that the device offers.
+    stepwise : whether its runners make several steps at once (see `exprc.steps`).
+    name : of the device. device : itself, None on the CPU. precision : how exact products are for this function, one of the `precisions`
+        that the device offers.
     """
 
     @property
@@ -69,6 +72,12 @@ class Machine(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def device(self) -> Device | None: ...
+
+    @property
+    def stepwise(self) -> bool: ...
 
     @property
     def target(self) -> Any: ...

@@ -6,7 +6,7 @@ when they are first used and stay; only what the host asks for comes back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def _told(node: Expr) -> str:
 class DeviceMachine:
     """See `exprc.machines.Machine`."""
 
-    row, threads = 512, 1
+    row, threads, stepwise = 512, 1, True
 
     def __init__(self, device: Device, precision: str = "float32"):
         self.device, self.name, self.target = device, device.name, device.target
@@ -118,6 +118,7 @@ class DeviceRunner:
     def __init__(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared], left: frozenset[int]):
         self.loaded, self.program = loaded, loaded.program
         self.there: set[Expr] = set()  # the inputs that the last call had on the device
+        self.steps = 1  # of the last call
         plan, number = loaded.plan, number_of(values)
         self.number, self.replaced = number, replaced(plan, updates)
         self.offsets, self.bytes = arena(plan.spans, number) if plan.symbols else (plan.offsets, plan.arena)
@@ -151,15 +152,23 @@ class DeviceRunner:
 
     def call(self, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> list[Any]:
         """Run on the values of a call; return the outputs. New values of variables stay on the device."""
+        return self._run(values, (sizes,), False)
+
+    def call_steps(self, values: Mapping[Expr, Any], sizes: Sequence[tuple[int, ...]]) -> list[Any]:
+        """Make steps with these sizes, one after the other, in one set of launches; the outputs have an axis of steps in front."""
+        return self._run(values, sizes, True)
+
+    def _run(self, values: Mapping[Expr, Any], sizes: Sequence[tuple[int, ...]], stacked: bool) -> list[Any]:
         for variable, k in self.replaced:
             check_new_shape(variable, self.outputs[k][1])
         frame, device = self.program.frame(), self.program.device
+        self.steps = len(sizes)
         ready = frame.ready(self, values, sizes)
         kept = self._kept(values)
         ready.prepared.run()
         for container in self.loaded.plan.containers.values():
             container.written_on(device)
-        results = frame.read(ready, self)
+        results = frame.read(ready, self, stacked)
         if self.loaded.plan.checks:
             self._check(frame, results.status, kept)
         for container, k in self.loaded.plan.replacements:
@@ -167,7 +176,7 @@ class DeviceRunner:
             container.replace_on(device, place.address, np.empty(place.shape, place.dtype))
         outputs = results.outputs
         for k in self.left:
-            outputs[k] = frame.handed(ready.outputs[k])
+            outputs[k] = frame.handed(ready.outputs[k], stacked)
         if self.there and not self.read and not self.loaded.plan.checks:
             device.synchronize()  # who gave an array may change it when the call is over
         self.program.release(frame)
@@ -175,7 +184,7 @@ class DeviceRunner:
 
     def _kept(self, values: Mapping[Expr, Any]) -> list[tuple[Any, Memory]]:
         """Copies of the variables that are written, where an index may be out of bounds."""
-        if not self.guard.doubts(values):
+        if not self.guard.doubts(values, self.steps):
             return []
         device, kept = self.program.device, []
         for container in self.guard.containers:
@@ -216,20 +225,39 @@ class DeviceRunner:
             if lent and buffer in self.loaded.plan.containers:
                 made.append(HostCopy("each call", back, self.nbytes[buffer], f"{leaf.label} (lent)"))
         if self.loaded.lowered.sizes:
-            made.append(HostCopy("each call", there, 8 * len(self.loaded.lowered.sizes), "sizes"))
-        made += [HostCopy("each call", back, self.nbytes.get(self.outputs[k][0], 0), f"output {k}") for k in self.read]
+            made.append(HostCopy("each call", there, 8 * self.steps * len(self.loaded.lowered.sizes), "sizes"))
+        made += [HostCopy("each call", back, self.steps * self.nbytes.get(self.outputs[k][0], 0), f"output {k}") for k in self.read]
         return made + ([HostCopy("each call", back, 32, "status of the checks of indices")] if self.loaded.plan.checks else [])
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an input or an output lies."""
+    """Where an input or an output lies. stride : bytes from what one of `steps` steps stores to what the next one does."""
 
     address: int
     leaf: Expr | None
     shape: tuple[int, ...]
     dtype: Any
     nbytes: int
+    steps: int = 1
+    stride: int = 0
+
+    @property
+    def whole(self) -> int:
+        """Bytes of all steps."""
+        return (self.steps - 1) * self.stride + self.nbytes
+
+    def each(self) -> range:
+        """The addresses of the steps."""
+        return range(self.address, self.address + self.steps * max(self.stride, 1), max(self.stride, 1))
+
+    def rows(self, block: Any, at: int, stacked: bool) -> Any:
+        """A copy of what lies in a block of bytes from `at` on; with an axis of steps in front if `stacked`."""
+        shape = (self.steps, *self.shape) if stacked else self.shape
+        if not self.nbytes:
+            return np.empty(shape, self.dtype)
+        inner = np.empty(self.shape, self.dtype).strides
+        return np.ndarray(shape, self.dtype, block, at, (self.stride, *inner) if stacked else inner).copy()
 
 
 @dataclass(frozen=True)
@@ -268,33 +296,37 @@ class Frame:
         self.places: dict[Any, Memory] = {}
         self.constants: set[Buffer] = set()
         self.prepared: dict[Any, Prepared] = {}
-        self.bound: dict[DeviceRunner, Ready] = {}
+        self.bound: dict[tuple[DeviceRunner, int], Ready] = {}
 
-    def _place(self, key: Any, nbytes: int, label: str) -> int:
-        """Memory of at least so many bytes; other memory than before makes what is prepared useless. `label` says what it is for."""
+    def _place(self, key: Any, nbytes: int, label: str, clean: bool = False) -> int:
+        """Memory of at least so many bytes; other memory than before makes what is prepared useless.
+
+        label : what it is for. clean : whether it begins with zeros, because what lies between results is read, too.
+        """
         memory = self.places.get(key)
         if memory is None or memory.nbytes < nbytes:
             memory = self.places[key] = self.device.allocate(max(nbytes, 1), label)
             self.prepared.clear()
             self.bound.clear()
-            if key == "results":
-                self.device.write(memory.address, np.zeros(memory.nbytes, np.uint8))  # what lies between is read, too
+            if clean:
+                self.device.write(memory.address, np.zeros(memory.nbytes, np.uint8))
         return memory.address
 
     def _write(self, key: Any, array: Any) -> None:
         if array.nbytes:
             self.device.write(self.places[key].address, array)
 
-    def ready(self, runner: DeviceRunner, values: Mapping[Expr, Any], sizes: tuple[int, ...]) -> Ready:
-        """Copy the inputs, and return the launches of a call."""
-        ready = self.bound.get(runner)
+    def ready(self, runner: DeviceRunner, values: Mapping[Expr, Any], sizes: Sequence[tuple[int, ...]]) -> Ready:
+        """Copy the inputs, and return the launches of a call that makes steps with these sizes."""
+        ready = self.bound.get((runner, len(sizes)))
         if ready is None or not all(container.is_on(copy) for container, copy in ready.residents):
-            ready = self._bind(runner)
-        if sizes:
+            ready = self._bind(runner, len(sizes))
+        if sizes[0]:
             self._write("sizes", np.array(sizes, np.int64))
         self.device.forget(self.places["arena"].address, runner.bytes)
         for place in ready.outputs:
-            self.device.forget(place.address, place.nbytes)
+            for address in place.each():
+                self.device.forget(address, place.nbytes)
         runner.there.clear()
         for place in ready.inputs:
             self._take(place, values[place.leaf], runner)  # type: ignore[index]
@@ -307,44 +339,47 @@ class Frame:
         elif place.nbytes:
             self.device.write(place.address, value)
 
-    def _bind(self, runner: DeviceRunner) -> Ready:
+    def _bind(self, runner: DeviceRunner, steps: int) -> Ready:
         """Find the addresses of everything, and prepare the launches if no other sizes had the same."""
         base = self._place("arena", runner.bytes, runner.largest())
         if runner.loaded.lowered.sizes:
-            self._place("sizes", 8 * len(runner.loaded.lowered.sizes), "sizes")
+            self._place("sizes", 8 * steps * len(runner.loaded.lowered.sizes), "sizes")
         addresses = {b: base + at for b, at in runner.offsets.items()}
         shared = [(b, leaf) for b, leaf in runner.leaves if isinstance(leaf, Shared)]
         residents = {b: leaf.container.on(self.device, _told(leaf)) for b, leaf in shared}
         addresses |= {b: resident.memory.address for b, resident in residents.items()}
         inputs = [(b, leaf) for b, leaf in runner.leaves if not isinstance(leaf, Shared)]
         places = [self._input(b, leaf, runner.nbytes[b]) for b, leaf in inputs]
-        outputs, together = self._outputs(runner)
+        outputs, together = self._outputs(runner, steps)
         addresses |= {b: place.address for (b, _), place in zip(inputs, places)}
-        addresses |= {b: place.address for (b, _, _), place in zip(runner.outputs, outputs)}
-        prepared = self._prepared(runner, addresses, (runner.form, *(addresses[b] for b, _ in shared)))
+        written = {b: place for (b, _, _), place in zip(runner.outputs, outputs)}
+        key = (runner.form, steps, *(addresses[b] for b, _ in shared))
+        prepared = self._prepared(key, runner.program.module, lambda: self._launches(runner, addresses, written, steps))
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))
         held = tuple((leaf.container, residents[b]) for b, leaf in shared)
         results = self.places["results"]
         apart = tuple(k for k in runner.read if not results.address < outputs[k].address < results.address + together)
-        ready = self.bound[runner] = Ready(prepared, held, own, tuple(outputs), together, apart)
+        ready = self.bound[runner, steps] = Ready(prepared, held, own, tuple(outputs), together, apart)
         return ready
 
-    def _outputs(self, runner: DeviceRunner) -> tuple[list[Place], int]:
+    def _outputs(self, runner: DeviceRunner, steps: int) -> tuple[list[Place], int]:
         """Places for the outputs: small ones that are read lie behind the status, up to the byte that is returned."""
         nbytes = [int(np.prod(shape)) * dtype.itemsize for _, shape, dtype in runner.outputs]
+        strides = [-(-n // _ALIGN) * _ALIGN for n in nbytes]
         offsets: dict[int, int] = {}
         end = _STATUS
         for k in runner.read:
-            at = -(-end // _ALIGN) * _ALIGN
-            if nbytes[k] and at + nbytes[k] <= TOGETHER:
-                offsets[k], end = at, at + nbytes[k]
-        base = self._place("results", end, "results")
+            at, whole = -(-end // _ALIGN) * _ALIGN, (steps - 1) * strides[k] + nbytes[k]
+            if nbytes[k] and at + whole <= TOGETHER:
+                offsets[k], end = at, at + whole
+        base = self._place("results", end, "results", True)
 
         def place(k: int, buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> Place:
-            address = base + offsets[k] if k in offsets else self._place(buffer, nbytes[k], "an output")
-            return Place(address, None, shape, dtype, nbytes[k])
+            whole = steps * strides[k] if steps > 1 else nbytes[k]
+            address = base + offsets[k] if k in offsets else self._place(buffer, whole, "an output", steps > 1)
+            return Place(address, None, shape, dtype, nbytes[k], steps, strides[k])
 
         return [place(k, *output) for k, output in enumerate(runner.outputs)], end
 
@@ -355,25 +390,29 @@ class Frame:
             self.constants.add(buffer)
         return place
 
-    def _prepared(self, runner: DeviceRunner, addresses: Mapping[Buffer, int], key: Any) -> Prepared:
+    def _prepared(self, key: Any, module: Module, launches: Callable[[], list[Launch]]) -> Prepared:
         found = self.prepared.get(key)
         if found is None:
             while len(self.prepared) >= PREPARED:
                 del self.prepared[next(iter(self.prepared))]
-            found = self.prepared[key] = self.device.prepare(runner.program.module, self._launches(runner, addresses))
+            found = self.prepared[key] = self.device.prepare(module, launches())
         return found
 
-    def _launches(self, runner: DeviceRunner, addresses: Mapping[Buffer, int]) -> list[Launch]:
+    def _launches(self, runner: DeviceRunner, fixed: Mapping[Buffer, int], written: Mapping[Buffer, Place], steps: int) -> list[Launch]:
+        """The launches of all steps, which differ in where they find their sizes and leave their outputs."""
+        nbytes = 8 * len(runner.loaded.lowered.sizes)
         tail = ([self.places["sizes"]] if runner.loaded.lowered.sizes else []) + [self.places["results"]]
-        ends, reach = [m.address for m in tail], [*(m.nbytes for m in tail[:-1]), _STATUS]
+        reach = [*([nbytes] if nbytes else []), _STATUS]
 
-        def launch(s: Launched) -> Launch:
+        def launch(s: Launched, step: int) -> Launch:
+            addresses = {**fixed, **{b: place.address + step * place.stride for b, place in written.items()}}
+            ends = [m.address + step * nbytes if m is not tail[-1] else m.address for m in tail]
             arguments, extents = (*(addresses[b] for b in s.buffers), *ends), (*(runner.nbytes[b] for b in s.buffers), *reach)
             return Launch(s.kernel, (s.shape.blocks, 1, 1), (s.shape.threads, 1, 1), s.shape.shared, arguments, extents)
 
-        return [launch(s) for s in runner.launches]
+        return [launch(s, step) for step in range(steps) for s in runner.launches]
 
-    def read(self, ready: Ready, runner: DeviceRunner) -> Results:
+    def read(self, ready: Ready, runner: DeviceRunner, stacked: bool) -> Results:
         """Fetch the outputs, and the status where there are checks: what lies together in one go, nothing where nothing is asked for."""
         first = 0 if runner.loaded.plan.checks else _ALIGN
         block = np.empty(max(ready.together - first, 0), np.uint8)
@@ -383,25 +422,27 @@ class Frame:
         outputs = {}
         for k in runner.read:
             place = ready.outputs[k]
-            if k in ready.apart:
-                outputs[k] = self._output(place)
-            else:
-                at = place.address - base
-                outputs[k] = np.ndarray(place.shape, place.dtype, block.data, at).copy()
+            outputs[k] = self._output(place, stacked) if k in ready.apart else place.rows(block.data, place.address - base, stacked)
         status = [] if first else block[:_STATUS].view(np.int64).tolist()
         return Results(status, outputs)
 
-    def _output(self, place: Place) -> Any:
+    def _output(self, place: Place, stacked: bool) -> Any:
+        if stacked:
+            block = np.empty(place.whole if place.nbytes else 0, np.uint8)
+            if block.nbytes:
+                self.device.read(place.address, block)
+            return place.rows(block.data, 0, True)
         array = np.empty(place.shape, place.dtype)
         if array.nbytes:
             self.device.read(place.address, array)
         return array
 
-    def handed(self, place: Place) -> DeviceArray:
+    def handed(self, place: Place, stacked: bool) -> DeviceArray:
         """An output that stays on the device, in memory of its own."""
-        memory = self.device.allocate(max(place.nbytes, 1), "an output that was returned")
-        self.device.copy(place.address, memory.address, place.nbytes)
-        return DeviceArray(self.device, memory, memory.address, place.shape, place.dtype)
+        memory = self.device.allocate(max(place.steps * place.nbytes, 1), "an output that was returned")
+        for step, address in enumerate(place.each()):
+            self.device.copy(address, memory.address + step * place.nbytes, place.nbytes)
+        return DeviceArray(self.device, memory, memory.address, (place.steps, *place.shape) if stacked else place.shape, place.dtype)
 
     def clear_status(self) -> None:
         self.device.write(self.places["results"].address, np.zeros(_STATUS, np.uint8))

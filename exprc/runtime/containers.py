@@ -150,6 +150,12 @@ class Container:
         """Whether a copy on a device is this container's, and up to date."""
         return not self.lent and self.resident is resident and not resident.behind
 
+    def known(self, number: int) -> None:
+        """Say what the value of one element is on the device: the host has it, too, without reading it."""
+        if self.resident is not None and self.resident.ahead and not len(self.resident.borrowed):
+            self._value[...] = number
+            self.resident.ahead = False
+
     def written_on(self, device: Device) -> None:
         """Say that the value was written on a device; storage that the user may hold is brought up to date at once."""
         assert self.resident is not None and self.resident.device is device

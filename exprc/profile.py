@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from exprc.compiled import Compiled
-from exprc.errors import report
 from exprc.expr import Expr
 from exprc.loops import Barrier, Copy
 from exprc.machines.cpu import CpuMachine, Runner, flops
+from exprc.machines.device import DeviceRunner
 from exprc.render.c import render
 from exprc.runtime import cpu
 from exprc.runtime.entry import ffi
@@ -54,9 +54,10 @@ class Profile(str):
     arena: int
 
     @classmethod
-    def of(cls, rows: list[Row], seconds: float, threads: int, arena: int) -> Profile:
+    def of(cls, rows: list[Row], seconds: float, threads: int, arena: int, device: str = "cpu") -> Profile:
         head = f"{'step':<10} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7}  what and where"
-        total = f"{'all':<10} {seconds * 1e3:8.3f}   with {threads} thread{'s' * (threads > 1)}, arena {arena} bytes"
+        how = f"with {threads} thread{'s' * (threads > 1)}" if device == "cpu" else f"on {device}"
+        total = f"{'all':<10} {seconds * 1e3:8.3f}   {how}, arena {arena} bytes"
         made = cls("\n".join([head, *map(str, rows), total]))
         made.rows, made.seconds, made.threads, made.arena = rows, seconds, threads, arena
         return made
@@ -68,12 +69,12 @@ class Profile(str):
 def profile(compiled: Compiled | Segments, arrays: Mapping[Expr, Any], calls: int = 20) -> Profile:
     """Run a program that times its steps, `calls` times, and return a table; shared variables keep their values.
 
-    The steps of this program end with a barrier each, so that its total is a little more than the function's own time. What was
-    measured last is also shown by the page of `f.explain()`. Of a function of several programs, the work of the host is not timed.
+    The steps of this program end with a barrier each, so that its total is a little more than the function's own time. On a device each
+    launch is timed alone, between two events, and the total is their sum: what it takes to start them is not in it. What was measured last
+    is also shown by the page of `f.explain()`. Of a function of several programs, the work of the host is not timed.
     """
     if calls < 1:
         raise ValueError(f"profile: calls is {calls}: it must be at least 1")
-    _check_machine(compiled if isinstance(compiled, Compiled) else compiled.parts[0])
     saved = [(v.container, v.container.value.copy()) for v in compiled.updates]
     try:
         made = [_program(compiled, arrays, calls)] if isinstance(compiled, Compiled) else _segments(compiled, arrays, calls)
@@ -85,21 +86,30 @@ def profile(compiled: Compiled | Segments, arrays: Mapping[Expr, Any], calls: in
             else:
                 container.replace(value)
     rows = [row for one in made for row in one.rows]
-    return Profile.of(rows, sum(p.seconds for p in made), max(p.threads for p in made), max(p.arena for p in made))
-
-
-def _check_machine(compiled: Compiled) -> None:
-    if not isinstance(compiled.machine, CpuMachine):
-        what = f"profile: the steps of a function on {compiled.machine.name} are not timed one by one"
-        raise NotImplementedError(report(what, fix="time whole calls, or look at them with nsys"))
+    name = "cpu" if compiled.device is None else compiled.device.name
+    return Profile.of(rows, sum(p.seconds for p in made), max(p.threads for p in made), max(p.arena for p in made), name)
 
 
 def _program(compiled: Compiled, arrays: Mapping[Expr, Any], calls: int) -> Profile:
     compiled.call(arrays)
     runner, sizes = compiled.runner(compiled.signature(_values(compiled, arrays)))
+    if isinstance(runner, DeviceRunner):
+        return _on_device(compiled, runner, sizes, arrays, calls)
     assert isinstance(runner, Runner)
     seconds, total = _measure(compiled, runner, ffi.new("int64_t[]", sizes or [0]), arrays, calls)
     made = Profile.of(_rows(runner, seconds / calls), total / calls, runner.threads, runner.loaded.plan.arena)
+    runner.loaded.profiled = made
+    return made
+
+
+def _on_device(compiled: Compiled, runner: DeviceRunner, sizes: tuple[int, ...], arrays: Mapping[Expr, Any], calls: int) -> Profile:
+    """Time each launch alone; of steps that are launched together, each has a share of the time by the bytes that it moves."""
+    seconds = dict.fromkeys((step.name for step in runner.loaded.lowered.steps), 0.0)
+    took = runner.seconds(_values(compiled, arrays), sizes, calls)
+    for launch, t in zip(runner.launches, took):
+        moved = [_bytes(runner, step) for step in launch.steps]
+        seconds.update((step.name, t * n / max(sum(moved), 1)) for step, n in zip(launch.steps, moved))
+    made = Profile.of(_rows(runner, list(seconds.values())), sum(took), 1, runner.bytes, compiled.machine.name)
     runner.loaded.profiled = made
     return made
 
@@ -142,7 +152,7 @@ def _measure(compiled: Compiled, runner: Runner, sizes: Any, arrays: Mapping[Exp
     return times, total
 
 
-def _rows(runner: Runner, seconds: Any) -> list[Row]:
+def _rows(runner: Runner | DeviceRunner, seconds: Any) -> list[Row]:
     total = float(np.sum(seconds)) or 1.0
     made = []
     for step, t in zip(runner.loaded.lowered.steps, map(float, seconds)):
@@ -153,7 +163,7 @@ def _rows(runner: Runner, seconds: Any) -> list[Row]:
     return made
 
 
-def _operations(runner: Runner, name: str) -> tuple[int, str]:
+def _operations(runner: Runner | DeviceRunner, name: str) -> tuple[int, str]:
     """The operations of a kernel call, and the user's lines that a step was made for."""
     digits = name[1:].split("_")[0]
     if not digits.isdigit():
@@ -165,7 +175,7 @@ def _operations(runner: Runner, name: str) -> tuple[int, str]:
     return (flops(plan, step, runner.number) if isinstance(step, Call) else 0), places
 
 
-def _bytes(runner: Runner, step: Any) -> int:
+def _bytes(runner: Runner | DeviceRunner, step: Any) -> int:
     """What a step reads and writes, each buffer once."""
     buffers: Sequence[Any] = (step.source, step.target) if isinstance(step, Copy) else step.buffers
     return sum(runner.number(b.size) * itemsize(b.dtype) for b in buffers)

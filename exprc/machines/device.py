@@ -6,6 +6,7 @@ when they are first used and stay; only what the host asks for comes back.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,16 +99,16 @@ class DeviceProgram:
 
 @dataclass(frozen=True)
 class Launched:
-    """A launch whose addresses are not known yet; comments : what its kernels do."""
+    """A launch of steps whose addresses are not known yet."""
 
     kernel: str
     shape: gpu.Shape
     buffers: tuple[Buffer, ...]
-    comments: tuple[str, ...]
+    steps: tuple[Any, ...]
 
     def __str__(self) -> str:
         shape = f"{self.shape.blocks} x {self.shape.threads}"
-        return f"{self.kernel:<20} {shape:>12} {self.shape.shared:>7} bytes shared   {' | '.join(self.comments)}"
+        return f"{self.kernel:<20} {shape:>12} {self.shape.shared:>7} bytes shared   {' | '.join(step.comment for step in self.steps)}"
 
 
 class DeviceRunner:
@@ -139,7 +140,7 @@ class DeviceRunner:
             kernel = entry_of(steps, [next(entries) for _ in steps])
             buffers = tuple(dict.fromkeys(b for step in steps for b in step.buffers))
             shape = gpu.joint_shape([gpu.shape_of(step, self.number) for step in steps])
-            made.append(Launched(kernel, shape, buffers, tuple(step.comment for step in steps)))
+            made.append(Launched(kernel, shape, buffers, steps))
         return made
 
     def largest(self) -> str:
@@ -181,6 +182,21 @@ class DeviceRunner:
             device.synchronize()  # who gave an array may change it when the call is over
         self.program.release(frame)
         return [outputs[k] for k in range(len(outputs))]
+
+    def seconds(self, values: Mapping[Expr, Any], sizes: tuple[int, ...], calls: int) -> list[float]:
+        """How long the device takes for each launch of a call, alone and several times in a row; variables are written as by calls."""
+        frame, device = self.program.frame(), self.program.device
+        ready = frame.ready(self, values, (sizes,))
+        ready.prepared.run()
+        alone = [device.prepare(self.program.module, [launch] * device.repeats) for launch in ready.launches()]
+        for prepared in alone:
+            prepared.run()
+        took = [min(device.seconds(prepared) for _ in range(calls)) / device.repeats for prepared in alone]
+        for container in self.loaded.plan.containers.values():
+            container.written_on(device)
+        frame.clear_status()
+        self.program.release(frame)
+        return took
 
     def _kept(self, values: Mapping[Expr, Any]) -> list[tuple[Any, Memory]]:
         """Copies of the variables that are written, where an index may be out of bounds."""
@@ -273,6 +289,7 @@ class Ready:
     outputs: tuple[Place, ...]
     together: int
     apart: tuple[int, ...]
+    launches: Callable[[], list[Launch]]
 
 
 @dataclass
@@ -354,14 +371,15 @@ class Frame:
         addresses |= {b: place.address for (b, _), place in zip(inputs, places)}
         written = {b: place for (b, _, _), place in zip(runner.outputs, outputs)}
         key = (runner.form, steps, *(addresses[b] for b, _ in shared))
-        prepared = self._prepared(key, runner.program.module, lambda: self._launches(runner, addresses, written, steps))
+        launches = functools.partial(self._launches, runner, addresses, written, steps)
+        prepared = self._prepared(key, runner.program.module, launches)
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))
         held = tuple((leaf.container, residents[b]) for b, leaf in shared)
         results = self.places["results"]
         apart = tuple(k for k in runner.read if not results.address < outputs[k].address < results.address + together)
-        ready = self.bound[runner, steps] = Ready(prepared, held, own, tuple(outputs), together, apart)
+        ready = self.bound[runner, steps] = Ready(prepared, held, own, tuple(outputs), together, apart, launches)
         return ready
 
     def _outputs(self, runner: DeviceRunner, steps: int) -> tuple[list[Place], int]:

@@ -331,6 +331,25 @@ class Cuda:
         with suppress(DeviceError), self:
             self._driver.cuGraphExecDestroy(executable)
 
+    repeats = 10  # starting a graph takes as long as a small kernel
+
+    def seconds(self, prepared: Graph | Nothing) -> float:
+        """Run launches, and return how long the GPU was at it: between an event before and one after."""
+        with self:
+            begin, end, took = ffi.new("void **"), ffi.new("void **"), ffi.new("float *")
+            for event in (begin, end):
+                self._check(self._driver.cuEventCreate(event, 0), "an event cannot be made")
+            try:
+                self._check(self._driver.cuEventRecord(begin[0], self._stream), "an event cannot be recorded")
+                prepared.run()
+                self._check(self._driver.cuEventRecord(end[0], self._stream), "an event cannot be recorded")
+                self._check(self._driver.cuEventSynchronize(end[0]), "a GPU program failed")
+                self._check(self._driver.cuEventElapsedTime(took, begin[0], end[0]), "a GPU program failed")
+            finally:
+                for event in (begin, end):
+                    self._driver.cuEventDestroy_v2(event[0])
+        return took[0] / 1e3
+
     # -- memory
 
     def allocate(self, nbytes: int, label: str = "") -> Memory:

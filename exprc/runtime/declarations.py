@@ -59,6 +59,7 @@ LIBCUDA = """
     int cuEventDestroy_v2(void *event);
     int cuEventRecord(void *event, void *stream);
     int cuEventSynchronize(void *event);
+    int cuEventElapsedTime(float *milliseconds, void *begin, void *end);
 
     int cuStreamBeginCapture_v2(void *stream, int mode);
     int cuStreamEndCapture(void *stream, void **graph);

@@ -285,6 +285,13 @@ class Emulator:
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
         return Prepared(module, launches, config.emulator_order)
 
+    repeats = 1
+
+    def seconds(self, prepared: Prepared) -> float:
+        begin = time.perf_counter()
+        prepared.run()
+        return time.perf_counter() - begin
+
     def synchronize(self) -> None:
         """Nothing is ever under way: a launch is over when it returns."""
 

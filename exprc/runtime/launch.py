@@ -127,5 +127,12 @@ class Device(Protocol):
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
         """Make launches ready to run; the memory that they name must live as long as they are run."""
 
+    def seconds(self, prepared: Prepared) -> float:
+        """Run launches, and return how long the device was at it."""
+
+    @property
+    def repeats(self) -> int:
+        """How often a launch is repeated to be timed."""
+
     def synchronize(self) -> None:
         """Wait until all work is done; raise what went wrong in it."""

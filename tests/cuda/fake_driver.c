@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine.h"
 
@@ -234,7 +235,7 @@ API R cuMemFreeHost(void *place) { WITH_CONTEXT(cuMemFreeHost); drain(0); free(p
 struct graph;
 static R run_graph(const struct graph *graph);
 
-struct work { enum { COPY, GRAPH, EVENT } kind; void *to; const void *from; size_t bytes; };
+struct work { enum { COPY, GRAPH, EVENT } kind; void *to; void *from; size_t bytes; };
 static struct work *queue;
 static long queue_begin, queue_end, queue_room;
 
@@ -242,6 +243,12 @@ static void later(struct work work) {
     if (queue_begin == queue_end) queue_begin = queue_end = 0;
     if (queue_end == queue_room) queue = realloc(queue, (size_t)(queue_room = 2 * queue_room + 64) * sizeof *queue);
     queue[queue_end++] = work;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
 /* Do what waits, up to an event, or all of it. */
@@ -253,6 +260,7 @@ static R drain(const void *event) {
         const struct work work = queue[queue_begin++];
         if (work.kind == COPY) memmove(work.to, work.from, work.bytes);
         if (work.kind == GRAPH) run_graph(work.from);
+        if (work.kind == EVENT) *(double *)work.from = now();
     }
     return stuck;
 }
@@ -261,7 +269,7 @@ static R drain(const void *event) {
     do { \
         WITH_CONTEXT(call); \
         if (!inside(device_side, bytes)) return INVALID; \
-        later((struct work){COPY, (void *)(to_), (const void *)(from_), bytes}); \
+        later((struct work){COPY, (void *)(to_), (void *)(from_), bytes}); \
         return OK; \
     } while (0)
 API R cuMemcpyHtoDAsync_v2(P to, const void *from, size_t bytes, void *stream) { (void)stream; COPY_LATER(cuMemcpyHtoDAsync, to, from, to); }
@@ -277,12 +285,17 @@ API R cuMemcpyDtoDAsync_v2(P to, P from, size_t bytes, void *stream) {
 API R cuStreamCreate(void **stream, unsigned flags) { WITH_CONTEXT(cuStreamCreate); (void)flags; *stream = malloc(1); stream_count++; return OK; }
 API R cuStreamDestroy_v2(void *stream) { WITH_CONTEXT(cuStreamDestroy); free(stream); stream_count--; return OK; }
 API R cuStreamSynchronize(void *stream) { (void)stream; WITH_CONTEXT(cuStreamSynchronize); return drain(0); }
-API R cuEventCreate(void **event, unsigned flags) { WITH_CONTEXT(cuEventCreate); (void)flags; *event = malloc(1); event_count++; return OK; }
+API R cuEventCreate(void **event, unsigned flags) { WITH_CONTEXT(cuEventCreate); (void)flags; *event = calloc(1, sizeof(double)); event_count++; return OK; }
 API R cuEventDestroy_v2(void *event) { WITH_CONTEXT(cuEventDestroy); free(event); event_count--; return OK; }
 API R cuEventRecord(void *event, void *stream) {
     (void)stream;
     WITH_CONTEXT(cuEventRecord);
     later((struct work){EVENT, 0, event, 0});
+    return OK;
+}
+API R cuEventElapsedTime(float *milliseconds, void *begin, void *end) {
+    WITH_CONTEXT(cuEventElapsedTime);
+    *milliseconds = (float)(*(double *)end - *(double *)begin);
     return OK;
 }
 API R cuEventSynchronize(void *event) { WITH_CONTEXT(cuEventSynchronize); return drain(event); }

@@ -186,6 +186,17 @@ for here, there in zip(learn("cpu"), learn("cuda")):
 """)
 
 
+def test_kernels_are_timed_by_events(ran):
+    ran("""
+import exprc, exprc.tensor as T
+x, w = T.matrix("x"), exprc.shared(np.ones((40, 30), "float32"), name="w")
+f = exprc.function([x], T.dot(x, w).sum(), updates={w: w - 0.1 * x.sum()}, device="cuda")
+made = f.profile(np.ones((20, 40), "float32"), calls=3)
+assert made.rows and all(0 < row.seconds < 1 for row in made.rows) and "on cuda, arena" in made, made
+assert made.seconds == sum(row.seconds for row in made.rows) and (w.get_value() == 1).all()
+""")
+
+
 # -- errors
 
 

@@ -157,11 +157,22 @@ def test_threads_call_a_function_of_one_device():
     assert float(w.get_value()) == 8
 
 
-def test_there_is_no_profile_of_a_device():
-    x = T.vector("x")
-    f = exprc.function([x], x + 1, device=ON)
-    with pytest.raises(NotImplementedError, match="the steps of a function on cuda-emulator are not timed"):
-        f.profile(np.ones(3, "float32"))
+def test_the_profile_of_a_device_has_its_kernels():
+    x, w, seen = T.matrix("x"), exprc.shared(RNG.standard_normal((50, 20)).astype("float32"), name="w"), exprc.shared(0)
+    y = T.softmax(T.dot(x, w))
+    i = T.lvector("i")
+    f = exprc.function([x, i], y[i].sum(), updates={w: w + y.sum(), seen: seen + 1}, device=ON)
+    value, before = RNG.standard_normal((30, 50)).astype("float32"), w.get_value()
+    made = f.profile(value, [0, 29], calls=2)
+    assert {row.name for row in made.rows} == {step.name for step in f._loaded().lowered.steps} and len(made.rows) > 1
+    assert all(row.seconds > 0 and row.moved > 0 for row in made.rows) and sum(row.share for row in made.rows) == pytest.approx(1)
+    assert max(row.operations for row in made.rows) == 2 * 30 * 50 * 20
+    assert "test_road.py:" in made and f"on {ON}, arena" in made and "GFLOP/s" in made
+    assert (w.get_value() == before).all() and int(seen.get_value()) == 0, "variables keep their values"
+    assert "as f.profile() measured it" in f.explain().html
+    assert float(f(value, [0, 29])) > 0
+    cut = exprc.function([x], T.sort(x * 2).sum(), device=ON).profile(value, calls=1)
+    assert len(cut.rows) >= 2 and f"on {ON}" in cut
 
 
 def test_long_rows_of_their_own_group_do_without_shared_memory():

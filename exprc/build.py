@@ -88,7 +88,8 @@ def _machine(name: str, precision: str) -> Machine:
     offered = device.precisions if device else CpuMachine.precisions
     if precision not in offered:
         raise ValueError(report(f"{name} does not compute with precision {precision!r}", fix=f"it offers {', '.join(offered)}"))
-    return DeviceMachine(device, precision) if device else CpuMachine(cpu.host_target(), _threads, config.flush_subnormals, precision)
+    flush = config.flush_subnormals
+    return DeviceMachine(device, precision, flush) if device else CpuMachine(cpu.host_target(), _threads, flush, precision)
 
 
 def _threads() -> int:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
 from exprc.loops_text import text_of
-from exprc.machines import Direct, HostCopy, Machine, Runner, number_of
+from exprc.machines import Changed, Direct, HostCopy, Machine, Runner, number_of
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
@@ -30,6 +31,8 @@ from exprc.verify import verify
 VALUES = 3
 #: Programs, and sets of sizes with the bytes of their arenas, that one function keeps; the oldest are dropped.
 PROGRAMS, RUNNERS, ARENAS = 64, 256, 1 << 28
+#: How often a program is chosen again because another thread gave a variable another shape.
+TRIES = 100
 #: Programs that are asked first whether they serve new values as they are.
 RIGID = 4
 
@@ -216,6 +219,9 @@ class Compiled:
 
     def call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         """Run on arrays: of the inputs as given and checked, of shared variables as their containers have them."""
+        return steady(lambda: self._call(arrays))
+
+    def _call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         values = self.machine.values(self.leaves, arrays) if self.variables else arrays
         found = self.only
         numbers = tuple(int(values[x]) for x in self.walk.scalars) if self.walk.moving else ()
@@ -241,6 +247,17 @@ class Compiled:
 def general(*values: Any) -> Any:
     """The short way where there is none: whoever calls takes the general one."""
     return NotImplemented
+
+
+def steady(call: Callable[[], Any]) -> Any:
+    """Call until no other thread has given a variable another shape meanwhile."""
+    for _ in range(TRIES):
+        try:
+            return call()
+        except Changed:
+            continue
+    fix = "hold a lock of your own around set_value() with other shapes and calls of the function"
+    raise ValueError(report("a variable of the function gets other shapes faster than programs are chosen for them", fix=fix))
 
 
 class Road:

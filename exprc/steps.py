@@ -16,6 +16,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Shared, leaves
+from exprc.machines import Changed
 from exprc.reference import evaluate
 from exprc.runtime.device_arrays import DeviceArray
 
@@ -78,7 +79,14 @@ def on_device(program: Any, arrays: Mapping[Expr, Any], steps: int) -> list[Any]
     plans = [runner.loaded.plan for runner, _ in runs]
     if any(plan.replacements for plan in plans) or len(runs) > 1 and any(plan.checks and plan.containers for plan in plans):
         return None
-    parts = [runner.call_steps(values, sizes) for runner, sizes in runs]
+    parts: list[Any] = []
+    for runner, sizes in runs:
+        try:
+            parts.append(runner.call_steps(values, sizes))
+        except Changed:  # by another thread
+            if parts:
+                raise ValueError(report("a variable got another shape between the steps of a call")) from None
+            return on_device(program, arrays, steps)
     walk.arrived(numbers[-1])
     return parts[0] if len(parts) == 1 else [joined(own, np.concatenate) for own in zip(*parts)]
 

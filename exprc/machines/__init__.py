@@ -33,6 +33,10 @@ class HostCopy:
 Direct = Callable[..., Any]
 
 
+class Changed(Exception):
+    """A variable got another shape while a program was chosen for the one before."""
+
+
 class Runner(Protocol):
     """A loaded program bound to one set of sizes.
 

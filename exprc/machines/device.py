@@ -6,7 +6,6 @@ when they are first used and stay; only what the host asks for comes back.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from exprc import gpu
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
 from exprc.loops import Buffer
-from exprc.machines import HostCopy, number_of, replaced
+from exprc.machines import Changed, HostCopy, number_of, replaced
 from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.device_arrays import DeviceArray
@@ -48,9 +47,9 @@ class DeviceMachine:
 
     row, threads, stepwise = 512, 1, True
 
-    def __init__(self, device: Device, precision: str = "float32"):
+    def __init__(self, device: Device, precision: str = "float32", flush: bool = False):
         self.device, self.name, self.target = device, device.name, device.target
-        self.precision, self.precisions = precision, device.precisions
+        self.precision, self.precisions, self.flush = precision, device.precisions, flush
 
     def parts_of(self, results: int, folded: int, first: int) -> int:
         return gpu.parts_of(results, folded, first)
@@ -63,7 +62,7 @@ class DeviceMachine:
         return [made.text], made.entries
 
     def load(self, texts: Sequence[str]) -> DeviceProgram:
-        return DeviceProgram(self.device, self.device.load(texts[0]))
+        return DeviceProgram(self.device, self.device.load(texts[0], self.flush))
 
     def values(self, leaves: Sequence[Expr], arrays: Mapping[Expr, Any]) -> dict[Expr, Any]:
         """Containers stand for variables: they have a shape, and as a number the value, which is fetched where a size follows from it.
@@ -84,6 +83,11 @@ class DeviceProgram:
         self.cached, self.compile_seconds = module.cached, module.compile_seconds
         self.path = getattr(module, "path", "")
         self.frames: list[Frame] = []
+        device.idle.add(self)
+
+    def give_back(self) -> None:
+        """Let go of the memory that is kept ready for calls to come."""
+        self.frames.clear()
 
     def frame(self) -> Frame:
         """Take a frame that no call is using."""
@@ -128,6 +132,7 @@ class DeviceRunner:
         returned = len(self.outputs) - len(self.replaced)
         self.left = [k for k in range(returned) if k in left]  # outputs that stay on the device
         self.read = [k for k in range(returned) if k not in left]
+        self.shapes = {s.buffer: tuple(number(d) for d in s.dims) for s in plan.stored.values() if s.kind == "leaf"}
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
         self.launches = [s for s in self._launches() if s.shape.blocks]
         self.form = (tuple((s.kernel, s.shape) for s in self.launches), tuple(self.offsets.values()), tuple(self.nbytes.values()))
@@ -188,7 +193,8 @@ class DeviceRunner:
         frame, device = self.program.frame(), self.program.device
         ready = frame.ready(self, values, (sizes,))
         ready.prepared.run()
-        alone = [device.prepare(self.program.module, [launch] * device.repeats) for launch in ready.launches()]
+        launches = frame.launches(self, ready.fixed, ready.written, 1)
+        alone = [device.prepare(self.program.module, [launch] * device.repeats) for launch in launches]
         for prepared in alone:
             prepared.run()
         took = [min(device.seconds(prepared) for _ in range(calls)) / device.repeats for prepared in alone]
@@ -280,6 +286,7 @@ class Place:
 class Ready:
     """Launches with all addresses; they serve as long as the variables are where they were.
 
+    fixed, written : the addresses of what the launches read, and the places of the outputs.
     together : bytes of the status and the outputs that lie side by side; apart : the numbers of the outputs that do not, and are read.
     """
 
@@ -289,7 +296,16 @@ class Ready:
     outputs: tuple[Place, ...]
     together: int
     apart: tuple[int, ...]
-    launches: Callable[[], list[Launch]]
+    fixed: Mapping[Buffer, int]
+    written: Mapping[Buffer, Place]
+
+
+def _resident(leaf: Shared, device: Device, shape: tuple[int, ...]) -> Any:
+    """The copy of a variable's value that the device has, of the shape that the program was chosen for."""
+    with leaf.container.lock:
+        if leaf.container.shape != shape:
+            raise Changed
+        return leaf.container.on(device, _told(leaf))
 
 
 @dataclass
@@ -363,7 +379,7 @@ class Frame:
             self._place("sizes", 8 * steps * len(runner.loaded.lowered.sizes), "sizes")
         addresses = {b: base + at for b, at in runner.offsets.items()}
         shared = [(b, leaf) for b, leaf in runner.leaves if isinstance(leaf, Shared)]
-        residents = {b: leaf.container.on(self.device, _told(leaf)) for b, leaf in shared}
+        residents = {b: _resident(leaf, self.device, runner.shapes.get(b, leaf.type.shape)) for b, leaf in shared}
         addresses |= {b: resident.memory.address for b, resident in residents.items()}
         inputs = [(b, leaf) for b, leaf in runner.leaves if not isinstance(leaf, Shared)]
         places = [self._input(b, leaf, runner.nbytes[b]) for b, leaf in inputs]
@@ -371,15 +387,14 @@ class Frame:
         addresses |= {b: place.address for (b, _), place in zip(inputs, places)}
         written = {b: place for (b, _, _), place in zip(runner.outputs, outputs)}
         key = (runner.form, steps, *(addresses[b] for b, _ in shared))
-        launches = functools.partial(self._launches, runner, addresses, written, steps)
-        prepared = self._prepared(key, runner.program.module, launches)
+        prepared = self._prepared(key, runner.program.module, lambda: self.launches(runner, addresses, written, steps))
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))
         held = tuple((leaf.container, residents[b]) for b, leaf in shared)
         results = self.places["results"]
         apart = tuple(k for k in runner.read if not results.address < outputs[k].address < results.address + together)
-        ready = self.bound[runner, steps] = Ready(prepared, held, own, tuple(outputs), together, apart, launches)
+        ready = self.bound[runner, steps] = Ready(prepared, held, own, tuple(outputs), together, apart, addresses, written)
         return ready
 
     def _outputs(self, runner: DeviceRunner, steps: int) -> tuple[list[Place], int]:
@@ -416,7 +431,7 @@ class Frame:
             found = self.prepared[key] = self.device.prepare(module, launches())
         return found
 
-    def _launches(self, runner: DeviceRunner, fixed: Mapping[Buffer, int], written: Mapping[Buffer, Place], steps: int) -> list[Launch]:
+    def launches(self, runner: DeviceRunner, fixed: Mapping[Buffer, int], written: Mapping[Buffer, Place], steps: int) -> list[Launch]:
         """The launches of all steps, which differ in where they find their sizes and leave their outputs."""
         nbytes = 8 * len(runner.loaded.lowered.sizes)
         tail = ([self.places["sizes"]] if runner.loaded.lowered.sizes else []) + [self.places["results"]]

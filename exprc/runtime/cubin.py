@@ -25,7 +25,7 @@ from exprc.runtime.process import Tool, compile_with, failure, fingerprint, refu
 UNIT = "unit0.cu"
 
 # Full float32: subnormals kept, division and square root rounded as IEEE 754 says; a * b + c may be one operation, as on the CPU.
-_FLAGS = ("--std=c++17", "--fmad=true", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--generate-line-info")
+_FLAGS = ("--std=c++17", "--fmad=true", "--prec-div=true", "--prec-sqrt=true", "--generate-line-info")
 
 _TOO_NEW = "the GPU is newer than the compiler: pip install -U nvidia-cuda-nvrtc, or install a newer CUDA toolkit"
 NVCC = Tool(
@@ -46,13 +46,15 @@ _NONE = "no CUDA compiler found: neither the library NVRTC nor nvcc"
 _INSTALL = "pip install nvidia-cuda-nvrtc; or install the CUDA toolkit and name its nvcc in EXPRC_NVCC"
 
 
-def flags(architecture: str) -> tuple[str, ...]:
+def flags(architecture: str, flush: bool = False) -> tuple[str, ...]:
     """What the compiler is told, for an architecture like ``sm_90``. Never --use_fast_math, for the reasons of the CPU's flags.
 
+    flush : whether subnormal numbers of float32 count as 0.
+
     >>> flags("sm_90")[:2]
-    ('--gpu-architecture=sm_90', '--std=c++17')
+    ('--gpu-architecture=sm_90', '--ftz=false')
     """
-    return (f"--gpu-architecture={architecture}", *_FLAGS)
+    return (f"--gpu-architecture={architecture}", f"--ftz={str(flush).lower()}", *_FLAGS)
 
 
 # Finding
@@ -139,13 +141,13 @@ def _nvrtc_version(path: str) -> str:
 # Compiling
 
 
-def key(text: str, architecture: str) -> str:
+def key(text: str, architecture: str, flush: bool = False) -> str:
     """The name of a cubin in the cache: the digest of everything that its machine code depends on."""
     found = find_cuda_compiler()
-    return cache.digest([found.kind, found.version, fingerprint([found.path]), *found.command, *flags(architecture), text])
+    return cache.digest([found.kind, found.version, fingerprint([found.path]), *found.command, *flags(architecture, flush), text])
 
 
-def compile_cubin(text: str, architecture: str, folder: Path) -> Path:
+def compile_cubin(text: str, architecture: str, folder: Path, flush: bool = False) -> Path:
     """Compile a text that includes nothing; ``program.cubin`` in `folder`, beside the text.
 
     Raises
@@ -157,14 +159,14 @@ def compile_cubin(text: str, architecture: str, folder: Path) -> Path:
     (folder / UNIT).write_text(text, encoding="utf-8")
     with progress.told(f"compiling {text.count(chr(10))} lines of CUDA"):
         if found.command:
-            _run_nvcc(found.command, text, architecture, folder)
+            _run_nvcc(found.command, text, flags(architecture, flush), folder)
         else:
-            _run_nvrtc(_nvrtc(found.path), text, architecture, folder)
+            _run_nvrtc(_nvrtc(found.path), text, flags(architecture, flush), folder)
     return folder / cache.CUBIN
 
 
-def _run_nvcc(command: Sequence[str], text: str, architecture: str, folder: Path) -> None:
-    argv = [*command, *flags(architecture), "--cubin", "-o", cache.CUBIN, UNIT]
+def _run_nvcc(command: Sequence[str], text: str, given: Sequence[str], folder: Path) -> None:
+    argv = [*command, *given, "--cubin", "-o", cache.CUBIN, UNIT]
     (job,) = compile_with(NVCC, [argv], folder, time_limit())
     if job.status == 0 and not (folder / cache.CUBIN).is_file():
         job.status, job.fault = 1, "it reported success but wrote no program"
@@ -172,11 +174,11 @@ def _run_nvcc(command: Sequence[str], text: str, architecture: str, folder: Path
         raise failure(NVCC, job, {UNIT: text})
 
 
-def _run_nvrtc(library: Any, text: str, architecture: str, folder: Path) -> None:
+def _run_nvrtc(library: Any, text: str, given: Sequence[str], folder: Path) -> None:
     program = ffi.new("void **")
     _check(library, library.nvrtcCreateProgram(program, text.encode(), UNIT.encode(), 0, ffi.NULL, ffi.NULL))
     try:
-        told = [ffi.new("char[]", flag.encode()) for flag in flags(architecture)]
+        told = [ffi.new("char[]", flag.encode()) for flag in given]
         status = library.nvrtcCompileProgram(program[0], len(told), ffi.new("const char *[]", told))
         if status:
             fault = ffi.string(library.nvrtcGetErrorString(status)).decode()
@@ -212,9 +214,10 @@ class Cubin:
     compile_seconds: float
 
 
-def load_cubin(text: str, architecture: str) -> Cubin:
-    """The machine code of a text: from the cache where it is there, else compiled."""
-    name = key(text, architecture)
+def load_cubin(text: str, architecture: str, flush: bool = False) -> Cubin:
+    """The machine code of a text: from the cache where it is there, else compiled; `flush` as in `flags`."""
+    name = key(text, architecture, flush)
     begin = time.perf_counter()
-    entry = cache.lookup(name, cache.CUBIN) or cache.build(name, lambda folder: compile_cubin(text, architecture, folder), cache.CUBIN)
+    make = functools.partial(compile_cubin, text, architecture, flush=flush)
+    entry = cache.lookup(name, cache.CUBIN) or cache.build(name, make, cache.CUBIN)
     return Cubin(entry.program.read_bytes(), entry.cached, 0.0 if entry.cached else time.perf_counter() - begin)

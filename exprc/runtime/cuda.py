@@ -101,8 +101,8 @@ class Memory:
 class Module:
     """A text compiled and loaded: its kernels by name."""
 
-    def __init__(self, device: Cuda, text: str):
-        made = cubin.load_cubin(text, device.gpu.architecture)
+    def __init__(self, device: Cuda, text: str, flush: bool):
+        made = cubin.load_cubin(text, device.gpu.architecture, flush)
         self.cached, self.compile_seconds = made.cached, made.compile_seconds
         self._device = device
         with device.pycuda_current("a GPU program cannot be loaded"):
@@ -188,6 +188,7 @@ class Cuda:
         self._lock = threading.RLock()
         self._lost = ""
         self._recent: tuple[str, ...] = ()
+        self.idle: WeakSet[Any] = WeakSet()
         self._memories: WeakSet[Memory] = WeakSet()
         self._graphs: WeakSet[Graph] = WeakSet()
         self._modules: WeakSet[Module] = WeakSet()
@@ -264,9 +265,9 @@ class Cuda:
 
     # -- programs
 
-    def load(self, text: str) -> Module:
-        """Compile a text, or take it from the cache, and load it."""
-        made = Module(self, text)
+    def load(self, text: str, flush: bool = False) -> Module:
+        """Compile a text, or take it from the cache, and load it; with `flush`, subnormal numbers of float32 count as 0."""
+        made = Module(self, text, flush)
         self._modules.add(made)
         return made
 
@@ -358,18 +359,23 @@ class Cuda:
         Raises
         ------
         MemoryError
-            where the GPU has not that much left, after what Python no longer needs was given back.
+            where the GPU has not that much left, after what no call is using and what Python no longer needs were given back.
         """
         made = Memory(self, self._piece(nbytes) if nbytes else None, nbytes, label)
         self._memories.add(made)
         return made
 
     def _piece(self, nbytes: int) -> Any:
-        for tidy in (gc.collect, lambda: None):
+        for tidy in (self._tidy, gc.collect, lambda: None):
             with self.pycuda_current("no memory of the GPU can be had"), suppress(self.pycuda.MemoryError):
                 return self.pycuda.mem_alloc(nbytes)
             tidy()
         raise self._out_of_memory(nbytes)
+
+    def _tidy(self) -> None:
+        """Give back what is only kept ready."""
+        for keeper in list(self.idle):
+            keeper.give_back()
 
     def _out_of_memory(self, nbytes: int) -> MemoryError:
         free, total = ffi.new("size_t *"), ffi.new("size_t *")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from importlib import import_module
@@ -19,6 +20,16 @@ KINDS = {
 
 _opened: dict[str, Device] = {}
 _lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """After a fork: a thread that held the lock in the parent is not there to let go of it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def open_device(name: str) -> Device:

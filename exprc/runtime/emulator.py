@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from exprc.config import config
 from exprc.errors import CompileError, KernelError, report
@@ -119,12 +120,13 @@ class Module:
 
     Attributes
     ----------
-    text : as it was given. check : whether its accesses are looked at. program : the path of the shared object.
+    text : as it was given. check : whether its accesses are looked at. flush : whether subnormal numbers count as 0.
+    program : the path of the shared object.
     cached : whether the cache had it. compile_seconds : what compiling took in this process.
     """
 
-    def __init__(self, text: str, check: bool):
-        self.text, self.check = text, check
+    def __init__(self, text: str, check: bool, flush: bool = False):
+        self.text, self.check, self.flush = text, check, flush
         target = replace(_host(), features=(*_host().features, *compiler_flags(check, _host().compiler)))
         entry, self.compile_seconds = compiler.built(whole_text(text), target)
         self.cached, self.program = entry.cached, entry.program
@@ -195,7 +197,7 @@ class _Call:
         self.arguments = ffi.new("int64_t[]", 64 if count <= 64 else _ARGUMENTS)
         for i, value in enumerate(launch.arguments):
             self.arguments[i] = value if value < 2**63 else value - 2**64
-        self.shape = ffi.new("int64_t[10]", [*launch.grid, *launch.block, launch.shared, 0, 0, 0])
+        self.shape = ffi.new("int64_t[11]", [*launch.grid, *launch.block, launch.shared, 0, 0, 0, module.flush])
         given = module.parameters.get(launch.kernel, ())
         _check_count(launch, given)
         self.read_only = ffi.new("unsigned char[]", [p.read_only for p in given] or count + 1)
@@ -240,6 +242,7 @@ class Emulator:
     """See `exprc.runtime.launch.Device`."""
 
     name, target, precisions = "cuda-emulator", CUDA, precisions((9, 0))
+    idle: WeakSet[Any] = WeakSet()  # the host's memory is never said to have run out
     dlpack = (1, 0)  # its memory is the host's
     stream = None
 
@@ -249,8 +252,8 @@ class Emulator:
     def wait_for_others(self) -> None:
         """Nobody works on it."""
 
-    def load(self, text: str) -> Module:
-        return Module(text, config.emulator == "check")
+    def load(self, text: str, flush: bool = False) -> Module:
+        return Module(text, config.emulator == "check", flush)
 
     def allocate(self, nbytes: int, label: str = "") -> Memory:
         return Memory(nbytes)

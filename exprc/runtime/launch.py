@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -106,8 +107,12 @@ class Device(Protocol):
     def wait_for_others(self) -> None:
         """Let nothing begin before the work of other libraries that is under way is done."""
 
-    def load(self, text: str) -> Module:
-        """Compile a self-contained text, or take it from the cache, and load it."""
+    def load(self, text: str, flush: bool = False) -> Module:
+        """Compile a self-contained text, or take it from the cache, and load it; with `flush`, subnormal numbers count as 0."""
+
+    @property
+    def idle(self) -> WeakSet[Any]:
+        """What keeps memory ready for calls to come: `give_back` is called on each before memory is said to have run out."""
 
     def allocate(self, nbytes: int, label: str = "") -> Memory:
         """Return memory of exactly this size, with no particular contents; `label` says what for, where memory runs out."""

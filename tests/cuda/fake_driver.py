@@ -33,7 +33,7 @@ PRELUDE = """
 import os
 from exprc.runtime import cubin, emulator
 
-def emulated(text, architecture):
+def emulated(text, architecture, flush):
     assert architecture == "sm_90"
     module = emulator.Module(text, check=os.environ.get("FAKE_CHECK") == "1")
     return cubin.Cubin(f"FAKE {module.program}\\n".encode(), module.cached, module.compile_seconds)

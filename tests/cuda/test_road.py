@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import exprc
+import exprc.compiled
 import exprc.tensor as T
 from exprc.config import Config
 from exprc.errors import DeviceError
@@ -304,3 +305,53 @@ def test_a_variable_that_is_written_and_not_read_keeps_its_storage():
     with pytest.raises(IndexError, match="no variable was updated"):
         g(np.ones(3, "float32"), [0, 1, 3])
     assert v.get_value().tolist() == [len(ON) + 1.0] * 3
+
+
+def test_a_variable_that_gets_another_shape_during_a_call_is_bound_again(monkeypatch):
+    """Another thread sets it between the choice of a program and the binding of its memory."""
+    w = exprc.shared(np.ones((4, 6), "float32"), name="w", shape=(None, None))
+    f = exprc.function([], [w.sum(0), w.sum()], device=ON)
+    f()
+    choose, turns = exprc.compiled.Compiled.runner, iter([(6, 4), (5, 5), (2, 3)])
+
+    def chosen(self, signature):
+        found, shape = choose(self, signature), next(turns, None)
+        if shape is not None:
+            w.set_value(np.full(shape, 2, "float32"))
+        return found
+
+    monkeypatch.setattr(exprc.compiled.Compiled, "runner", chosen)
+    columns, total = f()
+    assert columns.tolist() == [4, 4, 4] and float(total) == 12.0
+    turns = iter([(k, 1) for k in range(1, 1000)])
+    with pytest.raises(ValueError, match="gets other shapes faster than programs are chosen(.|\n)*hold a lock of your own"):
+        f()
+
+
+def test_shapes_that_change_in_another_thread_never_mix():
+    w = exprc.shared(np.zeros(1, "float32"), shape=(None,))
+    f = exprc.function([], w.sum() / w.shape[0], device=ON)
+    stop = []
+
+    def setting():
+        while not stop:
+            for n in (3, 70, 1):
+                w.set_value(np.full(n, 1, "float32"))
+
+    w.set_value(np.ones(3, "float32"))
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(setting)
+            assert all(float(f()) == 1.0 for _ in range(60))
+        finally:
+            stop.append(True)
+
+
+def test_subnormal_numbers_count_as_zero_where_that_is_asked_for():
+    x = T.vector("x")
+    tiny = np.float32([1e-40, -1e-40, 1.0])
+    for flush, expected in ((False, 2 * tiny), (True, np.float32([0, 0, 2]))):
+        with exprc.config.override(flush_subnormals=flush):
+            f = exprc.function([x], x * 2, device=ON)
+        np.testing.assert_array_equal(f(tiny), expected)
+        np.testing.assert_array_equal(np.float32(tiny) + np.float32(0), tiny, "the mode of the process is as before")

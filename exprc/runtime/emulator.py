@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training steps on the CPU: exprc beside PyTorch and JAX, one interleaved run.
+"""Everything that is measured on the CPU, exprc beside its peers, in one interleaved run.
 
     python -m benchmarks.cpu --peers-python PATH/TO/ENVIRONMENT/bin/python
 
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import cold, memory, nets
+from benchmarks import arrays, cold, memory, nets, roofline
 from benchmarks.calibrate import Machine
 from benchmarks.table import markdown
 from benchmarks.turns import ROOT, Failed, Worker, removed, working
@@ -32,8 +32,8 @@ from exprc.runtime.cache import atomic_write
 COLD = ("fc256", "lenet")
 #: Different batches that a program learns from in turn.
 TASK_BATCHES = 16
-#: How far losses (relative to 1 or the loss, whichever is more) and parameters may be apart after the first steps. The
-#: second leaves room for a ReLU that rounding puts on the other side of its kink: it moves one filter by some 5e-6.
+#: How far losses and parameters (or the results of work on arrays) may be apart after the first steps, relative to the greatest or to 1,
+#: whichever is more. The second leaves room for a ReLU that rounding puts on the other side of its kink: it moves a filter by some 5e-6.
 TOLERANCE = {"loss": 1e-5, "parameters": 5e-5}
 #: Seconds between two turns: threads that still spin at a barrier have then gone to sleep.
 PAUSE = 0.1
@@ -57,11 +57,25 @@ JAX_QUEUED = Program("JAX jit, queued", "benchmarks.peers.jax_step", ("--block",
 KEPT = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "268435456"}
 TORCH_TUNED = Program("PyTorch tuned", "benchmarks.peers.torch_step", ("--channels-last",), {**KEPT, "OMP_PROC_BIND": "true"})
 
-#: What runs beside exprc for each network.
+#: What runs beside exprc for each network; beside one unlike those of the table, only so that numbers are compared.
 PEERS = {
     "fc64": (JAX, JAX_QUEUED, TORCH_TUNED), "fc256": (JAX, JAX_QUEUED, TORCH_TUNED),
     "lenet": (TORCH_TUNED, TORCH, JAX), "lenet_norm": (TORCH_TUNED, TORCH, JAX), "vgg": (TORCH_TUNED, TORCH, JAX),
+    **{net.name: (TORCH_TUNED._replace(judged=False),) for net in nets.OTHERS},
 }  # fmt: skip
+#: What runs beside exprc for work on arrays, by the names in `arrays.WORK`.
+ARRAYS = {
+    "exprc": Program("exprc", "benchmarks.exprc_arrays"),
+    "NumPy": Program("NumPy", "benchmarks.peers.numpy_arrays", extra=KEPT),
+    "numexpr": Program("numexpr", "benchmarks.peers.numpy_arrays", ("--compiled",), KEPT),
+    "PyTorch": Program("PyTorch tuned", "benchmarks.peers.torch_arrays", (), TORCH_TUNED.extra),
+    "PyTorch compiled": Program("PyTorch compiled", "benchmarks.peers.torch_arrays", ("--compiled",), TORCH_TUNED.extra),
+    "JAX": Program("JAX jit", "benchmarks.peers.jax_arrays"),
+    "PyTensor": Program("PyTensor", "benchmarks.peers.pytensor_arrays", extra=KEPT),
+}
+CASES = (*nets.CASES, *(nets.Case("arrays", work.name, 1, work.goal) for work in arrays.WORK.values()))
+#: What `--quick` measures, unless it is told what.
+ESSENTIAL = ("fc64", "lenet", "other1", "chain", "layer_norm", "call", "product1000")
 
 
 class Settings(NamedTuple):
@@ -86,32 +100,42 @@ def say(text: str) -> None:
 
 def run_case(case: nets.Case, programs: Sequence[Program], python: str, threads: int, settings: Settings) -> dict[str, Any]:
     """Start the programs, compare their numbers, and let them take turns."""
-    net, batch = nets.NETS[case.net], case.batch
-    say(f"{case.work} {net.name}, batch {batch}")
+    what = described_case(case)
+    say(f"{case.work} {what['title']}, batch {case.batch}")
     with tempfile.TemporaryDirectory(prefix="exprc-bench-") as folder, working([]) as workers:
-        data = Path(folder) / "task.npz"
-        nets.save_task(data, nets.digits_task(net, batch, TASK_BATCHES))
+        task = ["--threads", str(threads), "--work", case.net] if case.work == "arrays" else net_task(case, Path(folder), threads)
         for program in programs:
             say(f"  starting {program.name}")
-            workers.append(started(program, case, data, python, threads))
+            interpreter = sys.executable if program.name == "exprc" else python
+            workers.append(Worker(program.name, [interpreter, "-m", program.module, *task, *program.options], program.extra))
         checks = compare(workers, Path(folder))
         rounds = [take_turns(workers, settings.seconds, k) for k in range(settings.rounds)]
         rows = {
             p.name: {
-                "settings": w.settings, "environment": p.extra, "goal": case.goal if p.judged else None,
+                "settings": w.settings, "environment": p.extra, "goal": (case.goal or None) if p.judged else None,
                 "rounds": [r[p.name] for r in rounds],
             }
             for p, w in zip(programs, workers, strict=True)
         }
-    flops = nets.step_flops(net, batch) if case.work == "train" else nets.output_flops(net, batch)
-    what = {"work": case.work, "net": net.name, "title": net.title, "batch": batch, "flops": flops}
     return {**what, "checks": checks, "programs": rows}
 
 
-def started(program: Program, case: nets.Case, data: Path, python: str, threads: int) -> Worker:
-    interpreter = sys.executable if program.module == EXPRC.module else python
-    task = ["--net", case.net, "--data", str(data), "--threads", str(threads), "--work", case.work]
-    return Worker(program.name, [interpreter, "-m", program.module, *task, *program.options], program.extra)
+def described_case(case: nets.Case) -> dict[str, Any]:
+    """Say what a case computes: operations, and the bytes of what it is given, the least that is read."""
+    what: dict[str, Any] = {"work": case.work, "net": case.net, "batch": case.batch}
+    if case.work == "arrays":
+        work = arrays.WORK[case.net]
+        return {**what, "title": work.title, "flops": work.flops, "bytes": work.nbytes, "products": work.judged}
+    net = nets.NETS[case.net]
+    flops = nets.step_flops(net, case.batch) if case.work == "train" else nets.output_flops(net, case.batch)
+    return {**what, "title": net.title, "flops": flops, "bytes": nets.step_bytes(net, case.batch, case.work), "products": True}
+
+
+def net_task(case: nets.Case, folder: Path, threads: int) -> list[str]:
+    """Write the batches and first parameters of a network to a file; return what a program is told."""
+    data = folder / "task.npz"
+    nets.save_task(data, nets.digits_task(nets.NETS[case.net], case.batch, TASK_BATCHES))
+    return ["--net", case.net, "--data", str(data), "--threads", str(threads), "--work", case.work]
 
 
 def take_turns(workers: Sequence[Worker], seconds: float, number: int) -> dict[str, dict[str, float]]:
@@ -138,7 +162,7 @@ def compare(workers: Sequence[Worker], folder: Path) -> dict[str, dict[str, Any]
 def difference(ours: Any, theirs: Any) -> dict[str, Any]:
     """Compare (losses, parameters) with (losses, parameters); not a number anywhere is a difference too."""
     losses = max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(ours[0], theirs[0], strict=True))
-    parameters = max(float(np.abs(a - b).max()) for a, b in zip(ours[1], theirs[1], strict=True))
+    parameters = max(float(np.abs(a - b).max()) / max(1.0, float(np.abs(a).max())) for a, b in zip(ours[1], theirs[1], strict=True))
     finite = all(np.isfinite(x).all() for x in (*ours[0], *theirs[0], *ours[1], *theirs[1]))
     agrees = bool(finite and losses <= TOLERANCE["loss"] and parameters <= TOLERANCE["parameters"])
     return {"losses": ours[0], "their_losses": theirs[0], "loss": losses, "parameters": parameters, "agrees": agrees}
@@ -158,11 +182,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     before = calibration.measure(times=settings.samples)
     results["cases"] = [
         run_case(case, programs_of(case, args), args.peers_python, threads, settings)
-        for case in nets.CASES
-        if case.work in args.work and case.net in args.nets and (not args.batches or case.batch in args.batches)
+        for case in CASES
+        if case.work in args.work and case.net in args.only and (not args.batches or case.batch in args.batches)
     ]
     results["calibration"] = {"before": before, "after": calibration.measure(times=settings.samples)}
-    results |= beside_steps([n for n in COLD if n in args.nets], 128, settings, threads)
+    results |= beside_steps([n for n in COLD if n in args.only], 128, settings, threads)
     results["machine"]["load after"] = load()
     return results
 
@@ -180,6 +204,8 @@ def beside_steps(names: Sequence[str], batch: int, settings: Settings, threads: 
 
 
 def programs_of(case: nets.Case, args: argparse.Namespace) -> list[Program]:
+    if case.work == "arrays":
+        return [ARRAYS["exprc"], *(ARRAYS[name] for name in arrays.WORK[case.net].peers if not args.no_peers)]
     return [EXPRC, *(p for p in PEERS[case.net] if not args.no_peers and (p is not JAX_QUEUED or case.work == "train"))]
 
 
@@ -234,21 +260,22 @@ def load() -> float:
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description="Training steps: exprc, PyTorch, JAX.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description="exprc beside its peers, on the CPU.")
     add = parser.add_argument
     python, out = os.environ.get("EXPRC_PEERS_PYTHON"), Path("benchmarks/results")
     add("--peers-python", default=python, help="interpreter of the peers' environment (default: $EXPRC_PEERS_PYTHON)")
     add("--no-peers", action="store_true", help="exprc alone")
-    add("--nets", nargs="+", choices=list(nets.NETS), default=list(nets.NETS))
+    add("--only", "--nets", nargs="+", metavar="NAME", choices=[*nets.NETS, *arrays.WORK], help="these networks and work on arrays")
     add("--batches", nargs="+", type=int, help="only these (default: all of the table)")
-    add("--work", nargs="+", choices=("train", "infer"), default=["train", "infer"])
+    add("--work", nargs="+", choices=("train", "infer", "arrays"), default=["train", "infer", "arrays"])
     add("--threads", type=int, default=2)
     add("--rounds", type=int, help=f"turns of each program (default: {FULL.rounds})")
     add("--seconds", type=float, help=f"length of a turn (default: {FULL.seconds:g})")
-    add("--quick", action="store_true", help="short turns, one cold start, few calls: does everything run?")
+    add("--quick", action="store_true", help="the essentials, in short turns")
     add("--json", action="store_true", help="print all numbers instead of the tables")
-    add("--out", metavar="DIR", type=Path, default=out, help=f"the folder for cpu.json and cpu.md (default: {out})")
+    add("--out", metavar="DIR", type=Path, default=out, help=f"the folder for cpu.json, cpu.md and cpu.svg (default: {out})")
     args = parser.parse_args(given)
+    args.only = args.only or (list(ESSENTIAL) if args.quick else [*nets.NETS, *arrays.WORK])
     if not args.peers_python and not args.no_peers:
         parser.error("give --peers-python or EXPRC_PEERS_PYTHON (benchmarks/README.md), or --no-peers")
     return args
@@ -265,6 +292,7 @@ def main(given: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     atomic_write(args.out / "cpu.json", text.encode())
     atomic_write(args.out / "cpu.md", tables.encode())
+    atomic_write(args.out / "cpu.svg", roofline.picture(results).encode())
     print(text if args.json else tables)
     return 0 if all(check["agrees"] for case in results["cases"] for check in case["checks"].values()) else 1
 

@@ -23,7 +23,7 @@ def build(net: nets.Net) -> Any:
     last: Any = L.InputLayer((None, *net.shape))
     for layer in net.layers:
         if isinstance(layer, nets.Conv):
-            last = normed(L.Conv2DLayer(last, layer.filters, layer.size, pad=layer.pad), layer)
+            last = normed(L.Conv2DLayer(last, layer.filters, layer.size, layer.stride, layer.pad), layer)
         elif isinstance(layer, nets.Pool):
             last = L.MaxPool2DLayer(last, layer.size)
         elif isinstance(layer, nets.Mean):

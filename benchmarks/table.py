@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.nets import KEPT_SHARE, NETS, Conv
+
 #: A peak that moved by more between before and after belongs to a machine that was not quiet.
 DRIFT = 0.1
 #: Cold start of LeNet that the project promises, in seconds.
@@ -15,8 +17,8 @@ Results = Mapping[str, Any]
 
 
 def markdown(results: Results) -> str:
-    """Return the header, the table of training steps, the checks, the cold starts and the memory."""
-    parts = [header(results), steps(results), checks(results), cold_starts(results), memory(results)]
+    """Return the header, the tables of networks, of work on arrays and of other networks, the checks, the cold starts and the memory."""
+    parts = [header(results), steps(results), array_work(results), others(results), checks(results), cold_starts(results), memory(results)]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -38,7 +40,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def header(results: Results) -> list[str]:
     machine = results["machine"]
     how = results["settings"]
-    lines = [f"# Training steps on the CPU, {machine['date']}", ""]
+    lines = [f"# exprc and its peers on the CPU, {machine['date']}", ""]
     lines += [f"* {name}: {shown(value)}" for name, value in machine.items() if name != "date"]
     lines += [f"* {how['rounds']} rounds, a turn of {how['seconds']:g} s to each program after its warm-up"]
     lines += list(calibrated(results["calibration"]))
@@ -80,15 +82,27 @@ STEP_TITLES = (
 
 
 def steps(results: Results) -> list[str]:
-    calibration = results["calibration"]
-    peak = fmean(calibration[when]["gflops"] for when in ("before", "after"))
-    rows = [row for case in results["cases"] for row in case_rows(case, peak)]
+    rows = [row for case in of_kind(results, "train", "infer") if not is_other(case) for row in case_rows(case, peak_of(results))]
     notes = [
         "ms: median of the rounds' medians, and the least and greatest of them.",
         "GFLOP/s count convolutions and dense layers only.",
         "exprc is faster: a program's time divided by that of exprc in the same round; median, least and greatest.",
     ]
-    return ["## Training step", "", *table(STEP_TITLES, rows), "", *notes]
+    return ["## Networks", "", *table(STEP_TITLES, rows), "", *notes]
+
+
+def of_kind(results: Results, *kinds: str) -> list[Results]:
+    return [case for case in results["cases"] if case["work"] in kinds]
+
+
+def is_other(case: Results) -> bool:
+    """Whether a network is none of the table that exprc was tuned on."""
+    return str(case["net"]).startswith("other")
+
+
+def peak_of(results: Results) -> float:
+    """GFLOP/s of the machine in the run: the mean of before and after."""
+    return fmean(results["calibration"][when]["gflops"] for when in ("before", "after"))
 
 
 def case_rows(case: Results, peak: float) -> Iterator[list[str]]:
@@ -101,6 +115,65 @@ def case_rows(case: Results, peak: float) -> Iterator[list[str]]:
         time = [f"{seconds * 1e3:.3f}", spread([t * 1e3 for t in times], 3)]
         work = [f"{case['batch'] / seconds:,.0f}", f"{rate:.1f}", f"{rate / peak:.0%}"]
         yield [what, name, *time, *work, *compared(ours, times, row["goal"] if name != "exprc" else None, name)]
+
+
+ARRAY_TITLES = ("work", "program", "ms", "min-max", "GFLOP/s", "of peak", "exprc is faster", "min-max", "goal")
+
+
+def array_work(results: Results) -> list[str]:
+    rows = [row for case in of_kind(results, "arrays") for row in array_rows(case, peak_of(results))]
+    notes = [
+        "GFLOP/s: a function of one number, such as exp, counts as 20 operations. The share of the peak is that of products.",
+    ]
+    return ["## Work on arrays", "", *(table(ARRAY_TITLES, rows) if rows else ["nothing ran"]), "", *notes]
+
+
+def array_rows(case: Results, peak: float) -> Iterator[list[str]]:
+    ours = medians(case["programs"]["exprc"])
+    for name, row in case["programs"].items():
+        times = medians(row)
+        seconds = median(times)
+        digits = 3 if seconds > 1e-4 else 6
+        rate = case["flops"] / seconds / 1e9
+        share = f"{rate / peak:.0%}" if case["products"] else ""
+        time = [f"{seconds * 1e3:.{digits}f}", spread([t * 1e3 for t in times], digits)]
+        yield [case["title"], name, *time, f"{rate:.1f}", share, *compared(ours, times, row["goal"] if name != "exprc" else None, name)]
+
+
+OTHER_TITLES = ("network", "batch", "ms a step", "GFLOP/s", "of peak", "of the table's share", "PyTorch tuned / exprc", "goal")
+
+
+def others(results: Results) -> list[str]:
+    """The shares of the peak of networks unlike the table's, beside the mean share of the table's of their kind."""
+    peak = peak_of(results)
+    table_of = {kind: shares_of(results, kind, peak) for kind in (True, False)}
+    rows = []
+    for case in filter(is_other, results["cases"]):
+        shares = table_of[is_dense(case)]
+        share = share_of(case, peak)
+        part = share / fmean(shares) if shares else None
+        ratio = [median(b / a for a, b in zip(medians(case["programs"]["exprc"]), medians(row), strict=True))
+                 for name, row in case["programs"].items() if name != "exprc"]  # fmt: skip
+        kept = "" if part is None else f"{KEPT_SHARE:.0%} {'met' if part >= KEPT_SHARE else 'MISSED'}"
+        seconds = median(medians(case["programs"]["exprc"]))
+        rows.append([
+            case["title"], str(case["batch"]), f"{seconds * 1e3:.3f}", f"{case['flops'] / seconds / 1e9:.1f}", f"{share:.0%}",
+            "" if part is None else f"{part:.0%}", f"{ratio[0]:.2f}x" if ratio else "", kept,
+        ])  # fmt: skip
+    notes = ["The table's share: the mean of the training steps above, of networks with convolutions or of those without."]
+    return ["## Networks unlike the table's", "", *(table(OTHER_TITLES, rows) if rows else ["none ran"]), "", *notes]
+
+
+def share_of(case: Results, peak: float) -> float:
+    return float(case["flops"]) / median(medians(case["programs"]["exprc"])) / 1e9 / peak
+
+
+def shares_of(results: Results, dense: bool, peak: float) -> list[float]:
+    return [share_of(c, peak) for c in of_kind(results, "train") if not is_other(c) and is_dense(c) == dense]
+
+
+def is_dense(case: Results) -> bool:
+    return not any(isinstance(layer, Conv) for layer in NETS[case["net"]].layers)
 
 
 def medians(row: Results) -> list[float]:
@@ -131,11 +204,12 @@ CHECK_TITLES = ("network, batch", "program", "loss, relative", "parameters", "ag
 def checks(results: Results) -> list[str]:
     allowed = results["tolerance"]
     rows = [
-        [f"{case['work']} {case['net']}, {case['batch']}", name, *check_cells(check)]
+        [case["title"] if case["work"] == "arrays" else f"{case['work']} {case['net']}, {case['batch']}", name, *check_cells(check)]
         for case in results["cases"]
         for name, check in case["checks"].items()
     ]
     what = f"losses of steps 1 to {results['checked']} and parameters after them"
+    what += ", relative to the greatest or 1; of work on arrays, all results"
     note = f"The greatest difference from exprc, {what}; allowed: {allowed['loss']:g} and {allowed['parameters']:g}."
     return ["## The same numbers", "", *(table(CHECK_TITLES, rows) if rows else ["no peers ran"]), "", note]
 

@@ -104,18 +104,29 @@ def serve(make: Callable[[Task, argparse.Namespace], Stepper], parser: argparse.
     parser.add_argument("--work", choices=("train", "infer"), default="train")
     parser.add_argument("--block", type=int, default=1, help="steps between two looks at the clock")
     args = parser.parse_args()
-    answers = _own_output()
     task = load_task(args.data, args.net)
-    stepper = make(task, args)
-    # with one thread, the processor's time: what else the machine does then matters less
-    clock = time.process_time if args.threads == 1 else time.perf_counter
-    _answer(answers, {**stepper.settings, "clock": clock.__name__})
-    for line in sys.stdin:
-        question = json.loads(line)
+
+    def answer(stepper: Stepper, question: dict[str, Any], clock: Callable[[], float]) -> dict[str, Any]:
         if "check" in question:
-            _answer(answers, checked(stepper, question["check"]))
-        else:
-            _answer(answers, timed(stepper, len(task.labels), question["seconds"], args.block, clock))
+            return checked(stepper, question["check"])
+        return timed(stepper, len(task.labels), question["seconds"], args.block, clock)
+
+    take_turns(lambda: make(task, args), args.threads, answer)
+
+
+#: (program, question, clock) -> answer.
+Answer = Callable[[Any, dict[str, Any], Callable[[], float]], Mapping[str, Any]]
+
+
+def take_turns(make: Callable[[], Any], threads: int, answer: Answer) -> None:
+    """Make a program, say how it is set up, and answer questions until standard input ends."""
+    answers = _own_output()
+    program = make()
+    # with one thread, the processor's time: what else the machine does then matters less
+    clock = time.process_time if threads == 1 else time.perf_counter
+    _answer(answers, {**program.settings, "clock": clock.__name__})
+    for line in sys.stdin:
+        _answer(answers, answer(program, json.loads(line), clock))
 
 
 def _own_output() -> Any:

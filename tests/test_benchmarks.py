@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
+import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
 import exprc  # noqa: E402
-from benchmarks import cpu, gpu, gpu_check, graph, memory, nets, table, turns  # noqa: E402
+from benchmarks import arrays, cpu, gpu, gpu_check, graph, memory, nets, roofline, spills, table, turns  # noqa: E402
 from benchmarks.calibrate import Machine  # noqa: E402
 
 TINY = nets.Net("fc256", "a small one", (784,), (nets.Dense(8), nets.Dense(10)))
@@ -56,6 +59,11 @@ def test_parameters_have_the_shapes_of_the_layers():
 def test_every_case_is_of_a_network_and_has_peers():
     for case in nets.CASES:
         assert cpu.PEERS[case.net] and nets.output_flops(nets.NETS[case.net], 1) < nets.step_flops(nets.NETS[case.net], 1)
+
+
+def test_the_essentials_are_cases():
+    assert set(cpu.ESSENTIAL) <= {case.net for case in cpu.CASES}
+    assert all(set(work.peers) <= set(cpu.ARRAYS) for work in arrays.WORK.values())
 
 
 def test_batch_normalisation_has_a_scale_instead_of_a_bias():
@@ -172,6 +180,111 @@ def test_differences_are_seen():
     assert not cpu.difference(ours, ([2.0, 1.0], [np.full(3, np.nan)]))["agrees"]
 
 
+# -- work on arrays
+
+
+class NumpyWords:
+    """The words of `arrays.WORK` for small arrays of float64; `erf` is Python's."""
+
+    one = 1
+    exp, log, sqrt, tanh, sum, matmul = map(staticmethod, (np.exp, np.log, np.sqrt, np.tanh, np.sum, np.matmul))
+    erf = staticmethod(np.vectorize(math.erf))
+    softplus = staticmethod(lambda x: np.logaddexp(x, 0))
+    logsumexp = staticmethod(lambda x: np.log(np.exp(x).sum(axis=1)))
+    layer_norm = staticmethod(lambda x, e: (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + e))
+
+
+def shrunk(work):
+    def small(one):
+        return one._replace(shape=tuple(min(n, 12) for n in one.shape))
+
+    return work._replace(inputs=tuple(map(small, work.inputs)))
+
+
+@pytest.mark.parametrize("name", [name for name in arrays.WORK if "NumPy" in arrays.WORK[name].peers or arrays.WORK[name].state])
+def test_exprc_computes_what_the_words_say(name):
+    from benchmarks.exprc_arrays import Prepared
+
+    work = shrunk(arrays.WORK[name])
+    values = arrays.drawn(work)
+    prepared = Prepared(work, values, argparse.Namespace(threads=1))
+    made = prepared.arrays()
+    want = work.write(NumpyWords(), *(v.astype(np.float64) for v in values))
+    want = want if isinstance(want, tuple) else (want,)
+    for got, exact in zip(made, want, strict=True):
+        np.testing.assert_allclose(got, exact, rtol=2e-5, atol=2e-5)
+    again = prepared.arrays()  # what a call has updated starts anew
+    assert all(np.array_equal(a, b) for a, b in zip(made, again, strict=True))
+
+
+def test_gradients_come_after_the_loss():
+    from benchmarks.exprc_arrays import Prepared
+
+    work = shrunk(arrays.WORK["mlp64"])
+    values = arrays.drawn(work)
+    loss, *gradients = Prepared(work, values, argparse.Namespace(threads=1)).arrays()
+    assert [g.shape for g in gradients] == [values[k].shape for k in work.wrt]
+    step = values[1] * 0
+    step[3] = 1e-6
+    more, less = (work.write(NumpyWords(), values[0], values[1] + s, *values[2:]) for s in (step, -step))
+    assert gradients[1][3] == pytest.approx((more - less) / 2e-6, rel=1e-6) and loss == pytest.approx((more + less) / 2)
+
+
+def test_images_have_the_peers_geometry():
+    from benchmarks.exprc_arrays import Prepared
+
+    for name, shape in (("depthwise", (32, 64, 30, 30)), ("dilated", (32, 64, 28, 28)), ("average", (32, 64, 16, 16))):
+        work = arrays.WORK[name]
+        values = arrays.drawn(work)
+        (made,) = Prepared(work, values, argparse.Namespace(threads=1)).arrays()
+        assert made.shape == shape
+        x = values[0][:1].astype(np.float64)
+        if name == "average":
+            want = x[0, 5, 2:4, 4:6].mean()
+        else:
+            d, channels = (1, slice(5, 6)) if name == "depthwise" else (2, slice(None))
+            want = (x[0, channels, 1 : 2 + 2 * d : d, 2 : 3 + 2 * d : d] * values[1][5]).sum()
+        assert made[0, 5, 1, 2] == pytest.approx(want, rel=1e-4, abs=1e-4)
+
+
+def test_a_program_of_arrays_takes_turns():
+    command = [sys.executable, "-m", "benchmarks.exprc_arrays", "--work", "call", "--threads", "1"]
+    with turns.working([turns.Worker("exprc", command, {})]) as (worker,):
+        assert 0 < worker.ask(seconds=0.01)["median"] < 1e-3
+
+
+# -- registers
+
+
+ASSEMBLY = """\
+k1:
+	xorl	%eax, %eax
+.L2:
+	vmovaps	(%rdi), %zmm0
+.L3:
+	vfmadd231ps	(%rsi){1to16}, %zmm0, %zmm1
+	vmovaps	%zmm1, 64(%rsp)
+	vfnmadd132ps	-128(%rbp), %zmm2, %zmm3
+	movq	%rax, 8(%rsp)
+	jne	.L3
+	jb	.L2
+k2_tile.constprop.0:
+.L5:
+	vmovups	(%rax), %ymm0
+	jmp	.L5
+"""
+
+
+def test_innermost_loops_and_their_stack():
+    assert list(spills.loops(ASSEMBLY)) == [spills.Loop("k1", 5, 2, 2), spills.Loop("k2_tile", 2, 0, 0)]
+    assert spills.step_of("k2_tile") == "k2"
+
+
+def test_registers_of_a_step_are_counted():
+    made = spills.report(TINY, 4, 2)
+    assert len(made) == 4 and "gemm" in made[2] and "multiply-adds" in made[0]
+
+
 # -- the other measurements
 
 
@@ -259,6 +372,25 @@ def test_the_table_of_steps(results):
     assert cells(text, "train lenet, 128", "JAX jit")[7:] == ["0.80x", "0.75-0.90", "1x MISSED"]
 
 
+def test_networks_unlike_the_table_are_compared_with_its_share(results):
+    other = {**a_case(), "net": "other1", "title": "another", "flops": 600_000_000}
+    text = table.markdown({**results, "cases": [a_case(), other]})
+    row = cells(text.split("## Networks unlike")[1], "another", "128")
+    assert row == ["another", "128", "12.000", "50.0", "25%", "60%", "2.00x", "80% MISSED"]
+    assert "train other1" not in text.split("## Networks unlike")[0]
+
+
+def test_work_on_arrays_has_a_table_and_a_place_under_the_roof(results):
+    work = {**a_case(), "work": "arrays", "net": "chain", "title": "a <chain>", "bytes": 12_000_000, "products": False}
+    case = {**a_case(), "bytes": 10_000_000}
+    text = table.markdown({**results, "cases": [case, work]})
+    assert cells(text, "a <chain>", "exprc") == ["a <chain>", "exprc", "12.000", "10.000-20.000", "83.3", "", "", "", ""]
+    assert cells(text, "a <chain>", "PyTorch eager")[6:] == ["2.00x", "1.50-2.00", "1.5x met"]
+    svg = roofline.picture({**results, "machine": {**results["machine"], "threads": 2}, "cases": [case, work]})
+    assert svg.count("<circle") == 2 and "a &lt;chain&gt;: 83" in svg and "FMA peak 200" in svg
+    assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg") and "href" not in svg
+
+
 def test_the_header_warns_of_a_machine_that_was_not_quiet(results):
     text = table.markdown(results)
     assert "FMA peak, 160.0 GFLOP/s before, 240.0 after  **the machine was not quiet: measure again**" in text
@@ -291,7 +423,7 @@ def test_without_an_interpreter_for_the_peers_the_command_says_what_to_give(monk
 
 
 def test_peers_are_not_imported_by_our_side():
-    for name in ("nets", "turns", "cpu", "table"):
+    for name in ("arrays", "exprc_arrays", "nets", "roofline", "turns", "cpu", "table"):
         text = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
         assert "import torch" not in text and "import jax" not in text
 

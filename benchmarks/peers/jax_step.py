@@ -24,7 +24,7 @@ def scores(net: nets.Net, parameters: list[Any], x: Any) -> Any:
             window = (1, layer.size, layer.size, 1)
             x = lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
         elif isinstance(layer, nets.Conv):
-            x = jax.nn.relu(shifted(convolved(x, next(rest), layer.pad), rest, layer.norm))
+            x = jax.nn.relu(shifted(convolved(x, next(rest), layer.pad, layer.stride), rest, layer.norm))
         elif isinstance(layer, nets.Mean):
             x = x.mean((1, 2))
         elif isinstance(layer, nets.Residual):

@@ -18,6 +18,7 @@ def build(net: nets.Net) -> tuple[nn.Sequential, list[Any]]:
     modules: list[nn.Module] = []
     parameters: list[Any] = []
     shapes = nets.weighted(net)
+    images = len(net.shape) == 3  # not yet flat
     for layer in net.layers:
         if isinstance(layer, nets.Pool):
             modules.append(nn.MaxPool2d(layer.size))
@@ -26,13 +27,14 @@ def build(net: nets.Net) -> tuple[nn.Sequential, list[Any]]:
         elif isinstance(layer, nets.Residual):
             modules.append(Residual(layer, shapes, parameters))
         elif isinstance(layer, nets.Conv):
-            made: Any = nn.Conv2d(next(shapes).W[1], layer.filters, layer.size, padding=layer.pad, bias=not layer.norm)
+            made: Any = nn.Conv2d(next(shapes).W[1], layer.filters, layer.size, stride=layer.stride, padding=layer.pad, bias=not layer.norm)
             modules += [*normed(made, nn.BatchNorm2d, layer.filters, layer.norm, parameters), nn.ReLU()]
         else:
-            flat = [nn.Flatten()] if modules and isinstance(modules[-1], nn.MaxPool2d) else []
+            flat = [nn.Flatten()] if images else []
             made = nn.Linear(next(shapes).W[0], layer.units, bias=not layer.norm)
             modules += [*flat, *normed(made, nn.BatchNorm1d, layer.units, layer.norm, parameters)]
             modules += [nn.ReLU()] if layer is not net.layers[-1] else []
+            images = False
     return nn.Sequential(*modules), parameters
 
 

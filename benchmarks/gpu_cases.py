@@ -232,10 +232,9 @@ PRODUCTS = {
 }
 
 
-def _products(device: str) -> dict[str, Callable[[], Any]]:
-    """name, or name: gradient -> what computes it into a variable."""
+def product_graphs() -> Iterator[tuple[str, Any]]:
+    """Yield (name, or name: gradient; what computes it from variables) of `PRODUCTS`."""
     rng = np.random.default_rng(0)
-    made: dict[str, Callable[[], Any]] = {}
     for name, case in PRODUCTS.items():
         a, b = (exprc.shared(rng.standard_normal(shape).astype(np.float32)) for shape in (case.a, case.b))
         y = a @ b if len(case.a) == 2 else T.conv2d(a, b, border_mode=case.pad)
@@ -243,9 +242,15 @@ def _products(device: str) -> dict[str, Callable[[], Any]]:
         parts = {name: y}
         if len(case.a) == 4:
             parts |= dict(zip((f"{name}: input", f"{name}: weights"), exprc.grad((y * g).sum(), [a, b]), strict=True))
-        for part, value in parts.items():
-            kept = exprc.shared(np.zeros(value.type.shape, np.float32))
-            made[part] = exprc.function([], [], updates={kept: value + kept / 2}, device=device)  # read, so that it stays there
+        yield from parts.items()
+
+
+def _products(device: str) -> dict[str, Callable[[], Any]]:
+    """The same by name, computed into variables."""
+    made: dict[str, Callable[[], Any]] = {}
+    for name, value in product_graphs():
+        kept = exprc.shared(np.zeros(value.type.shape, np.float32))
+        made[name] = exprc.function([], [], updates={kept: value + kept / 2}, device=device)  # read, so that it stays there
     return made
 
 

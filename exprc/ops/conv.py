@@ -400,12 +400,12 @@ def _pieces(args: Any, outs: Any, params: Any, tile: Mapping[str, Any], sizes: A
         return {"CHANNELS": 0, "ROWS_FIRST": 0}
     across = -(-kw // own["V_STEP"])
     whole = c * -(-kh // own["U_STEP"]) * across
-    most = 16 if tile["MATRIX"] or tile["REG_M"] * tile["REG_N"] > 32 else 20
-    depth = 16 if tile["MATRIX"] else -(-whole // -(-whole // 16))
+    most, slices = 16 if tile["MATRIX"] or tile["REG_M"] * tile["REG_N"] > 16 else 25, tile["SLICES"]
+    depth = 16 if tile["MATRIX"] else -(-whole // (-(-whole // 16) * slices)) * slices
     ways = [((1.9 if tile["MATRIX"] else 1.35) * -(-whole // depth) * depth / whole, 0, depth)]
-    step = tile["TILE_M"] * tile["TILE_N"] // (tile["REG_M"] * tile["REG_N"] * tile["TILE_N"])  # rows of k that a block loads at once
-    for n in range(step, most // across + 1, step):
-        depth = 16 if tile["MATRIX"] else n * across
+    step = tile["TILE_M"] // tile["REG_M"] * (tile["TILE_N"] // tile["REG_N"]) * slices // tile["TILE_N"]  # rows of k loaded at once
+    for n in (n for n in range(1, most // across + 1) if n % step == 0 or step % n == 0):
+        depth = 16 if tile["MATRIX"] else -(-n * across // slices) * slices
         ways += [(-(-c // n) * depth / (c * across) * (1 + 3 / depth), n, depth)] * (depth >= 8)
     _, channels, depth = min(ways)
     rows_first = channels > 0 and all(isinstance(own[k], int) for k in ("P", "H", "PH")) and _share_of_rows(own) < 0.8

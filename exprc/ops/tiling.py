@@ -1,7 +1,8 @@
 """How CUDA texts are cut in blocks: the tiles of products, and the launches, from sizes alone.
 
-A tile is (TILE_M, TILE_N, REG_M, REG_N) of ``kernels/cuda/product.cuh``: what a block computes and what one of its threads does. `matrix`
-is that text's MATRIX: 0 where threads multiply, 1 and 2 for matrix instructions with factors in tf32 and bfloat16.
+A tile is (TILE_M, TILE_N, REG_M, REG_N, SLICES) of ``kernels/cuda/product.cuh``: what a block computes, what one of its threads does, and
+how many threads share the k of each. `matrix` is that text's MATRIX: 0 where threads multiply, 1 and 2 for matrix instructions with factors
+in tf32 and bfloat16.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ MULTIPROCESSORS = 132
 #: The largest grid along x.
 MOST_BLOCKS = 2**31 - 1
 
-#: Threads that keep a multiprocessor's arithmetic busy, as each has independent sums.
-_BUSY = 128
+#: Warps that a multiprocessor holds, with 128 registers a thread.
+_WARPS = 16
 
 #: What storing and adding an element of a part costs, in multiplications of a multiprocessor's share, and what a further kernel does.
 _PART, _KERNEL = 0.5, 2e5
 
-#: Instructions for each element that a thread loads from memory: about 10 of a matrix, 18 of windows.
-_LOAD = 14
+#: Instructions for each element that a thread loads from memory: about 5 of a matrix, 10 of windows.
+_LOAD = 9
 
 #: What a matrix instruction with tf32 takes for each multiplication: 1024 of a warp keep a quarter of a multiprocessor for 6.5 turns.
 _MATRIX = 0.2
@@ -35,46 +36,55 @@ _MOST_PARTS = 256
 #: How far k goes in one step of a tile.
 DEPTH = 16
 
-Tile = tuple[int, int, int, int]
+Tile = tuple[int, int, int, int, int]
+
+#: The macros of a tile.
+TILE = ("TILE_M", "TILE_N", "REG_M", "REG_N", "SLICES")
 
 #: Blocks, threads of a block, bytes of shared memory.
 Launch = tuple[int, int, int]
 
 #: The tile where sizes are only known at the call.
-_ANY: Tile = (64, 64, 4, 4)
+_ANY: Tile = (64, 64, 4, 4, 1)
 
 
 def threads_of(tile: Tile) -> int:
     """The threads of a block.
 
-    >>> threads_of((128, 128, 8, 8))
-    256
+    >>> threads_of((128, 128, 8, 8, 1)), threads_of((20, 128, 4, 4, 2))
+    (256, 320)
     """
-    return tile[0] // tile[2] * (tile[1] // tile[3])
+    return tile[0] // tile[2] * (tile[1] // tile[3]) * tile[4]
 
 
 def tiles(m: int, n: int, itemsize: int, matrix: int = 0) -> Iterator[Tile]:
     """Yield the tiles that may serve (m, n): lengths that are powers of two, or just as long as the axis is.
 
-    >>> (20, 128, 4, 4) in tiles(20, 73728, 4), (52, 64, 4, 4) in tiles(50, 8192, 8)
+    >>> (20, 128, 4, 4, 2) in tiles(20, 73728, 4), (52, 64, 4, 4, 1) in tiles(50, 8192, 8)
     (True, True)
-    >>> (64, 128, 4, 8) in tiles(50, 8192, 4, matrix=1)
+    >>> (64, 128, 4, 8, 1) in tiles(50, 8192, 4, matrix=1)
     True
     """
     shares = ((8, 8), (8, 4), (4, 8), (4, 4)) if itemsize == 4 else ((4, 4),)
     down, across = (8, 4) if matrix else (1, 1)  # threads of a warp between which the tile of a thread is spread
-    for reg_m, reg_n in (*shares, (2, 8), (2, 4)) if matrix else shares:
+    for reg_m, reg_n in ((8, 16), *shares, (2, 8), (2, 4)) if matrix else shares:
         for tile_m in _lengths(m, reg_m * down):
             for tile_n in _lengths(n, reg_n * across):
-                tile = (tile_m, tile_n, reg_m, reg_n)
-                if max(32, tile_m, tile_n) <= threads_of(tile) <= 512 and _fits(tile, itemsize, matrix):
-                    yield tile
+                for slices in (1, 2, 4)[: 3 - matrix]:
+                    tile = (tile_m, tile_n, reg_m, reg_n, slices)
+                    if max(32, tile_m, tile_n) <= threads_of(tile) <= 512 and _fits(tile, itemsize, matrix):
+                        yield tile
 
 
 def _fits(tile: Tile, itemsize: int, matrix: int) -> bool:
-    """Whether sums, and what a thread loads for the next tile, find room in 128 registers, and the tiles in shared memory."""
-    held = (tile[2] * tile[3] + _loads(tile)) * itemsize // 4
-    return held <= 84 and product_shared(tile, DEPTH, itemsize, matrix) <= 48 * 1024
+    """Whether sums, and what a thread loads for the next tile, find room in registers, and the tiles in shared memory.
+
+    Of registers there are 128 for each of 512 threads, or 255 for 256.
+    """
+    sums = tile[2] * tile[3]
+    held, large = (sums + _loads(tile)) * itemsize // 4, sums > 64
+    room = 160 if large and threads_of(tile) == 256 else 84
+    return held <= room and product_shared(tile, DEPTH, itemsize, matrix) <= (64 if large else 48) * 1024
 
 
 def _loads(tile: Tile) -> int:
@@ -83,7 +93,7 @@ def _loads(tile: Tile) -> int:
 
 def _lengths(n: int, step: int) -> list[int]:
     own = -(-n // step) * step
-    powers = (length for length in (128, 64, 32, 16) if length % step == 0 and (length < 2 * own or length <= 32))
+    powers = (length for length in (256, 128, 64, 32, 16) if length % step == 0 and (length < 2 * own or length <= 32))
     return list(dict.fromkeys([*powers, *[own] * (own < 128)]))
 
 
@@ -98,12 +108,18 @@ def product_shared(tile: Tile, depth: int, itemsize: int, matrix: int) -> int:
 def _rate(tile: Tile, matrix: int) -> float:
     """Multiplications per instruction of a thread: beside them it loads from shared memory and, for the next tile, from memory."""
     elements, threads = tile[2] * tile[3], threads_of(tile)
-    multiply, shared = DEPTH * elements, DEPTH * (tile[2] + tile[3]) / 4
+    depth = DEPTH / tile[4]
+    multiply, shared = depth * elements, depth * (tile[2] + tile[3]) / 4
     if matrix:
-        instructions, shared = multiply * _MATRIX / matrix, DEPTH / matrix / 8 * (2 * tile[2] + tile[3])
+        instructions, shared = multiply * _MATRIX / matrix, depth / matrix / 8 * (2 * tile[2] + tile[3])
     else:
         instructions = multiply
-    return multiply / (instructions + shared + _LOAD * _loads(tile) + 40) * threads / (-(-threads // 32) * 32)
+    return multiply / (instructions + shared + _LOAD * _loads(tile) + 60) * threads / (-(-threads // 32) * 32)
+
+
+def _storing(tile: Tile) -> float:
+    """Instructions of a thread at the end of a tile."""
+    return tile[2] * tile[3] * (8 / tile[4] + 2) + 10 * tile[2] * (tile[4] + 1)
 
 
 def _parts(tile: Tile, m: int, n: int, k: int, batch: int) -> list[int]:
@@ -119,8 +135,9 @@ def _parts(tile: Tile, m: int, n: int, k: int, batch: int) -> list[int]:
 def _time(tile: Tile, parts: int, m: int, n: int, k: int, batch: int, matrix: int) -> float:
     """What the busiest multiprocessor has to do, over how fast it does it, and what parts cost afterwards."""
     each = -(-(-(-m // tile[0]) * -(-n // tile[1]) * batch * parts) // MULTIPROCESSORS)
-    busy = min(1.0, max(each, 1) * threads_of(tile) / _BUSY)
-    work = each * tile[0] * tile[1] * (k / parts) / (_rate(tile, matrix) * busy)
+    warps = min(_WARPS, max(each, 1) * -(-threads_of(tile) // 32))
+    busy = 1.3 * warps / (warps + 5)  # as measured: few warps wait for memory, for barriers and for each other
+    work = each * (tile[0] * tile[1] * (k / parts) / _rate(tile, matrix) + threads_of(tile) * _storing(tile)) / busy
     return work if parts == 1 else 1.1 * work + _KERNEL + _PART * parts * m * n * batch
 
 
@@ -161,9 +178,8 @@ def product_tile(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int 
     >>> product_tile(8192, 8192, 8192, 1, 4)["TILE_M"], product_tile(20, 73728, 25, 1, 4)["TILE_M"]
     (128, 20)
     """
-    (tile_m, tile_n, reg_m, reg_n), _ = _best(m, n, k, batch, itemsize, matrix)
-    tile: dict[str, Dim] = {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": DEPTH, "REG_M": reg_m, "REG_N": reg_n}
-    return {**tile, "MATRIX": matrix, "INDEX_BYTES": index_bytes(m, n, k)}
+    tile: dict[str, Dim] = dict(zip(TILE, _best(m, n, k, batch, itemsize, matrix)[0]))
+    return {**tile, "TILE_K": DEPTH, "MATRIX": matrix, "INDEX_BYTES": index_bytes(m, n, k)}
 
 
 def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int = 0) -> int:
@@ -177,7 +193,8 @@ def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int
 
 def product_launch(values: Mapping[str, int], m: int, n: int, batch: int, itemsize: int) -> Launch:
     """The launch of ``product.cuh``: a block for each tile of each part."""
-    tile = (values["TILE_M"], values["TILE_N"], values["REG_M"], values["REG_N"])
+    tile_m, tile_n, reg_m, reg_n, slices = (values[name] for name in TILE)
+    tile = (tile_m, tile_n, reg_m, reg_n, slices)
     blocks = -(-m // tile[0]) * -(-n // tile[1]) * batch * values["PARTS"]
     return blocks_launch(blocks, threads_of(tile), product_shared(tile, values["TILE_K"], itemsize, values["MATRIX"]))
 

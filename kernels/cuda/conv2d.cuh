@@ -16,8 +16,8 @@
  *
  * CHANNELS 0: a piece of k is what comes next, and shared memory says which (c, u, v) that is; summed over c, u, v in order.
  * CHANNELS > 0: a piece is one row u of the windows of as many channels, t = (v, c): which columns a thread's pixel meets is the same for
- * all pieces, the row is asked for once per piece, and what remains for an element is an address. If CHANNELS is a multiple of the rows of
- * k that a block loads at once, v is known to the compiler. Summed over c by pieces, u, then v, c.
+ * all pieces, the row is asked for once per piece, and what remains for an element is an address. If one of CHANNELS and of the rows of
+ * k that a block loads at once is a multiple of the other, a thread's (v, c) go by constants. Summed over c by pieces, u, then v, c.
  *
  * ROWS_FIRST 1: j = (p, n, q): a tile holds one row of many images, or few, and goes through those u only that meet any of them: exact
  * bounds where padding is a large part of the rows (the gradient of a valid convolution, for small images).
@@ -116,9 +116,9 @@
 #undef CONV_ROW
 #undef CONV_COLUMN
 #undef CONV_U
-#undef CONV_FROM
-#undef CONV_T_C
-#undef CONV_T_V
+#undef CONV_STEP
+#undef CONV_STEP_FROM
+#undef CONV_V
 #undef CONV_T_INSIDE
 #undef CONV_C_INSIDE
 #ifndef INDEX_BYTES
@@ -206,28 +206,30 @@
 #define PRODUCT_PIECES (CONV_CUT(CONV_GROUP_C, CHANNELS) * rows_u)
 #define PRODUCT_PIECE(piece)                                                                              \
     const CONV_INT piece_c = (piece) / rows_u, first_c = piece_c * (CHANNELS), u = begin_u + ((piece) - piece_c * rows_u) * (U_STEP)
-/* (v, c) of t, and whether there is one; v is that of `from`. */
-#define CONV_FROM(t, from) ((CHANNELS) % PRODUCT_B_STEP == 0 ? (from) : (t))
-#define CONV_T_V(from) (first_v + (from) / (CHANNELS) * (V_STEP))
-#define CONV_T_C(t, from) ((t) - (from) / (CHANNELS) * (CHANNELS))
-#define CONV_T_INSIDE(from) ((from) < (CHANNELS) * CONV_ACROSS && ((UP_W) == 1 || CONV_T_V(from) < (KW)))
+/* The column of the filter's that is t, counted in steps; as `from` says, which all threads have, and the thread's row. */
+#define CONV_STEP(t) ((t) / (CHANNELS))
+#define CONV_STEP_FROM(t, from)                                                                           \
+    ((CHANNELS) % PRODUCT_B_STEP == 0 ? (from) / (CHANNELS)                                               \
+     : PRODUCT_B_STEP % (CHANNELS) == 0 ? (from) / (CHANNELS) + ((t) - (from)) / (CHANNELS) : (t) / (CHANNELS))
+#define CONV_V(step) (first_v + (step) * (V_STEP))
+#define CONV_T_INSIDE(t, step) ((t) < (CHANNELS) * CONV_ACROSS && ((UP_W) == 1 || CONV_V(step) < (KW)))
 #define CONV_C_INSIDE(c) (CONV_GROUP_C % (CHANNELS) == 0 || (c) < CONV_GROUP_C)
 
 #define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                               \
-    const CONV_INT c = first_c + CONV_T_C(t, t);                                                          \
-    if ((in_i) && CONV_T_INSIDE(t) && CONV_C_INSIDE(c)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, CONV_T_V(t)); \
+    const CONV_INT step = CONV_STEP(t), c = first_c + (t) - step * (CHANNELS);                            \
+    if ((in_i) && CONV_T_INSIDE(t, step) && CONV_C_INSIDE(c)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, CONV_V(step)); \
 } while (0)
 #define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     CONV_PIXEL(j);                                                                                        \
-    const CONV_INT from_ = CONV_FROM(t, from), c = first_c + CONV_T_C(t, from_);                          \
-    const CONV_INT h = CONV_ROW(p, u), w_ = CONV_COLUMN(q, CONV_T_V(from_));                              \
+    const CONV_INT step = CONV_STEP_FROM(t, from), c = first_c + (t) - step * (CHANNELS);                 \
+    const CONV_INT h = CONV_ROW(p, u), w_ = CONV_COLUMN(q, CONV_V(step));                                 \
     if ((may) && CONV_C_INSIDE(c) && (!CONV_EDGES || CONV_BELOW(h, (H) * (UP_H))))                        \
         value = LOAD_x(n, group * CONV_GROUP_C + c, h / (UP_H), w_ / (UP_W));                             \
 } while (0)
 #define PRODUCT_B_MAY(may, t, j, from) do {                                                               \
     CONV_PIXEL(j);                                                                                        \
-    const CONV_INT from_ = CONV_FROM(t, from);                                                            \
-    may = may && CONV_T_INSIDE(from_) && (!CONV_EDGES || CONV_BELOW(CONV_COLUMN(q, CONV_T_V(from_)), (W) * (UP_W))); \
+    const CONV_INT step = CONV_STEP_FROM(t, from);                                                        \
+    may = may && CONV_T_INSIDE(t, step) && (!CONV_EDGES || CONV_BELOW(CONV_COLUMN(q, CONV_V(step)), (W) * (UP_W))); \
 } while (0)
 #else
 #define CONV_U(first_j, end_j)

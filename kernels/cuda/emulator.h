@@ -530,11 +530,6 @@ EMULATED void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b
 EMULATED void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int place = __builtin_LINE()) {
     emulated_mma(d, a, b, emulated_bf16_complete, place);
 }
-/* To the nearest number with 10 bits of fraction, halves away from zero; NaN and infinities stay. */
-EMULATED unsigned to_tf32(float x) {
-    const unsigned bits = __float_as_uint(x);
-    return x != x ? 0x7fffe000u : (bits + ((bits & 0x7f800000u) == 0x7f800000u ? 0u : 0x1000u)) & 0xffffe000u;
-}
 /* To the upper 16 bits of the nearest number that has no others, of two the even one; NaN stays NaN. */
 EMULATED unsigned short to_bf16(float x) {
     const unsigned bits = __float_as_uint(x);

@@ -152,12 +152,9 @@ EXPRC_DEVICE int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t
  * Asynchronous copies to shared memory, of 4, 8 or 16 bytes (aligned to as many), of which only `from_global` are read and the rest is 0:
  * copy_commit() closes a group of them, copy_wait<n>() waits until at most the last n groups are under way. Then a barrier, for others to see them.
  */
+/* To the nearest number with 10 bits of fraction, halves away from zero; NaN stays NaN, which cvt.rna.tf32 makes an infinity of some. */
+EXPRC_DEVICE unsigned to_tf32(float x) { return x != x ? 0x7fffe000u : (__float_as_uint(x) + 0x1000u) & 0xffffe000u; }
 #ifndef EXPRC_EMULATED
-EXPRC_DEVICE unsigned to_tf32(float x) {
-    unsigned bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return bits;
-}
 EXPRC_DEVICE unsigned short to_bf16(float x) {
     unsigned short bits;
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));

@@ -2,11 +2,13 @@
  *
  *     Y(r,g,i,j, sum over k of part r of A(g,i,k) * B(g,k,j))        g < BATCH, i < M, j < N, k < K, r < PARTS
  *
- * Each sum runs over k in rising order in one accumulator, whatever the sizes are. K is cut in pieces of TILE_K; a text may say what the
+ * Each sum runs over k in rising order in one accumulator, or in SLICES of them, which are added in order at the end. K is cut in pieces of TILE_K; a text may say what the
  * pieces of a tile hold. Part r holds those from pieces*r/PARTS to pieces*(r+1)/PARTS; the caller adds the parts. K == 0 stores zeros.
  *
  * Sizes   PRODUCT_BATCH, PRODUCT_M, PRODUCT_N, PRODUCT_K, PRODUCT_PARTS   integer constants or long longs named in PARAMS
  *         TILE_M, TILE_N, TILE_K, REG_M, REG_N      constants, see below; a block has as many threads as each tile is long, or more
+ *         SLICES                                    constant: so many threads share the sums of one, each takes its share of every piece of
+ *                                                   K; TILE_K is a multiple of it (of 8 words each, with MATRIX)
  *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
  * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,t,key), PRODUCT_B(x,in_k,g,k,t,j,from,may,key)   statements that set x, which is 0 before, if the
  *                                                   indices are in their bounds, as the flags say. k = TILE_K * piece + t;
@@ -46,7 +48,7 @@
  *        g+8 |    |    |        |    |    |                             those that it stores at once (16 in k, 2 in i), too
  *            +----+----+--      +----+----+--
  *
- * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) threads, a block for each tile, or fewer: blocks take further tiles in turn;
+ * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) * SLICES threads, a block for each tile, or fewer: blocks take further tiles in turn;
  *         shared memory for two stages of both tiles, `product_shared` of ops/tiling.py, and for 2 * TILE_K keys of 32 bytes.
  */
 #ifndef PRODUCT_BEGIN
@@ -80,6 +82,9 @@
 #ifndef MATRIX
 #define MATRIX 0
 #endif
+#ifndef SLICES
+#define SLICES 1
+#endif
 #ifndef PRODUCT_GROUP
 #define PRODUCT_GROUP 1
 #endif
@@ -102,7 +107,8 @@
 #define PRODUCT_WIDE ((int)(16 / sizeof(T)))                     /* elements of 16 bytes */
 #define PRODUCT_DOWN (TILE_M / REG_M)                            /* threads below each other, side by side */
 #define PRODUCT_ACROSS (TILE_N / REG_N)
-#define PRODUCT_THREADS (PRODUCT_DOWN * PRODUCT_ACROSS)
+#define PRODUCT_SLICE (PRODUCT_DOWN * PRODUCT_ACROSS)            /* threads */
+#define PRODUCT_THREADS (PRODUCT_SLICE * SLICES)
 #if MATRIX
 #define PRODUCT_DOWN_OF(warp, lane) ((warp) / (PRODUCT_ACROSS / 4) * 8 + (lane) / 4)
 #define PRODUCT_ACROSS_OF(warp, lane) ((warp) % (PRODUCT_ACROSS / 4) * 4 + (lane) % 4)
@@ -111,8 +117,12 @@
 #else
 /* A warp of 4 x 8 threads reads 4 quads of a and 8 of b, each in one go; as a row, it would read up to 32 of b. */
 #define PRODUCT_SQUARE (PRODUCT_DOWN % 4 == 0 && PRODUCT_ACROSS % 8 == 0)
-#define PRODUCT_DOWN_OF(warp, lane) (PRODUCT_SQUARE ? (warp) / (PRODUCT_ACROSS / 8) * 4 + (lane) / 8 : ((warp) * 32 + (lane)) / PRODUCT_ACROSS)
-#define PRODUCT_ACROSS_OF(warp, lane) (PRODUCT_SQUARE ? (warp) % (PRODUCT_ACROSS / 8) * 8 + (lane) % 8 : ((warp) * 32 + (lane)) % PRODUCT_ACROSS)
+/* Else it goes along the shorter side first: 5 quads of a and 7 of b for a tile of 20 x 128. */
+#define PRODUCT_TALL (PRODUCT_DOWN < PRODUCT_ACROSS)
+#define PRODUCT_IN_ROW(thread) (PRODUCT_TALL ? (thread) % PRODUCT_DOWN : (thread) / PRODUCT_ACROSS)
+#define PRODUCT_IN_COLUMN(thread) (PRODUCT_TALL ? (thread) / PRODUCT_DOWN : (thread) % PRODUCT_ACROSS)
+#define PRODUCT_DOWN_OF(warp, lane) (PRODUCT_SQUARE ? (warp) / (PRODUCT_ACROSS / 8) * 4 + (lane) / 8 : PRODUCT_IN_ROW((warp) * 32 + (lane)))
+#define PRODUCT_ACROSS_OF(warp, lane) (PRODUCT_SQUARE ? (warp) % (PRODUCT_ACROSS / 8) * 8 + (lane) % 8 : PRODUCT_IN_COLUMN((warp) * 32 + (lane)))
 #define PRODUCT_ROW(down, r) (((r) / PRODUCT_WIDE * PRODUCT_DOWN + (down)) * PRODUCT_WIDE + (r) % PRODUCT_WIDE)
 #define PRODUCT_COLUMN(across, c) (((c) / PRODUCT_WIDE * PRODUCT_ACROSS + (across)) * PRODUCT_WIDE + (c) % PRODUCT_WIDE)
 #endif
@@ -237,14 +247,15 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
     }                                                                                                     \
 } while (0)
 
-/* sum += the product of the tiles in a stage. */
+/* sum += the product of a slice of the tiles in a stage. */
+#define PRODUCT_SHARE (PRODUCT_WORDS / SLICES)                   /* of a slice, along k */
 #if MATRIX
 #define PRODUCT_ADD(from) do {                                                                            \
-    const unsigned *const a_from = (const unsigned *)(from);                                              \
-    const unsigned *const b_from = a_from + PRODUCT_LINE(TILE_M, PRODUCT_WORDS);                          \
+    const unsigned *const words = (const unsigned *)(from), *const a_from = words + PRODUCT_LINE(TILE_M, slice * PRODUCT_SHARE); \
+    const unsigned *const b_from = words + PRODUCT_LINE(TILE_M, PRODUCT_WORDS) + PRODUCT_LINE(TILE_N, slice * PRODUCT_SHARE); \
     const int g_ = lane / 4, t_ = lane % 4, first_row = PRODUCT_ROW(down, 0), first_column = across / 4 * (4 * REG_N) + g_; \
     EXPRC_UNROLL                                                                                          \
-    for (int k = 0; k < PRODUCT_WORDS; k += 8) {                                                          \
+    for (int k = 0; k < PRODUCT_SHARE; k += 8) {                                                          \
         unsigned b_k[REG_N / 2][2];                                                                       \
         EXPRC_UNROLL                                                                                      \
         for (int c = 0; c < REG_N; c++)                                                                   \
@@ -266,9 +277,10 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
 } while (0)
 #else
 #define PRODUCT_ADD(from) do {                                                                            \
-    const T *const a_from = (from), *const b_from = a_from + PRODUCT_LINE(TILE_M, TILE_K);                \
+    const T *const a_from = (from) + PRODUCT_LINE(TILE_M, slice * PRODUCT_SHARE);                         \
+    const T *const b_from = (from) + PRODUCT_LINE(TILE_M, TILE_K) + PRODUCT_LINE(TILE_N, slice * PRODUCT_SHARE); \
     EXPRC_UNROLL                                                                                          \
-    for (int k = 0; k < TILE_K; k++) {                                                                    \
+    for (int k = 0; k < PRODUCT_SHARE; k++) {                                                                    \
         struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];                          \
         EXPRC_UNROLL                                                                                      \
         for (int r = 0; r < REG_M / PRODUCT_WIDE; r++)                                                    \
@@ -286,14 +298,14 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
 } while (0)
 #endif
 
-/* Room for 512 threads: up to 128 registers each, and while one block waits for memory another one computes. */
-EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PARAMS) {
+/* Room for 512 threads: up to 128 registers each, and while one block waits for memory another one computes; for 256 with more sums. */
+EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, (REG_M * REG_N > 64 ? 256 : 512) / PRODUCT_THREADS) KERNEL(PARAMS) {
     EXPRC_SHARED(shared_bytes);
     T *const shared = (T *)shared_bytes;
 #ifdef PRODUCT_KEY
     struct PRODUCT_KEYS *const keys = (struct PRODUCT_KEYS *)(shared + 2 * PRODUCT_STAGE);
 #endif
-    const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+    const int thread = threadIdx.x, slice = thread / PRODUCT_SLICE, warp = thread % PRODUCT_SLICE / 32, lane = thread % PRODUCT_SLICE % 32;
     const int down = PRODUCT_DOWN_OF(warp, lane), across = PRODUCT_ACROSS_OF(warp, lane);
     const long long tiles_i = PRODUCT_CUT(PRODUCT_M, TILE_M), tiles_j = PRODUCT_CUT(PRODUCT_N, TILE_N);
     const long long tiles = tiles_i * tiles_j;
@@ -323,10 +335,14 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
         }
         EXPRC_UNROLL
         for (int r = 0; r < REG_M; r++) {
-            EXPRC_UNROLL
-            for (int c = 0; c < REG_N; c++)
-                shared[down * PRODUCT_SPREAD + PRODUCT_COLUMN(across, c)] = sum[r][c];
-            __syncthreads();
+            for (int first = 0; first < SLICES; first++) {
+                EXPRC_UNROLL
+                for (int c = 0; c < REG_N; c++) {
+                    const int at = down * PRODUCT_SPREAD + PRODUCT_COLUMN(across, c);
+                    if (slice == first) shared[at] = first ? shared[at] + sum[r][c] : sum[r][c];
+                }
+                __syncthreads();
+            }
             for (int e = thread; e < PRODUCT_DOWN * (TILE_N / PRODUCT_GROUP); e += PRODUCT_THREADS) {
                 const int row = e / (TILE_N / PRODUCT_GROUP), column = e % (TILE_N / PRODUCT_GROUP) * PRODUCT_GROUP;
                 const PRODUCT_INT i = first_i + PRODUCT_ROW(row, r), j = first_j + column;
@@ -348,7 +364,12 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, 512 / PRODUCT_THREADS) KERNEL(PA
 #undef PRODUCT_DOWN
 #undef PRODUCT_ACROSS
 #undef PRODUCT_THREADS
+#undef PRODUCT_SLICE
+#undef PRODUCT_SHARE
 #undef PRODUCT_SQUARE
+#undef PRODUCT_TALL
+#undef PRODUCT_IN_ROW
+#undef PRODUCT_IN_COLUMN
 #undef PRODUCT_DOWN_OF
 #undef PRODUCT_ACROSS_OF
 #undef PRODUCT_ROW

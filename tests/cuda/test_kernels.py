@@ -10,7 +10,7 @@ import pytest
 
 from exprc.ops.conv import conv2d_grad_input, conv2d_grad_weight, conv2d_record
 from exprc.ops.linalg import gemm
-from exprc.ops.tiling import tiles
+from exprc.ops.tiling import TILE, tiles
 from exprc.runtime.launch import Device
 from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
 
@@ -67,10 +67,11 @@ def test_gemm_of_odd_sizes_strides_and_types(device: Device) -> None:
             assert_close(y, want, paste.sizes["K"])
 
 
-#: (tile_m, tile_n, reg_m, reg_n), each for a type: squares, lengths that no power of two is, more loads of one operand than of the other
+#: (tile_m, tile_n, reg_m, reg_n, slices), each for a type: squares, lengths that no power of two is, more loads of one operand than of the
+#: other, sums shared by threads
 TILES = [
-    ((128, 128, 8, 8), "float32"), ((64, 64, 8, 4), "float32"), ((128, 64, 4, 8), "float32"), ((20, 128, 4, 4), "float32"),
-    ((128, 20, 4, 4), "float32"), ((52, 64, 4, 4), "float64"), ((64, 36, 8, 4), "float32"), ((32, 16, 4, 4), "float64"),
+    ((128, 128, 8, 8, 1), "float32"), ((64, 64, 8, 4, 2), "float32"), ((128, 64, 4, 8, 1), "float32"), ((20, 128, 4, 4, 2), "float32"),
+    ((128, 20, 4, 4, 1), "float32"), ((52, 64, 4, 4, 2), "float64"), ((64, 36, 8, 4, 1), "float32"), ((32, 16, 4, 4, 4), "float64"),
 ]  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_gemm_with_tiles_of_all_kinds(turned: str, device: Device) -> None:
         m, n = tile[0] + tile[0] // 2, tile[1] + 1
         assert tile in tiles(tile[0], tile[1], np.dtype(dtype).itemsize)
         paste, inputs, want = gemm_case(len(cases), "gemm", (1, m, n, 21), turned, dtype, ())
-        paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile))
+        paste.sizes.update(zip(TILE, tile))
         cases.append((paste, inputs, want))
     module = device.load(module_text([paste for paste, _, _ in cases]))
     for paste, inputs, want in cases:
@@ -168,8 +169,8 @@ def test_convolution_of_any_geometry(kind: str, device: Device) -> None:
 
 def by_rows(paste: Paste, channels: int, rows_first: int) -> Paste:
     """A convolution whose pieces are rows of the windows of some channels."""
-    across = -(-paste.sizes["KW"] // paste.sizes["V_STEP"])
-    paste.sizes.update(CHANNELS=channels, TILE_K=channels * across, ROWS_FIRST=rows_first)
+    across, slices = -(-paste.sizes["KW"] // paste.sizes["V_STEP"]), paste.sizes["SLICES"]
+    paste.sizes.update(CHANNELS=channels, TILE_K=-(-channels * across // slices) * slices, ROWS_FIRST=rows_first)
     return paste
 
 

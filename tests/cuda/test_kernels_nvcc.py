@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from exprc.ops.tiled import MATRIX
 from tests.cuda.pasted import Paste, module_text
 from tests.cuda.test_kernels import CONVOLUTIONS, GEMMS, RECORDS, conv_paste, gemm_case
 from tests.cuda.test_kernels_of_windows_and_rows import POOLS, RUNNING, SCATTERS, pool_case, running_case, scatter_case
@@ -17,12 +18,14 @@ pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is no
 
 
 def products() -> list[Paste]:
-    """One of each text, with the tiles of large products and of small ones."""
+    """One of each text, with the tiles of large products and of small ones, by threads and by matrix instructions."""
     pastes = [gemm_case(0, "gemm", (1, 512, 512, 512), "", "float32", ())[0], gemm_case(1, *("gemm", *GEMMS[2]))[0]]
     for kind in RECORDS:
         name = "conv2d_grad_weight" if kind == "conv2d_grad_weight" else "conv2d"
         pastes.append(conv_paste(len(pastes), kind, name, CONVOLUTIONS[2])[0])
-    return pastes
+        pastes += [conv_paste(len(pastes) + i, kind, f"{name}_{p}", CONVOLUTIONS[4])[0] for i, p in enumerate(MATRIX)]
+    large = [gemm_case(len(pastes) + i, f"gemm_{p}", (1, 2048, 2048, 64), "", "float32", ())[0] for i, p in enumerate(MATRIX)]
+    return [*pastes, *large]
 
 
 def others() -> list[Paste]:

@@ -13,7 +13,7 @@ import exprc
 import exprc.tensor as T
 from exprc import build
 from exprc.ops.tiled import MATRIX
-from exprc.ops.tiling import tiles
+from exprc.ops.tiling import TILE, tiles
 from exprc.runtime.launch import CUDA, Device, precisions
 from tests.cuda.devices import DEVICES, there
 from tests.cuda.pasted import module_text, normal, run
@@ -57,18 +57,20 @@ def test_gemm_of_odd_sizes_and_strides(precision: str, device: Device) -> None:
             assert_product(y, matrices(row[1]), a, b, precision, paste.sizes["K"])
 
 
-#: (tile_m, tile_n, reg_m, reg_n): warps below each other, side by side, and both
-TILES = [(64, 32, 8, 4), (32, 64, 2, 8), (16, 128, 2, 4), (48, 64, 2, 8), (128, 128, 8, 8), (64, 48, 4, 4), (32, 32, 4, 4)]
+#: (tile_m, tile_n, reg_m, reg_n): warps below each other, side by side, and both; the largest
+TILES = [(64, 32, 8, 4), (32, 64, 2, 8), (16, 128, 2, 4), (48, 64, 2, 8), (128, 128, 8, 8), (64, 48, 4, 4), (32, 32, 4, 4),
+         (256, 128, 8, 16)]  # fmt: skip
 
 
 @pytest.mark.parametrize("precision", MATRIX)
 def test_gemm_with_tiles_of_all_kinds(precision: str, device: Device) -> None:
     cases = []
-    for i, tile in enumerate(TILES):
-        m, n = tile[0] + tile[0] // 2 + 1, tile[1] + 1
-        assert tile in tiles(tile[0], tile[1], 4, 1)
+    for i, sides in enumerate(TILES):
+        tile = (*sides, 2 if precision == "tf32" and i % 2 == 0 and i != 4 else 1)
+        m, n = tile[0] + tile[0] // (2 if i < 7 else 16) + 1, tile[1] + 1
+        assert tile in tiles(tile[0], tile[1], 4, MATRIX[precision])
         paste, inputs, want = gemm_case(i, f"gemm_{precision}", (1, m, n, 37), ("", "ab")[i % 2], "float32", ())
-        paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile))
+        paste.sizes.update(zip(TILE, tile))
         cases.append((paste, inputs, want))
     module = device.load(module_text([paste for paste, _, _ in cases]))
     for i, (paste, (a, b, c), want) in enumerate(cases):

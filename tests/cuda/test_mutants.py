@@ -17,6 +17,7 @@ import pytest
 
 from exprc.config import config
 from exprc.errors import KernelError
+from exprc.ops.tiling import TILE
 from exprc.render.base import kernel_source
 from exprc.runtime.devices import open_device
 from tests.cuda import test_kernels as kernels
@@ -155,7 +156,7 @@ def tiled(case: Case, *tile: int) -> Case:
 
     def made(number: int) -> Trial:
         trial = case(number)
-        trial.paste.sizes.update(zip(("TILE_M", "TILE_N", "REG_M", "REG_N"), tile, strict=True))
+        trial.paste.sizes.update(zip(TILE, tile, strict=True))
         return trial
 
     return made
@@ -210,8 +211,8 @@ CASES: dict[str, list[Case]] = {
     "product.cuh": [
         gemm(((1, 130, 67, 37), "ab", "float32", ("M", "N", "K"))), gemm(((2, 29, 33, 17), "", "float64", ())),
         gemm(((1, 20, 25, 700), "", "float32", ()), "gemm_in_parts"), conv("conv2d", 1),
-        tiled(gemm(((1, 20, 150, 37), "", "float32", ())), 20, 64, 4, 4), tiled(conv("conv2d", 4), 52, 64, 4, 4),
-        tiled(exact_gemm("gemm_tf32"), 32, 64, 2, 8), tiled(exact_gemm("gemm_bf16"), 64, 32, 4, 4),
+        tiled(gemm(((1, 20, 150, 37), "", "float32", ())), 20, 64, 4, 4, 2), tiled(conv("conv2d", 4), 52, 64, 4, 4, 1),
+        tiled(exact_gemm("gemm_tf32"), 32, 64, 2, 8, 2), tiled(exact_gemm("gemm_bf16"), 64, 32, 4, 4, 1),
     ],
     "conv2d.cuh": [
         conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3),

@@ -26,11 +26,12 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 64
 #define N 40
 #define K 30
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 16
+#define TILE_M 16
+#define TILE_N 16
 #define REG_M 4
 #define REG_N 4
+#define SLICES 4
+#define TILE_K 16
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
@@ -52,9 +53,10 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef K
 #undef TILE_M
 #undef TILE_N
-#undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef SLICES
+#undef TILE_K
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
@@ -83,11 +85,12 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 64
 #define N 10
 #define K 40
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 16
+#define TILE_M 16
+#define TILE_N 12
 #define REG_M 4
 #define REG_N 4
+#define SLICES 4
+#define TILE_K 16
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
@@ -109,9 +112,10 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef K
 #undef TILE_M
 #undef TILE_N
-#undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef SLICES
+#undef TILE_K
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
@@ -267,9 +271,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k3(const float *restrict b0, const float *re
 #undef EXPRC_BLOCK
 #define EXPRC_BLOCK (blockIdx.x - 1u)
 #undef EXPRC_BLOCKS
-#define EXPRC_BLOCKS 2u
+#define EXPRC_BLOCKS 12u
 #undef EXPRC_THREADS
-#define EXPRC_THREADS 128u
+#define EXPRC_THREADS 32u
 /* gemm: (1, 64, 10) , (1, 10, 40) -> (1, 64, 40), then where */
 #define PARAMS const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status
 SCALAR float k4_LOAD_a(PARAMS, int g, int i, int k) {
@@ -292,11 +296,12 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 64
 #define N 40
 #define K 10
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 16
+#define TILE_M 16
+#define TILE_N 16
 #define REG_M 4
 #define REG_N 4
+#define SLICES 2
+#define TILE_K 16
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
@@ -318,9 +323,10 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef K
 #undef TILE_M
 #undef TILE_N
-#undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef SLICES
+#undef TILE_K
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
@@ -344,7 +350,7 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 /* 2 kernels, each with blocks of its own */
 EXPRC_KERNEL void EXPRC_BOUNDS(256, 2) k3_k4(const float *restrict b0, const float *restrict b1, const int32_t *restrict b2, const float *restrict b3, const float *restrict b4, float *restrict b5, const float *restrict b6, const float *restrict b7, const float *restrict b8, float *restrict b9, int64_t *status) {
     if (blockIdx.x < 1) { k3(b0, b1, b2, b3, b4, b5, status); return; }
-    if (blockIdx.x < 3) { if (threadIdx.x >= 128) EXPRC_LEAVE; k4(b6, b7, b8, b9, status); return; }
+    if (blockIdx.x < 13) { if (threadIdx.x >= 32) EXPRC_LEAVE; k4(b6, b7, b8, b9, status); return; }
 }
 
 #undef EXPRC_KERNEL
@@ -354,9 +360,9 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256, 2) k3_k4(const float *restrict b0, const flo
 #undef EXPRC_BLOCK
 #define EXPRC_BLOCK (blockIdx.x - 0u)
 #undef EXPRC_BLOCKS
-#define EXPRC_BLOCKS 1u
+#define EXPRC_BLOCKS 6u
 #undef EXPRC_THREADS
-#define EXPRC_THREADS 128u
+#define EXPRC_THREADS 64u
 /* gemm: (1, 30, 64) , (1, 64, 40) -> (1, 30, 40), then sub */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
 SCALAR float k5_LOAD_a(PARAMS, int g, int i, int k) {
@@ -379,11 +385,12 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 30
 #define N 40
 #define K 64
-#define TILE_M 32
-#define TILE_N 64
-#define TILE_K 16
+#define TILE_M 16
+#define TILE_N 16
 #define REG_M 4
 #define REG_N 4
+#define SLICES 4
+#define TILE_K 16
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
@@ -405,9 +412,10 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef K
 #undef TILE_M
 #undef TILE_N
-#undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef SLICES
+#undef TILE_K
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
@@ -422,7 +430,7 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef EXPRC_BOUNDS
 #define EXPRC_BOUNDS(...)
 #undef EXPRC_BLOCK
-#define EXPRC_BLOCK (blockIdx.x - 1u)
+#define EXPRC_BLOCK (blockIdx.x - 6u)
 #undef EXPRC_BLOCKS
 #define EXPRC_BLOCKS 2u
 #undef EXPRC_THREADS
@@ -465,11 +473,11 @@ EXPRC_KERNEL void EXPRC_BOUNDS(512) k6(const float *restrict b0, float *restrict
 #undef EXPRC_BOUNDS
 #define EXPRC_BOUNDS(...)
 #undef EXPRC_BLOCK
-#define EXPRC_BLOCK (blockIdx.x - 3u)
+#define EXPRC_BLOCK (blockIdx.x - 8u)
 #undef EXPRC_BLOCKS
-#define EXPRC_BLOCKS 1u
+#define EXPRC_BLOCKS 3u
 #undef EXPRC_THREADS
-#define EXPRC_THREADS 128u
+#define EXPRC_THREADS 64u
 /* gemm: (1, 40, 64) , (1, 64, 10) -> (1, 40, 10), then sub */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
 SCALAR float k7_LOAD_a(PARAMS, int g, int i, int k) {
@@ -492,11 +500,12 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define M 40
 #define N 10
 #define K 64
-#define TILE_M 64
-#define TILE_N 32
-#define TILE_K 16
+#define TILE_M 16
+#define TILE_N 16
 #define REG_M 4
 #define REG_N 4
+#define SLICES 4
+#define TILE_K 16
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
@@ -518,9 +527,10 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef K
 #undef TILE_M
 #undef TILE_N
-#undef TILE_K
 #undef REG_M
 #undef REG_N
+#undef SLICES
+#undef TILE_K
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
@@ -535,7 +545,7 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef EXPRC_BOUNDS
 #define EXPRC_BOUNDS(...)
 #undef EXPRC_BLOCK
-#define EXPRC_BLOCK (blockIdx.x - 4u)
+#define EXPRC_BLOCK (blockIdx.x - 11u)
 #undef EXPRC_BLOCKS
 #define EXPRC_BLOCKS 2u
 #undef EXPRC_THREADS
@@ -589,8 +599,8 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k8(const float *restrict b0, float *restrict
 
 /* 4 kernels, each with blocks of its own */
 EXPRC_KERNEL void EXPRC_BOUNDS(512, 1) k5_k6_k7_k8(const float *restrict b0, const float *restrict b1, float *restrict b2, float *restrict b3, const float *restrict b4, const float *restrict b5, float *restrict b6, float *restrict b7, int64_t *status) {
-    if (blockIdx.x < 1) { if (threadIdx.x >= 128) EXPRC_LEAVE; k5(b0, b1, b2, status); return; }
-    if (blockIdx.x < 3) { k6(b1, b3, status); return; }
-    if (blockIdx.x < 4) { if (threadIdx.x >= 128) EXPRC_LEAVE; k7(b4, b5, b6, status); return; }
-    if (blockIdx.x < 6) { if (threadIdx.x >= 256) EXPRC_LEAVE; k8(b5, b7, status); return; }
+    if (blockIdx.x < 6) { if (threadIdx.x >= 64) EXPRC_LEAVE; k5(b0, b1, b2, status); return; }
+    if (blockIdx.x < 8) { k6(b1, b3, status); return; }
+    if (blockIdx.x < 11) { if (threadIdx.x >= 64) EXPRC_LEAVE; k7(b4, b5, b6, status); return; }
+    if (blockIdx.x < 13) { if (threadIdx.x >= 256) EXPRC_LEAVE; k8(b5, b7, status); return; }
 }

@@ -1,0 +1,87 @@
+"""python -m benchmarks.gpu_resources [--architectures sm_80,sm_90,sm_100]: what the kernels of products take of a GPU, by the compiler: no
+GPU is needed. Registers, shared memory, how many warps find room at a time, and what does not fit in registers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import exprc
+from benchmarks.gpu_cases import product_graphs
+from exprc import build
+from exprc.machines.device import DeviceRunner
+from exprc.runtime.cubin import flags
+from exprc.runtime.launch import CUDA, precisions
+
+#: Registers, bytes of shared memory, warps and blocks of a multiprocessor of an H100; shared memory that a block takes besides its own.
+REGISTERS, SHARED, WARPS, BLOCKS, OWN = 65536, 228 * 1024, 64, 32, 1024
+
+
+def launches_of(value: Any, precision: str) -> tuple[str, list[Any]]:
+    """The text that computes an expression, and its launches."""
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)))
+    device.load = lambda text: SimpleNamespace(cached=False, compile_seconds=0.0, text=text)
+    with mock.patch.object(build, "open_device", lambda name: device):
+        loaded = exprc.function([], value, device="cuda", precision=precision)._compiled.last
+    return "".join(loaded.text), DeviceRunner(loaded, {}, []).launches
+
+
+def compiled(text: str, architecture: str) -> dict[str, tuple[int, int]]:
+    """The registers of each kernel of a text, and the bytes that it keeps in memory for lack of more."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "text.cu").write_text(text, encoding="utf-8")
+        command = ["nvcc", *flags(architecture), "-Xptxas", "-v", "--cubin", "-o", "text.cubin", "text.cu"]
+        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
+    found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", said, re.DOTALL)
+    return {name: (int(registers), int(spilled)) for name, spilled, registers in found}
+
+
+def blocks_at_once(threads: int, registers: int, shared: int) -> int:
+    """How many blocks a multiprocessor holds.
+
+    >>> blocks_at_once(256, 128, 34816), blocks_at_once(256, 240, 52352)
+    (2, 1)
+    """
+    warps = -(-threads // 32)
+    each = -(-registers // 8) * 8 * 32 * warps
+    return min(REGISTERS // each, SHARED // (shared + OWN), WARPS // warps, BLOCKS)
+
+
+def rows(name: str, value: Any, precision: str, architectures: Sequence[str]) -> list[str]:
+    """A line of the table for each kernel of an expression."""
+    text, launches = launches_of(value, precision)
+    found = {a: compiled(text, a) for a in architectures}
+    made = []
+    for launch in launches:
+        registers, shape = found[architectures[-1]][launch.kernel][0], launch.shape
+        held = blocks_at_once(shape.threads, registers, shape.shared)
+        spilled = " / ".join(str(found[a][launch.kernel][1]) for a in architectures)
+        room = f"{held} blocks, {held * -(-shape.threads // 32)} of {WARPS} warps"
+        made.append(f"| {name} | {precision} | {shape.blocks} × {shape.threads} | {registers} | {shape.shared} | {room} | {spilled} |")
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_resources", description=__doc__)
+    parser.add_argument("--architectures", default="sm_80,sm_100,sm_90")
+    parser.add_argument("--only", default="", help="products whose names begin so")
+    asked = parser.parse_args()
+    architectures = asked.architectures.split(",")
+    print(f"| kernel | precision | blocks × threads | registers | shared bytes | at once | spilled: {' / '.join(architectures)} |")
+    print("| --- | --- | ---: | ---: | ---: | --- | ---: |")
+    for name, value in product_graphs():
+        for precision in ("float32", "tf32", "bf16"):
+            if name.startswith(asked.only):
+                print("\n".join(rows(name, value, precision, architectures)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -179,11 +179,11 @@ class _MovedWalk(_Walk):
             return self.shifted(value, np.where(scale == 0, 0, MOVE * np.spacing(scale)))
 
     def shifted(self, value: Array, step: Array) -> Array:
-        """Up or down by a step; zeros without one get either sign."""
+        """Up or down by a step; zeros without one, and NaN, get either sign."""
         signs = self.rng.choice(np.array([-1, 1], value.dtype), value.shape)
         with np.errstate(all="ignore"):
             moved = np.where((step == 0) & (value == 0), np.copysign(value, signs), value + (signs * step).astype(value.dtype))
-        return np.where(np.isfinite(value), moved, value)
+        return np.where(np.isfinite(value), moved, np.where(np.isnan(value), np.copysign(value, signs), value))
 
 
 class _SteadyWalk(_MovedWalk):

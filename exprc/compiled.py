@@ -204,7 +204,7 @@ class Compiled:
         lanes_of, device, precision = machine.target.lanes, machine.target.device, machine.precision
         bound, chosen = road.take("choose", lambda: absorb(
             *choose(bound, lanes_of, sum_, copy, dimshuffle, device, precision), lanes_of), lambda r: _chosen_text(r[1]))  # fmt: skip
-        fuser = Fuser(bound.roots, bound.dims, number, closed(chosen), inline(chosen), machine.parts_of)
+        fuser = Fuser(bound.roots, bound.dims, number, closed(chosen), inline(chosen), machine.parts_of, device == "cuda")
         fused = road.take("fuse", fuser.run, fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
         plan = road.take("memory", lambda: build_plan(

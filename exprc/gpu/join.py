@@ -8,7 +8,7 @@ from typing import Any
 from exprc.gpu.teams import WARP, Shape, Teams, shape_of
 from exprc.loops import Buffer, Kernel, Load, Loop
 from exprc.lower.emit import Scope
-from exprc.lower.nest import combined, comment
+from exprc.lower.nest import Pass, combined, comment
 from exprc.schedule.fuse import Group, Root
 from exprc.schedule.plan import Plan
 from exprc.size import Dim, ceildiv, minimum, product, symbol
@@ -21,6 +21,9 @@ def lower_parts(plan: Plan, group: Group, name: str) -> list[Kernel]:
 
 class _Parts(Teams):
     """The first of the two: a team works on one part of the folded elements of one outer index."""
+
+    def _passes(self) -> list[Pass]:
+        return [p for p in super()._passes() if any(r.is_reduce for r in p.roots)]
 
     def _dims(self) -> list[tuple[str, Dim]]:
         return [("part", self.group.parts), *super()._dims()]
@@ -35,7 +38,7 @@ class _Parts(Teams):
         return Loop("r", minimum(n, begin + chunk), "serial", tuple(body), begin + self.lane, self.shape.size)  # type: ignore[operator]
 
     def _comment(self) -> str:
-        return comment(self.group.roots, self.group.outer) + f", in {self.group.parts} parts"
+        return comment([r for r in self.group.roots if r.is_reduce], self.group.outer) + f", in {self.group.parts} parts"
 
     def _result(self, root: Root, cells: Mapping[str, Buffer], at: Dim, scope: Scope) -> None:
         index = (self.outer["part"], *self._outer_index())
@@ -46,13 +49,16 @@ class _Parts(Teams):
 
 
 class _Join(Teams):
-    """The second: a team folds the parts of one outer index."""
+    """The second: a team folds the parts of one outer index, and works out what is made of the results at once."""
 
     def _shape(self) -> Shape:
         count = self.plan.number(self.count)
         return shape_of(count, self.group.parts, column=count >= WARP)
 
     def _run_pass(self, p: Any, body: Scope, later: Any) -> None:
+        if not any(r.is_reduce for r in p.roots):  # formulas of what was joined
+            super()._run_pass(p, body, later)
+            return
         outer = self._outer_index()
         part = symbol("part", 0, self.group.parts - 1)
         for root in p.roots:
@@ -65,4 +71,5 @@ class _Join(Teams):
             self._result(root, cells, 0, body)
 
     def _comment(self) -> str:
-        return "the parts joined in order"
+        then = [r.node.op.name for r in self.group.roots if not r.is_reduce]
+        return ", ".join(["the parts joined in order", *then])

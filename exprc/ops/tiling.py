@@ -22,7 +22,7 @@ MOST_BLOCKS = 2**31 - 1
 _WARPS = 16
 
 #: What storing and adding an element of a part costs, in multiplications of a multiprocessor's share, and what a further kernel does.
-_PART, _KERNEL = 0.5, 2e5
+_PART, _KERNEL = 0.5, 4e5
 
 #: Instructions for each element that a thread loads from memory: about 5 of a matrix, 10 of windows.
 _LOAD = 9

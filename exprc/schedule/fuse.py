@@ -99,7 +99,7 @@ class Fuser:
 
     number : estimates a dim. closed : the kernel nodes whose hooks take no other values. inline : kernel nodes with operands
     that they work out themselves.
-    parts_of : the target's rule for cutting reductions, by sizes alone.
+    parts_of : the target's rule for cutting reductions, by sizes alone. finishes : whether what joins the parts works out formulas, too.
     """
 
     def __init__(
@@ -110,8 +110,9 @@ class Fuser:
         closed: Collection[Expr] = (),
         inline: Collection[tuple[Expr, Expr]] = (),
         parts_of: Callable[[int, int, int], int] = parts_of,
+        finishes: bool = False,
     ):
-        self.closed, self.inline, self.parts_of = closed, inline, parts_of
+        self.closed, self.inline, self.parts_of, self.finishes = closed, inline, parts_of, finishes
         self.order = topological(roots, stop=lambda n: n.op.name == "dim")  # the length of an array does not need the array
         self.roots, self.dims, self.number = list(roots), dims, number
         self.needed = self._needed()
@@ -324,9 +325,20 @@ class Fuser:
     def _join_parts(self, group: Group, root: Root, inside: Any) -> bool:
         """Reductions of the same axes that do not need each other are cut together."""
         first = group.roots[0].node
+        if self.finishes and not root.is_reduce:
+            return self._finishes(group, root, inside)
         if inside or not root.is_reduce or root.dims != group.outer or root.node.params != first.params:
             return False
         if self.dims[root.node.inputs[0]] != self.dims[first.inputs[0]]:
+            return False
+        group.roots.append(root)
+        return True
+
+    def _finishes(self, group: Group, root: Root, inside: Any) -> bool:
+        """A formula of the results of such reductions, at the same element, is worked out where their parts are joined."""
+        index = outer_index(group.outer)
+        alone = root.dims == group.outer and root.part is None and root.copy_to is None
+        if not inside or not alone or any(tuple(at) != index or self._elsewhere(group, b, index) for b, at in inside):
             return False
         group.roots.append(root)
         return True

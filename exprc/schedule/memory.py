@@ -192,7 +192,7 @@ class _Builder:
     def _partials(self, group: Group) -> None:
         for root in group.roots:
             op: Any = root.node.op
-            for acc in op.accs:
+            for acc in op.accs if root.is_reduce else ():
                 dims = (group.parts, *group.outer)
                 name = f"p{len(self.plan.partials)}"
                 buffer = Buffer(name, acc.dtype or root.node.inputs[0].dtype, product(dims))

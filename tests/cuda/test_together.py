@@ -132,3 +132,23 @@ EXPRC_KERNEL void lost(const float *x, float *y, long long n) {
         with pytest.raises(KernelError, match="40 of 96"):
             device.prepare(module, [Launch("lost", (1, 1, 1), (96, 1, 1), 0, (given.address, made.address, 40))]).run()
             device.synchronize()
+
+
+def test_what_is_made_of_a_cut_sum_at_once_takes_no_launch_of_its_own() -> None:
+    """Formulas of joined parts, updates in place among them, also where another axis is read, or several sums."""
+    x = T.tensor4("x", shape=(4, 3, 40, 40))
+    value = np.random.default_rng(0).standard_normal((4, 3, 40, 40)).astype("float32")
+    found = {}
+    for device in ("cpu", EMULATOR):
+        b = exprc.shared(np.arange(3, dtype="float32"))
+        total, mean = x.sum(axis=(0, 2, 3)), T.sqr(x).mean(axis=(0, 2, 3))
+        scale = 1 / T.sqrt(mean + 0.1)
+        outputs = [scale, total * scale + b, (total - total[::-1]) * b]
+        with exprc.config.override(emulator="check", emulator_order="random"):
+            f = exprc.function([x], outputs, updates={b: b - 0.01 * total}, device=device)
+            found[device] = [*f(value), *f(value), b.get_value()]
+    for a, e in zip(found[EMULATOR], found["cpu"], strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
+    text = f.explain()
+    assert "the parts joined in order, inv, add, sub" in text
+    assert "launches of a call, 4:" in text, "the parts, what joins them, what reads other elements, a copy: b is read till then"

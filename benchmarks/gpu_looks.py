@@ -325,8 +325,8 @@ def kernels(device: Device, asked: argparse.Namespace) -> None:
     seen: list[tuple[str, Any, Sequence[Launch]]] = []
     load, prepare, texts = device.load, device.prepare, {}
 
-    def loaded(text: str) -> Any:
-        module = load(text)
+    def loaded(text: str, *how: Any) -> Any:
+        module = load(text, *how)
         texts[id(module)] = text
         return module
 

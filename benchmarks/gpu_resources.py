@@ -1,5 +1,9 @@
-"""python -m benchmarks.gpu_resources [--architectures sm_80,sm_90,sm_100]: what the kernels of products take of a GPU, by the compiler: no
-GPU is needed. Registers, shared memory, how many warps find room at a time, and what does not fit in registers.
+"""What kernels take of a GPU, by the compiler: no GPU is needed.
+
+    python -m benchmarks.gpu_resources [--architectures sm_80,sm_90,sm_100]     products and convolutions
+    python -m benchmarks.gpu_resources --net lenet --batch 128                  the launches of a training step, with operations and bytes
+
+Registers, shared memory, how many warps find room at a time, and what does not fit in registers.
 """
 
 from __future__ import annotations
@@ -8,30 +12,39 @@ import argparse
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import exprc
-from benchmarks.gpu_cases import product_graphs
+from benchmarks import nets
+from benchmarks.exprc_step import training_step
+from benchmarks.gpu_cases import BYTES, FLOAT32, product_graphs
 from exprc import build
+from exprc.loops import Template
+from exprc.machines.cpu import flops
 from exprc.machines.device import DeviceRunner
 from exprc.runtime.cubin import flags
 from exprc.runtime.launch import CUDA, precisions
+from exprc.types import itemsize
 
 #: Registers, bytes of shared memory, warps and blocks of a multiprocessor of an H100; shared memory that a block takes besides its own.
 REGISTERS, SHARED, WARPS, BLOCKS, OWN = 65536, 228 * 1024, 64, 32, 1024
 
 
-def launches_of(value: Any, precision: str) -> tuple[str, list[Any]]:
-    """The text that computes an expression, and its launches."""
-    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)))
-    device.load = lambda text: SimpleNamespace(cached=False, compile_seconds=0.0, text=text)
-    with mock.patch.object(build, "open_device", lambda name: device):
-        loaded = exprc.function([], value, device="cuda", precision=precision)._compiled.last
-    return "".join(loaded.text), DeviceRunner(loaded, {}, []).launches
+def loaded(make: Callable[[], Any]) -> Any:
+    """What a function of a GPU that is not there would run: make() returns the function."""
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), idle=set())
+    device.load = lambda text, *how: SimpleNamespace(cached=False, compile_seconds=0.0, text=text)
+    with mock.patch.object(build, "open_device", lambda name: device), exprc.config.override(device="cuda"):
+        return make()._compiled.last
+
+
+def launches_of(made: Any) -> tuple[str, list[Any]]:
+    """The text of a program, and its launches."""
+    return "".join(made.text), DeviceRunner(made, {}, [], frozenset()).launches
 
 
 def compiled(text: str, architecture: str) -> dict[str, tuple[int, int]]:
@@ -57,7 +70,7 @@ def blocks_at_once(threads: int, registers: int, shared: int) -> int:
 
 def rows(name: str, value: Any, precision: str, architectures: Sequence[str]) -> list[str]:
     """A line of the table for each kernel of an expression."""
-    text, launches = launches_of(value, precision)
+    text, launches = launches_of(loaded(lambda: exprc.function([], value, precision=precision)))
     found = {a: compiled(text, a) for a in architectures}
     made = []
     for launch in launches:
@@ -69,12 +82,39 @@ def rows(name: str, value: Any, precision: str, architectures: Sequence[str]) ->
     return made
 
 
+def step_rows(net: str, batch: int, architectures: Sequence[str]) -> list[str]:
+    """A line of the table for each launch of a training step."""
+    made = loaded(lambda: training_step(nets.NETS[net], batch).compile("step"))
+    text, launches = launches_of(made)
+    found = {a: compiled(text, a) for a in architectures}
+    lines = []
+    for steps, launch in zip(made.lowered.launched(), launches, strict=True):
+        operations = sum(flops(made.plan, made.plan.steps[int(s.name[1:])], int) for s in steps if isinstance(s, Template))
+        moved = sum(int(b.size) * itemsize(b.dtype) for b in launch.buffers)
+        registers, shape = found[architectures[-1]][launch.kernel][0], launch.shape
+        held = min(blocks_at_once(shape.threads, registers, shape.shared) * -(-shape.threads // 32), WARPS)
+        spilled = sum(of[launch.kernel][1] for of in found.values())
+        what = "; ".join(s.comment.split(":")[0] for s in steps)
+        floor = 1e6 * max(operations / FLOAT32, moved / BYTES)
+        lines.append(
+            f"| {what} | {shape.blocks} × {shape.threads} | {operations / 1e6:.1f} | {moved / 1e6:.2f} | {floor:.1f}"
+            f" | {registers} | {shape.shared} | {held} | {spilled} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_resources", description=__doc__)
     parser.add_argument("--architectures", default="sm_80,sm_100,sm_90")
     parser.add_argument("--only", default="", help="products whose names begin so")
+    parser.add_argument("--net", choices=nets.NETS, help="the launches of a training step of this network instead")
+    parser.add_argument("--batch", type=int, default=128)
     asked = parser.parse_args()
     architectures = asked.architectures.split(",")
+    if asked.net:
+        print("| launch | blocks × threads | MFLOP | MB | floor, µs | registers | shared bytes | warps of 64 | spilled bytes |")
+        print(f"| ---{' | ---:' * 8} |")
+        print("\n".join(step_rows(asked.net, asked.batch, architectures)))
+        return
     print(f"| kernel | precision | blocks × threads | registers | shared bytes | at once | spilled: {' / '.join(architectures)} |")
     print("| --- | --- | ---: | ---: | ---: | --- | ---: |")
     for name, value in product_graphs():

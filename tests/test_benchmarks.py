@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 import xml.etree.ElementTree
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
 import exprc  # noqa: E402
-from benchmarks import arrays, cpu, gpu, gpu_check, graph, memory, nets, roofline, spills, table, turns  # noqa: E402
+from benchmarks import arrays, cpu, gpu, gpu_check, gpu_resources, graph, memory, nets, roofline, spills, table, turns  # noqa: E402
 from benchmarks.calibrate import Machine  # noqa: E402
 
 TINY = nets.Net("fc256", "a small one", (784,), (nets.Dense(8), nets.Dense(10)))
@@ -484,3 +485,10 @@ def test_floors_of_a_step():
     results = 20 * 12 * 12 + 50 * 4 * 4 + 256 + 10
     assert nets.step_bytes(nets.LENET, 2, "infer") == 4 * (2 * 784 + 2 * 2 * results + parameters)
     assert nets.step_bytes(nets.LENET, 2) == 4 * (2 * 2 * 784 + 5 * 2 * results + 5 * parameters)
+
+
+def test_the_launches_of_a_step_are_told_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(gpu_resources, "compiled", lambda text, architecture: defaultdict(lambda: (64, 0)))
+    rows = gpu_resources.step_rows("fc64", 128, ["sm_90"])
+    operations = sum(float(row.split(" | ")[2]) for row in rows)
+    assert 5 < len(rows) <= 12 and operations == pytest.approx(nets.step_flops(nets.FC64, 128) / 1e6, rel=0.02)

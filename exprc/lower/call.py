@@ -13,7 +13,7 @@ from exprc.lower.nest import symbol_names
 from exprc.schedule.choose import kernel_args, kernel_outs
 from exprc.schedule.fuse import Call, Root
 from exprc.schedule.plan import Plan, Stored
-from exprc.size import Dim, Size, Symbol, ceildiv, minimum, substitute, symbol
+from exprc.size import Dim, Size, Symbol, ceildiv, floordiv, minimum, mod, substitute, symbol
 from exprc.types import TupleType, itemsize
 
 
@@ -154,8 +154,11 @@ class _CallLowering:
 
     def _root(self, emit: Emitter, scope: Scope, root: Root, index: tuple[Dim, ...], dims: Sequence[Dim]) -> None:
         axes = self.call.axes[root]
-        place = {a: index[k] for k, a in enumerate(axes) if a is not None}
-        at = tuple(place.get(k, 0) for k in range(len(root.dims)))
+        if axes is None:
+            at = _unflattened(index, dims, root.dims)
+        else:
+            place = {a: index[k] for k, a in enumerate(axes) if a is not None}
+            at = tuple(place.get(k, 0) for k in range(len(root.dims)))
         value = emit.compute(root.node, at, scope)
         emit.given[root.node, None] = value
         if root.node in self.plan.stored:
@@ -172,6 +175,18 @@ class _CallLowering:
             inner = Scope(scope)
             emit.store(inner, stored, index, value)
             scope.body.append(If(inside, tuple(inner.body)))
+
+
+def _unflattened(index: Sequence[Dim], dims: Sequence[Dim], others: Sequence[Dim]) -> tuple[Dim, ...]:
+    """The index of the same element, in row-major order, of an array of another shape."""
+    number: Dim = 0
+    for j, d in zip(index, dims):
+        number = number * d + j  # type: ignore[operator]
+    made: list[Dim] = []
+    for d in reversed(others):
+        made.append(mod(number, d))
+        number = floordiv(number, d)
+    return tuple(made[::-1])
 
 
 def _coefficient(address: Dim, name: str) -> Dim | None:

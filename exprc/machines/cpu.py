@@ -228,4 +228,7 @@ def flops(plan: Plan, step: Call, number: Callable[[Dim], int]) -> int:
     impl = plan.implementations[step.node]
     if impl.flops is None:
         return 0
-    return number(impl.flops(kernel_args(step.node, plan.dims), kernel_outs(step.node, plan.dims), step.node.params))
+    args, outs = kernel_args(step.node, plan.dims), kernel_outs(step.node, plan.dims)
+    if "parts" in step.node.params:  # together they do what one of the whole would
+        outs = [out._replace(shape=out.shape[1:]) for out in outs]
+    return number(impl.flops(args, outs, step.node.params))

@@ -418,7 +418,9 @@ def _share_of_rows(own: Mapping[str, Any]) -> float:
     return float(np.mean((rows >= 0) & (rows < own["H"] * own["UP_H"]))) if rows.size else 1.0
 
 
-def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]], absorbs: Consumer | None = None) -> tuple[Implementation, ...]:
+def _cuda_correlations(
+    sizes: Any, up_of: Callable[[Any], Sequence[int]], flops: Callable[..., Dim], absorbs: Consumer | None = None
+) -> tuple[Implementation, ...]:
     """On a GPU; up_of(params) : by how much the images are spread."""
 
     def own(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
@@ -434,7 +436,7 @@ def _cuda_correlations(sizes: Any, up_of: Callable[[Any], Sequence[int]], absorb
         return values["O"] // groups, pixels, groups * up_h * up_w
 
     text = Implementation(
-        name="conv2d", text="conv2d.cuh product.cuh", device="cuda", sizes=own, layouts=(("plain", "plain"), ("plain",)), flops=_flops,
+        name="conv2d", text="conv2d.cuh product.cuh", device="cuda", sizes=own, layouts=(("plain", "plain"), ("plain",)), flops=flops,
         absorbs=absorbs, hooks={
             "LOAD_x": Hook("load", 0, lambda n, c, h, w: (n, c, h, w)),
             "LOAD_w": _FILTER,
@@ -513,7 +515,7 @@ conv2d_record = kernel(
     samples=_conv_samples,
     implementations=(
         *winograd(_forward_sizes, _fills_lanes, POOLED), *_correlations(_forward_sizes, _flops, POOLED),
-        *_cuda_correlations(_forward_sizes, lambda params: (1, 1), POOLED_CUDA),
+        *_cuda_correlations(_forward_sizes, lambda params: (1, 1), _flops, POOLED_CUDA),
     ),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
 )  # fmt: skip
@@ -523,7 +525,7 @@ conv2d_grad_input = kernel(
     samples=_input_samples,
     implementations=(
         *winograd(_input_sizes, _fills_lanes), *_correlations(_input_sizes, _input_flops),
-        *_cuda_correlations(_input_sizes, lambda params: params["stride"]),
+        *_cuda_correlations(_input_sizes, lambda params: params["stride"], _input_flops),
     ),
     doc="gradient of conv2d for its images, from that of its result and from the filters, `turned`; `size` is the images' rows and columns",
 )  # fmt: skip

@@ -63,11 +63,14 @@ class Group:
 
 @dataclass(eq=False)
 class Call:
-    """A kernel node with the roots that its store hooks compute: for each, the axis of the root that each axis of the result is."""
+    """A kernel node with the roots that its store hooks compute.
+
+    axes : for each, the axis of the root that each axis of the result is; None where the root is the result in another shape.
+    """
 
     node: Expr
     roots: list[Root] = field(default_factory=list)
-    axes: dict[Root, tuple[int | None, ...]] = field(default_factory=dict)
+    axes: dict[Root, tuple[int | None, ...] | None] = field(default_factory=dict)
     result: dict[Root, int] = field(default_factory=dict)
 
 
@@ -99,7 +102,8 @@ class Fuser:
 
     number : estimates a dim. closed : the kernel nodes whose hooks take no other values. inline : kernel nodes with operands
     that they work out themselves.
-    parts_of : the target's rule for cutting reductions, by sizes alone. finishes : whether what joins the parts works out formulas, too.
+    parts_of : the target's rule for cutting reductions, by sizes alone. finishes : whether what joins the parts works
+        out formulas, too, and a hook those that see its result in another shape.
     """
 
     def __init__(
@@ -266,6 +270,10 @@ class Fuser:
             return False
         dims = self.dims[own[0]]
         axes = next((_axes(at, index, dims) for b, at in inside if b is own[0]), None)
+        if axes is None and self.finishes and self._reshaped(root, index, inside, own[0]):
+            call.roots.append(root)
+            call.axes[root], call.result[root] = None, own[0].params.get("i", 0) if own[0].op.form == "item" else 0
+            return True
         if axes is None or _count(dims) != _count(root.dims):
             return False
         for b, at in inside:
@@ -280,13 +288,18 @@ class Fuser:
         call.axes[root], call.result[root] = axes, result
         return True
 
+    def _reshaped(self, root: Root, index: Sequence[Dim], inside: Any, result: Expr) -> bool:
+        """Whether a root reads nothing of the step but the result of its kernel, each element where it lies in row-major order."""
+        flat = _flat(index, root.dims)
+        return all(b is result and _flat(at, self.dims[b]) == flat for b, at in inside) and _count(self.dims[result]) == _count(root.dims)
+
     def _same_element(self, call: Call, b: Expr, at: tuple[Dim, ...], axes: Any, index: Sequence[Dim]) -> bool:
         """Whether a value of the same hook is read at the element that the hook is working on."""
         other = next((r for r in call.roots if r.node is b), None)
-        if other is None or other.part is not None:
+        if other is None or other.part is not None or call.axes[other] is None:
             return False
         place = {k: axis for axis, k in enumerate(axes) if k is not None}
-        theirs = {k: axis for axis, k in enumerate(call.axes[other]) if k is not None}
+        theirs = {k: axis for axis, k in enumerate(call.axes[other] or ()) if k is not None}
         by_axis = {place[k]: j for k, j in enumerate(index) if k in place}
         return all(k in theirs and by_axis.get(theirs[k]) == j or _is_zero(j) for k, j in enumerate(at))
 
@@ -421,6 +434,14 @@ def _axes(at: Sequence[Dim], index: Sequence[Dim], dims: Sequence[Dim]) -> tuple
             return None
     used = [a for a in axes if a is not None]
     return tuple(axes) if len(set(used)) == len(used) else None
+
+
+def _flat(index: Sequence[Dim], dims: Sequence[Dim]) -> Dim:
+    """The row-major number of an element."""
+    number: Dim = 0
+    for j, d in zip(index, dims):
+        number = number * d + j  # type: ignore[operator]
+    return number
 
 
 def _is_zero(j: Dim) -> bool:

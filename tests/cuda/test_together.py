@@ -152,3 +152,20 @@ def test_what_is_made_of_a_cut_sum_at_once_takes_no_launch_of_its_own() -> None:
     text = f.explain()
     assert "the parts joined in order, inv, add, sub" in text
     assert "launches of a call, 4:" in text, "the parts, what joins them, what reads other elements, a copy: b is read till then"
+
+
+def test_a_formula_of_a_product_in_another_shape_is_worked_out_in_its_hook() -> None:
+    """As behind the first dense layer: the gradient is a matrix, what it is masked with are images."""
+    x, w = T.matrix("x", shape=(6, 7)), T.matrix("w", shape=(7, 60))
+    images = T.tensor4("images", shape=(6, 5, 4, 3))
+    seen = (x @ w).reshape((6, 5, 4, 3))
+    outputs = [T.where(images > 0, seen, 0), (x @ w).reshape((12, 30)) * 2, T.exp(seen[:, ::-1]), seen + (x @ w).reshape((6, 5, 4, 3))]
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(leaf.type.shape).astype("float32") for leaf in (x, w, images)]
+    for k, output in enumerate(outputs):
+        with exprc.config.override(emulator="check"):
+            f = exprc.function([x, w, images], output, device=EMULATOR, on_unused_input="ignore")
+            got = f(*values)
+        expected = exprc.function([x, w, images], output, mode="reference", on_unused_input="ignore")(*values)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+        assert f"launches of a call, {1 + (k in (1, 2))}:" in f.explain(), f.explain()

@@ -60,13 +60,13 @@ class Launch:
     fixed: bool
 
     def takes(self, step: Any, shape: Shape) -> bool:
-        """Whether the kernels find room beside each other, or the others take nothing from the largest."""
+        """Whether kernels find room beside each other, with threads that leave at once, or the others take nothing from the largest."""
         if not self.fixed or not shape.blocks:
             return False
         shapes, kinds = [*self.shapes, shape], {type(s) for s in (*self.steps, step)}
         whole, room = joint_shape(shapes), ROUND if Template in kinds else 2 * ROUND
         large = max(shapes, key=lambda s: s.blocks * s.threads)
-        if whole.threads * whole.blocks <= room:
+        if sum(s.threads * s.blocks for s in shapes) <= room and whole.threads * whole.blocks <= room + room // 2:
             return True
         return large.threads == whole.threads and len(kinds) == 1 and whole.threads * (whole.blocks - large.blocks) <= ROUND // 2
 

@@ -7,14 +7,16 @@ from typing import Any
 
 from exprc.loops import Alloc, Buffer, Index, Kernel, Let, Load, Loop, Store
 from exprc.lower.emit import Scope, start_value
-from exprc.lower.nest import Nest, Pass, combined, comment, nest
+from exprc.lower.nest import Nest, Pass, combined, comment, nest, symbol_names
 from exprc.schedule.fuse import Group, Root, placed
-from exprc.schedule.plan import Plan
-from exprc.size import Dim, bounds, ceildiv, floordiv, minimum, mod, product, substitute, symbol
+from exprc.schedule.plan import Plan, Stored
+from exprc.size import Dim, Size, Symbol, bounds, ceildiv, floordiv, minimum, mod, product, substitute, symbol
 from exprc.types import itemsize
 
 #: Fewer blocks than this leave threads idle; more cost a division each.
 BLOCKS = 64
+#: How long a row in memory may be so that it is worth turning the loops (see `GroupLowering._turned`), and a tile of it stays in L1.
+ROW = (8, 256)
 #: Elements that one block of a plain elementwise loop works on.
 CHUNK = 4096
 
@@ -39,6 +41,7 @@ class GroupLowering(Nest):
         super().__init__(plan, group, name)
         self.lane = self._lane()
         self.width = self._width()
+        self.turned = self._turned()
 
     def _lane(self) -> int | None:
         """The outer axis that runs in lanes; None if an inner axis does."""
@@ -56,6 +59,31 @@ class GroupLowering(Nest):
             return split[0]
         sizes = [itemsize(r.value.dtype) for r in self.group.roots]
         return 4 * self.plan.lanes_of(max(min(sizes), 4))
+
+    def _turned(self) -> int | None:
+        """The outer axis that runs in lanes instead of `lane`, which then runs around it; None if none does.
+
+        What goes from images in lanes to rows in memory, or back, would go to another page with every lane. With the loops turned, a tile
+        of a row and all lanes stays in L1, and the rows are read or written in runs.
+        """
+        if self.lane is None or self.plan.local or any(p.inner or any(r.is_reduce for r in p.roots) for p in self.passes):
+            return None
+        split, rows = 0, [0] * len(self.group.outer)
+        for _, stored, at in self._voters():
+            split += stored.layout.lanes > 0
+            for k in self._rows(stored, at):
+                rows[k] += 1
+        best = max(range(len(rows)), key=lambda k: rows[k])
+        length = self.plan.number(self.group.outer[best])
+        return best if rows[best] and split and 2 * rows[best] >= split and ROW[0] <= length <= ROW[1] else None
+
+    def _rows(self, stored: Stored, at: tuple[Dim, ...]) -> list[int]:
+        """The outer axes along which an access goes from element to element, while it goes far along the lanes."""
+        address = stored.address(at)
+        if stored.layout.lanes or not isinstance(address, Size) or f"i{self.lane}" not in symbol_names(address):
+            return []
+        runs = [a[0].name for a, factor in address.terms.items() if factor == 1 and len(a) == 1 and isinstance(a[0], Symbol)]
+        return [k for k in range(len(self.group.outer)) if k != self.lane and f"i{k}" in runs]
 
     # -- the loops
 
@@ -84,7 +112,8 @@ class GroupLowering(Nest):
         self._locals(body)
         for p in self.passes:
             self._run_pass(p, body)
-        loops = [loop for k, axis in enumerate(outer) for loop in (axis.loops[:-1] if k == self.lane else axis.loops)]
+        serial = [axis.loops[:-1] if k == self.lane else axis.loops for k, axis in enumerate(outer) if k != self.turned]
+        loops = [loop for loops in serial for loop in loops]
         return self._grid(loops, body.body)
 
     def _outer_axis(self, k: int, dim: Dim) -> Axis:
@@ -152,8 +181,14 @@ class GroupLowering(Nest):
             else:
                 self._store_root(root, index, scope)
         inner = [loop for a in axes for loop in a.loops if loop[2] != "lanes"]
-        body.body += nest([*inner, *([lanes] if lanes else [])], scope.body)
-        body.body += [s for r in p.roots if not r.is_reduce for s in self._padding(r, axes, inner)]
+        clear = [s for r in p.roots if not r.is_reduce for s in self._padding(r, axes, inner)]
+        if self.turned is not None and lanes:
+            row = (f"i{self.turned}", self.group.outer[self.turned])
+            body.body += nest([(*lanes[:2], "serial"), (*row, "lanes")], scope.body)
+            clear = nest([(*row, "serial")], clear) if clear else []
+        else:
+            body.body += nest([*inner, *([lanes] if lanes else [])], scope.body)
+        body.body += clear
         for root in reduces:
             self._finish(root, cells[root], lanes, body)
 

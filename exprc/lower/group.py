@@ -264,11 +264,14 @@ class GroupLowering(Nest):
         body.body += nest([lanes], scope.body)
 
     def _join_lanes(self, root: Root, cells: dict[str, Buffer], body: Scope) -> None:
-        width = next(iter(cells.values())).size
-        if width == 1:
-            return
-        l = symbol("l", 0, width - 1)  # type: ignore[operator]  # noqa: E741
-        body.body.append(Loop("l", width - 1, "serial", (combined(root.node.op, cells, {n: Load(c, l + 1) for n, c in cells.items()}),)))  # type: ignore[operator]
+        """Join the upper half of the lanes to the lower one, again and again: few steps that wait for each other, and those in lanes."""
+        width: Any = next(iter(cells.values())).size
+        while width > 1:
+            half = (width + 1) // 2
+            l = symbol("l", 0, width - half - 1)  # noqa: E741
+            joined = combined(root.node.op, cells, {n: Load(c, l + half) for n, c in cells.items()}, l)
+            body.body.append(Loop("l", width - half, "lanes", (joined,)))
+            width = half
 
 
 def split_axis(name: str, dim: Dim, width: int) -> Axis:

@@ -175,11 +175,11 @@ class Nest:
             self.emit.store(scope, self.plan.stored[root.node], tuple(self.outer.values()), value)
 
 
-def combined(op: Any, cells: Mapping[str, Buffer], other: Mapping[str, Any]) -> Accum:
-    """Join the accumulators `other` of a later part to those in element 0 of `cells`."""
-    args: list[tuple[str, Any]] = [(n, Load(c, 0)) for n, c in cells.items()] + [(f"{n}_", v) for n, v in other.items()]
+def combined(op: Any, cells: Mapping[str, Buffer], other: Mapping[str, Any], at: Dim = 0) -> Accum:
+    """Join the accumulators `other` of a later part to those in element `at` of the cells."""
+    args: list[tuple[str, Any]] = [(n, Load(c, at)) for n, c in cells.items()] + [(f"{n}_", v) for n, v in other.items()]
     values = tuple(Apply(a.combine, tuple(x for x in args if f"{{{x[0]}}}" in a.combine), cells[a.name].dtype) for a in op.accs)
-    return Accum(tuple((cells[a.name], 0) for a in op.accs), values)
+    return Accum(tuple((cells[a.name], at) for a in op.accs), values)
 
 
 def finished(plan: Plan, root: Root, accs: Mapping[str, Any]) -> Any:

@@ -30,8 +30,21 @@ void k0(const float *restrict b0, float *restrict b1, float *restrict b2, int64_
                 }
             }
         }
-        for (int64_t l = 0; l < 11; ++l) {
-            v1[0] = v1[0] + v1[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 6; ++l) {
+            v1[l] = v1[l] + v1[l + 6];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 3; ++l) {
+            v1[l] = v1[l] + v1[l + 3];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v1[l] = v1[l] + v1[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v1[l] = v1[l] + v1[l + 1];
         }
         b1[i0] = v1[0] / (int64_t)(4608);
         float v3[12];
@@ -51,8 +64,21 @@ void k0(const float *restrict b0, float *restrict b1, float *restrict b2, int64_
                 }
             }
         }
-        for (int64_t l = 0; l < 11; ++l) {
-            v3[0] = v3[0] + v3[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 6; ++l) {
+            v3[l] = v3[l] + v3[l + 6];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 3; ++l) {
+            v3[l] = v3[l] + v3[l + 3];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v3[l] = v3[l] + v3[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v3[l] = v3[l] + v3[l + 1];
         }
         b2[i0] = v3[0] / (int64_t)(4608);
     }

@@ -121,8 +121,29 @@ void k1(const float *restrict b0, const float *restrict b1, const int32_t *restr
                 v1[l] = v1[l] + v11;
             }
         }
-        for (int64_t l = 0; l < 63; ++l) {
-            v1[0] = v1[0] + v1[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 32; ++l) {
+            v1[l] = v1[l] + v1[l + 32];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 16; ++l) {
+            v1[l] = v1[l] + v1[l + 16];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 8; ++l) {
+            v1[l] = v1[l] + v1[l + 8];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 4; ++l) {
+            v1[l] = v1[l] + v1[l + 4];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v1[l] = v1[l] + v1[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v1[l] = v1[l] + v1[l + 1];
         }
         b4[0] = v1[0] / (int64_t)(128);
     }

@@ -145,8 +145,21 @@ void k2(const float *restrict b0, const float *restrict b1, float *restrict b2, 
             const float v6 = v4 + v5;
             v3[l] = maximum(v3[l], v6);
         }
-        for (int64_t l = 0; l < 9; ++l) {
-            v3[0] = maximum(v3[0], v3[l + 1]);
+        #pragma omp simd
+        for (int64_t l = 0; l < 5; ++l) {
+            v3[l] = maximum(v3[l], v3[l + 5]);
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v3[l] = maximum(v3[l], v3[l + 3]);
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v3[l] = maximum(v3[l], v3[l + 2]);
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v3[l] = maximum(v3[l], v3[l + 1]);
         }
         b2[i0] = v3[0];
         float v7[10];
@@ -169,8 +182,21 @@ void k2(const float *restrict b0, const float *restrict b1, float *restrict b2, 
             const float v17 = exp(v16);
             v1[l] = v17;
         }
-        for (int64_t l = 0; l < 9; ++l) {
-            v7[0] = v7[0] + v7[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 5; ++l) {
+            v7[l] = v7[l] + v7[l + 5];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v7[l] = v7[l] + v7[l + 3];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v7[l] = v7[l] + v7[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v7[l] = v7[l] + v7[l + 1];
         }
         b3[i0] = v7[0];
         float v18[10];
@@ -183,8 +209,21 @@ void k2(const float *restrict b0, const float *restrict b1, float *restrict b2, 
             const float v19 = v1[l];
             v18[l] = v18[l] + v19;
         }
-        for (int64_t l = 0; l < 9; ++l) {
-            v18[0] = v18[0] + v18[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 5; ++l) {
+            v18[l] = v18[l] + v18[l + 5];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v18[l] = v18[l] + v18[l + 3];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v18[l] = v18[l] + v18[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v18[l] = v18[l] + v18[l + 1];
         }
         v2 = v18[0];
         #pragma omp simd
@@ -234,8 +273,25 @@ void k3(const float *restrict b0, const float *restrict b1, const int32_t *restr
                 v1[l] = v1[l] + v13;
             }
         }
-        for (int64_t l = 0; l < 31; ++l) {
-            v1[0] = v1[0] + v1[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 16; ++l) {
+            v1[l] = v1[l] + v1[l + 16];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 8; ++l) {
+            v1[l] = v1[l] + v1[l + 8];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 4; ++l) {
+            v1[l] = v1[l] + v1[l + 4];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v1[l] = v1[l] + v1[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v1[l] = v1[l] + v1[l + 1];
         }
         b5[0] = v1[0] / (int64_t)(64);
     }

@@ -29,8 +29,21 @@ void k0(const float *restrict b0, float *restrict b1, int64_t *status, int64_t b
             const float v5 = b0[10*i0 + l];
             v4[l] = maximum(v4[l], v5);
         }
-        for (int64_t l = 0; l < 9; ++l) {
-            v4[0] = maximum(v4[0], v4[l + 1]);
+        #pragma omp simd
+        for (int64_t l = 0; l < 5; ++l) {
+            v4[l] = maximum(v4[l], v4[l + 5]);
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v4[l] = maximum(v4[l], v4[l + 3]);
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v4[l] = maximum(v4[l], v4[l + 2]);
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v4[l] = maximum(v4[l], v4[l + 1]);
         }
         v1 = v4[0];
         #pragma omp simd
@@ -51,8 +64,21 @@ void k0(const float *restrict b0, float *restrict b1, int64_t *status, int64_t b
             const float v11 = v2[l];
             v10[l] = v10[l] + v11;
         }
-        for (int64_t l = 0; l < 9; ++l) {
-            v10[0] = v10[0] + v10[l + 1];
+        #pragma omp simd
+        for (int64_t l = 0; l < 5; ++l) {
+            v10[l] = v10[l] + v10[l + 5];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 2; ++l) {
+            v10[l] = v10[l] + v10[l + 3];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v10[l] = v10[l] + v10[l + 2];
+        }
+        #pragma omp simd
+        for (int64_t l = 0; l < 1; ++l) {
+            v10[l] = v10[l] + v10[l + 1];
         }
         v3 = v10[0];
         #pragma omp simd

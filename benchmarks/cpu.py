@@ -205,8 +205,10 @@ def beside_steps(names: Sequence[str], batch: int, settings: Settings, threads: 
 
 def programs_of(case: nets.Case, args: argparse.Namespace) -> list[Program]:
     if case.work == "arrays":
-        return [ARRAYS["exprc"], *(ARRAYS[name] for name in arrays.WORK[case.net].peers if not args.no_peers)]
-    return [EXPRC, *(p for p in PEERS[case.net] if not args.no_peers and (p is not JAX_QUEUED or case.work == "train"))]
+        ours, peers = ARRAYS["exprc"], [ARRAYS[name] for name in arrays.WORK[case.net].peers]
+    else:
+        ours, peers = EXPRC, [p for p in PEERS[case.net] if p is not JAX_QUEUED or case.work == "train"]
+    return [ours, *(p for p in peers if not args.no_peers and p.name not in args.without)]
 
 
 def confined(threads: int) -> int:
@@ -264,6 +266,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     python, out = os.environ.get("EXPRC_PEERS_PYTHON"), Path("benchmarks/results")
     add("--peers-python", default=python, help="interpreter of the peers' environment (default: $EXPRC_PEERS_PYTHON)")
+    add("--without", nargs="+", metavar="PROGRAM", default=[], help="programs that do not run, by their names in the table")
     add("--no-peers", action="store_true", help="exprc alone")
     add("--only", "--nets", nargs="+", metavar="NAME", choices=[*nets.NETS, *arrays.WORK], help="these networks and work on arrays")
     add("--batches", nargs="+", type=int, help="only these (default: all of the table)")

@@ -39,11 +39,15 @@ from exprc.types import TensorType, TupleType, dtype_name, float_of, promote, te
 
 
 class Arg(NamedTuple):
-    """What a rule may know of an input: its dims, its dtype and, of an integer scalar that gives a size, its value."""
+    """What a rule may know of an input: its dims, its dtype and, of an integer scalar that gives a size, its value.
+
+    leaf : of a kernel's operand, whether the call gives it, or a variable has it, row by row in memory.
+    """
 
     shape: tuple[Dim, ...]
     dtype: str
     value: Dim = UNKNOWN
+    leaf: bool = False
 
 
 class Op:

@@ -189,9 +189,9 @@ def _sum_grad(g: Expr, y: Expr, x: Expr, **params: Any) -> Expr:
 
 
 def _fills_lanes(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int) -> bool:
-    """Whether vectors of images are full; of an unknown number it is assumed."""
+    """Whether vectors of images are full, which is assumed of an unknown number, and do not have to be gathered from rows."""
     n = args[0].shape[0]
-    return not isinstance(n, int) or n >= lanes
+    return (not isinstance(n, int) or n >= lanes) and not args[0].leaf
 
 
 def _sizes(images: Arg, pooled: Arg, params: Any, lanes: int) -> dict[str, Dim]:

@@ -19,7 +19,7 @@ from exprc.types import TupleType, itemsize, tensor_type
 
 def kernel_args(node: Expr, dims: Dims) -> list[Arg]:
     """What the rules of an implementation may know of the data inputs of a kernel node."""
-    return [Arg(dims[x], x.dtype) for x in node.op.data_inputs(node)]
+    return [Arg(dims[x], x.dtype, leaf=x.op.form == "leaf") for x in node.op.data_inputs(node)]
 
 
 def kernel_outs(node: Expr, dims: Dims) -> list[Arg]:

@@ -383,13 +383,13 @@ _WEIGHT = (
 
 
 
-def _product_sizes(args: Any, outs: Any, params: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Dim, Dim, Dim, Dim]:
-    """(m, n, k, batch) of the products that conv2d.cuh makes of a convolution: filters, pixels, weights; groups and remainders."""
+def _product_sizes(args: Any, outs: Any, params: Any, up_of: Callable[[Any], Sequence[int]]) -> tuple[Dim, Dim, Dim, Dim, Dim]:
+    """(m, n, k, batch, unit) of the products of conv2d.cuh: filters, pixels, weights; groups and remainders."""
     groups, up = params["groups"], up_of(params)
     n, o, p, q = outs[0].shape[-4:]
     c, kh, kw = args[1].shape[1:]
     pixels, weights = n * ceildiv(p, up[0]) * ceildiv(q, up[1]), c * ceildiv(kh, up[0]) * ceildiv(kw, up[1])
-    return floordiv(o, groups), pixels, weights, groups * up[0] * up[1]
+    return floordiv(o, groups), pixels, weights, groups * up[0] * up[1], 1
 
 
 def _pieces(args: Any, outs: Any, params: Any, tile: Mapping[str, Any], sizes: Any) -> dict[str, Dim]:
@@ -447,11 +447,11 @@ def _cuda_correlations(
     return tiled(text, products, extents, Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q)), pieces)
 
 
-def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, Dim, Dim]:
-    """(m, n, k, batch) of conv2d_grad_weight.cuh: filters of a group, their weights, pixels; groups."""
+def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, Dim, Dim, Dim]:
+    """(m, n, k, batch, unit) of conv2d_grad_weight.cuh: filters of a group, their weights, pixels; groups; channels at one (u, v)."""
     o, c, kh, kw = outs[0].shape[-4:]
     n, _, p, q = args[1].shape
-    return floordiv(o, params["groups"]), c * kh * kw, n * p * q, params["groups"]
+    return floordiv(o, params["groups"]), c * kh * kw, n * p * q, params["groups"], c
 
 
 _CUDA_WEIGHT = tiled(

@@ -76,7 +76,7 @@ _CUDA = tiled(
             "STORE_y": Hook("store", 0, lambda r, g, i, j: (g, i, j)),
         },
     ),
-    products=lambda args, outs, params: (*outs[0].shape[-2:], args[0].shape[2], outs[0].shape[-3]),
+    products=lambda args, outs, params: (*outs[0].shape[-2:], args[0].shape[2], outs[0].shape[-3], 0),
     extents=lambda values: (values["M"], values["N"], values["BATCH"]),
     parts_store=Hook("store", 0, lambda r, g, i, j: (r, g, i, j)),
 )  # fmt: skip

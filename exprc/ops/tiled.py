@@ -14,7 +14,7 @@ from exprc.types import itemsize
 #: The precisions with matrix instructions -> MATRIX of ``product.cuh``.
 MATRIX = {"tf32": 1, "bf16": 2}
 
-Products = Callable[[Any, Any, Any], tuple[Dim, Dim, Dim, Dim]]
+Products = Callable[[Any, Any, Any], tuple[Dim, Dim, Dim, Dim, Dim]]
 Pieces = Callable[[Any, Any, Any, Mapping[str, Dim]], dict[str, Dim]]
 Extents = Callable[[Mapping[str, int]], tuple[int, int, int]]
 
@@ -27,7 +27,8 @@ def tiled(
     Parameters
     ----------
     base : the text, with its own sizes, and the hooks that store a whole product.
-    products(args, outs, params) : (m, n, k, batch) of the products that it forms. extents(values) : (m, n, batch), from its macros.
+    products(args, outs, params) : (m, n, k, batch, unit) of the products that it forms, see `product_tile`.
+    extents(values) : (m, n, batch), from its macros.
     parts_store : instead of its hook STORE_y, where it stores parts. pieces(args, outs, params, tile) : what the text says of its pieces of
         K, instead of what `product_tile` says.
     """
@@ -43,10 +44,12 @@ def _whole_and_cut(
     base: Implementation, products: Products, extents: Extents, parts_store: Hook, pieces: Pieces | None, matrix: int
 ) -> tuple[Implementation, Implementation]:
     def parts(args: Any, outs: Any, params: Any, lanes: int) -> int:
-        return product_parts(*products(args, outs, params), itemsize(args[0].dtype), matrix)
+        m, n, k, batch, unit = products(args, outs, params)
+        return product_parts(m, n, k, batch, itemsize(args[0].dtype), matrix, unit)
 
     def sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
-        tile = product_tile(*products(args, outs, params), itemsize(args[0].dtype), matrix)
+        m, n, k, batch, unit = products(args, outs, params)
+        tile = product_tile(m, n, k, batch, itemsize(args[0].dtype), matrix, unit)
         own = pieces(args, outs, params, tile) if pieces else {}
         return {**base.sizes(args, outs, params, 1), **tile, **own, "PARTS": 1}
 

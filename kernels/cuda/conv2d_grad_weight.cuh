@@ -61,6 +61,7 @@
 #undef CONV_GROUP_O
 #undef CONV_FILTER
 #undef CONV_APART
+#undef CONV_ONE
 #undef CONV_EDGES
 #ifndef INDEX_BYTES
 #define INDEX_BYTES 8
@@ -87,7 +88,9 @@
 #define PRODUCT_PARTS PARTS
 #define PRODUCT_B_ALONG_K 1
 
-/* j = (u, v, c), of which (u, v) is that of `from`, which all threads have, if a block loads a share of the channels at a time. */
+/* j = (u, v, c), of which (u, v) is that of the tile, if it is part of the channels; or of `from`, which all threads have, if a block loads
+ * a share of the channels at a time. */
+#define CONV_ONE (CONV_GROUP_C > 0 && CONV_GROUP_C % TILE_N == 0)
 #define CONV_APART (CONV_GROUP_C > 0 && CONV_GROUP_C % PRODUCT_B_STEP == 0 && TILE_N % PRODUCT_B_STEP == 0)
 #define CONV_FILTER(j, from)                                                                              \
     const CONV_INT u_v = CONV_DIVIDE(from, CONV_GROUP_C, PRODUCT_N), u = CONV_DIVIDE(u_v, KW, PRODUCT_N); \
@@ -107,7 +110,7 @@
 } while (0)
 #define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     const auto of_k = key;                                                                                \
-    CONV_FILTER(j, CONV_APART ? (from) : (j));                                                          \
+    CONV_FILTER(j, CONV_ONE ? first_j : CONV_APART ? (from) : (j));                                                          \
     const CONV_INT h = of_k.b * (SH) + u * (DH) - (PH), w_ = of_k.c * (SW) + v * (DW) - (PW);             \
     if ((may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, H) && CONV_BELOW(w_, W))))                \
         value = LOAD_x(of_k.a, (at) * CONV_GROUP_C + c, h, w_);                                           \

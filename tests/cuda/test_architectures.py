@@ -42,11 +42,11 @@ def test_texts_compile(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """All for the H100's architecture (sm_90), every third one for sm_80 and sm_100 too: some take most of a minute each."""
     texts: list[str] = []
 
-    def load(text: str) -> Any:
+    def load(text: str, flush: bool) -> Any:
         texts.append(text)
         return SimpleNamespace(cached=False, compile_seconds=0.0)
 
-    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load)
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load, idle=set())
     monkeypatch.setattr(build, "open_device", lambda name: device)
     whole = [name for name in GROUPS[number] if isinstance(made([name]), Compiled)]  # the host works between the programs of the others
     texts.clear()

@@ -191,7 +191,7 @@ def test_convolution_by_rows_of_windows(kind: str, device: Device) -> None:
 
 @pytest.mark.parametrize("kind", ["conv2d", "conv2d_grad_input"])
 def test_convolution_of_few_pixels_is_cut_in_parts(kind: str, device: Device) -> None:
-    case = ((1, 96, 6, 5), 40, (3, 3), (2, 1), ((1, 1), (0, 2)), (1, 1), 1, "float32", ())
+    case = ((1, 96, 6, 5), 80, (3, 3), (2, 1), ((1, 1), (0, 2)), (1, 1), 1, "float32", ())
     paste, inputs, want = conv_paste(0, kind, "conv2d_in_parts", case)
     y = np.full((paste.sizes["PARTS"], *want.shape), np.nan, "float32")
     assert len(y) > 1

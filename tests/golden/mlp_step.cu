@@ -30,7 +30,7 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define TILE_N 16
 #define REG_M 4
 #define REG_N 4
-#define SLICES 4
+#define SLICES 2
 #define TILE_K 16
 #define MATRIX 0
 #define INDEX_BYTES 4
@@ -86,7 +86,7 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define N 10
 #define K 40
 #define TILE_M 16
-#define TILE_N 12
+#define TILE_N 16
 #define REG_M 4
 #define REG_N 4
 #define SLICES 4

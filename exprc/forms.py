@@ -616,10 +616,10 @@ class Implementation:
     flags : macro -> (hook, argument): 1 if the hook's operand is simply stored and goes to the next element along that argument.
     flops(args, outs, params) : multiplications and additions, for `f.profile()`.
     absorbs : what the text computes, too, where nothing else reads its result; the text's hook VALUE gives what lies between.
-    device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda. The latter may be several texts, separated by blanks and pasted
-        in order: the first says what the hooks of the next are, in its own.
-    prepare : operand -> what makes a further operand of it, that the text reads too: the first of them comes after the data inputs. It is
-        computed once, however many texts read it.
+    device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda; it may be several, separated by blanks and pasted in
+        order: the first has what the next need, in terms of its own hooks.
+    opens(node, args, outs, lanes) : other kernel nodes that the node stands for here, for an implementation without a text of its own. Of
+        equal ones among them, whoever asked, there is one.
     precisions : those of `exprc.config.PRECISIONS` under which it may be chosen; empty: all.
     view(i, args, load, **params) : instead of a text: the index of a view (see `View`) that shows the result, where nothing stores it.
     launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
@@ -627,9 +627,9 @@ class Implementation:
     """
 
     name: str
-    text: str
-    sizes: Callable[..., dict[str, Dim]]
-    hooks: Mapping[str, Hook]
+    text: str = ""
+    sizes: Callable[..., dict[str, Dim]] = lambda args, outs, params, lanes: {}
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
     layouts: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     when: Callable[..., bool] = lambda args, outs, params, lanes: True
     parts: Callable[..., int] | None = None
@@ -639,7 +639,7 @@ class Implementation:
     device: str = "cpu"
     view: Callable[..., Source] | None = None
     precisions: tuple[str, ...] = ()
-    prepare: Mapping[int, Callable[[Expr], Expr]] = field(default_factory=dict)
+    opens: Callable[..., Expr] | None = None
     launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 
 

@@ -72,7 +72,7 @@ class Instance:
         """The macros, the template, their end, and two functions that ctypes can call."""
         defined = "".join(f"#define {name} {value}\n" for name, value in (self.macros | {"PARAMS": self.params}).items())
         ended = "".join(f"#undef {name.split('(')[0]}\n" for name in [*self.macros, "PARAMS"])
-        body = (FOLDER / f"{self.template}.h").read_text()
+        body = "".join((FOLDER / f"{name}.h").read_text() for name in self.template.split())
         calls = (f"int64_t {self.kernel}_count({self.params}) {{ return {self.kernel}_blocks({self.names}); }}\n"
                  f"void {self.kernel}_range({self.params}, int64_t begin, int64_t end) {{ {self.kernel}({self.names}, begin, end); }}\n")
         return defined.replace("T *", f"{self.macros['T']} *") + body + ended + calls.replace("T *", f"{self.macros['T']} *")
@@ -320,7 +320,42 @@ def winograd_instances(ctype: str, lanes: int, tile: int, constants: Sizes) -> l
     buffers = ["const T *restrict w", "T *restrict transformed"]
     first = Instance(f"filters_{ctype}{tile}", "winograd_filters", ctype, lanes, buffers, ["CIN", "O"], FILTERS, fixed)
     buffers = ["const T *restrict x", "const T *restrict w", "const T *restrict transformed", "T *restrict y"]
-    return [first, Instance(f"winograd_{ctype}{tile}", "conv2d_winograd", ctype, lanes, buffers, sizes, WINOGRAD, fixed)]
+    texts = "winograd_tile conv2d_winograd"
+    return [first, Instance(f"winograd_{ctype}{tile}", texts, ctype, lanes, buffers, sizes, WINOGRAD, fixed)]
+
+
+SUMS = {
+    "PTR_x(b, c, h, w_)": WINOGRAD["PTR_x(b, c, h, w_)"], "PTR_g(b, o, p, q)": f"(g + {INNER.format(**Y_AT)})",
+    "PTR_m(r, k, c, o)": "(m + (((r) * (TILE + 2) * (TILE + 2) + (k)) * (CPAD) + (c)) * (OPAD) + (o))",
+}
+WEIGHTS = {
+    **{hook: text for hook, text in SUMS.items() if "PTR_m" not in hook},
+    "LOAD_m(r, k, c, o)": "m[(((r) * (TILE + 2) * (TILE + 2) + (k)) * (CPAD) + (c)) * (OPAD) + (o)]",
+    "STORE_y(o, c, u, v, value)": "y[(((o) * CIN + (c)) * 3 + (u)) * 3 + (v)] = (value)",
+}
+
+
+def winograd_gradient(ctype: str, lanes: int, tile: int, constants: Sizes) -> list[Instance]:
+    """The sums, and the gradient for the filters from them."""
+    sizes = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW", "CPAD", "OPAD", "PARTS"]
+    fixed, buffers = {**constants, "TILE": tile}, ["const T *restrict x", "const T *restrict g"]
+    texts = "winograd_tile conv2d_winograd_grad_weight"
+    first = Instance(f"sums_{ctype}{tile}", texts, ctype, lanes, [*buffers, "T *restrict m"], sizes, SUMS, fixed)
+    buffers = [*buffers, "const T *restrict m", "T *restrict y"]
+    return [first, Instance(f"weights_{ctype}{tile}", "winograd_weights", ctype, lanes, buffers, sizes, WEIGHTS, fixed)]
+
+
+def check_winograd_gradient(instances: Sequence[Instance], library: ctypes.CDLL, s: Sizes, images: int, tile: int) -> None:
+    first, second = instances
+    dtype, lanes = DTYPES[str(second.macros["T"])], int(str(second.macros["LANES"]))
+    x, g = normal(1, dtype, images, s["CIN"], s["H"], s["W"]), normal(2, dtype, images, s["O"], s["P"], s["Q"])
+    sizes = {**s, "NB": -(-images // lanes), "CPAD": -(-s["CIN"] // 8) * 8, "OPAD": -(-s["O"] // lanes) * lanes, "PARTS": 3}
+    m = np.full((3, (tile + 2) ** 2, sizes["CPAD"], sizes["OPAD"]), np.nan, dtype)
+    y = np.full((s["O"], s["CIN"], 3, 3), np.nan, dtype)
+    x_in, g_in = to_lanes(x, lanes), to_lanes(g, lanes)
+    first.run(library, [x_in, g_in, m], sizes, [2])
+    second.run(library, [x_in, g_in, m, y], sizes, [3])
+    assert_close(y, naive_grad_weight(x, g, s), dtype, images * s["P"] * s["Q"] * (1 if tile == 2 else 16))
 
 
 def check_winograd(instances: Sequence[Instance], library: ctypes.CDLL, s: Sizes, images: int, tile: int) -> None:
@@ -338,21 +373,26 @@ def check_winograd(instances: Sequence[Instance], library: ctypes.CDLL, s: Sizes
 def test_winograd_of_sizes_given_at_run_time(lanes: int, tmp_path: pathlib.Path) -> None:
     made = {(ctype, tile): winograd_instances(ctype, lanes if ctype == "float" else lanes // 2, tile, {})
             for ctype in DTYPES for tile in (2, 4)}  # fmt: skip
-    library = library_of([i for pair in made.values() for i in pair], tmp_path)
+    gradients = {(ctype, tile): winograd_gradient(ctype, lanes if ctype == "float" else lanes // 2, tile, {}) for ctype, tile in made}
+    library = library_of([i for pairs in (made, gradients) for pair in pairs.values() for i in pair], tmp_path)
     rng = np.random.default_rng(lanes)
-    for (_, tile), pair in made.items():
+    for (ctype, tile), pair in made.items():
         for channels in (rng.integers(1, 12), 65, 131):  # all at a time, all, in two goes
             s = {name: 1 for name in GEOMETRY} | {"KH": 3, "KW": 3, "CIN": int(channels), "O": int(rng.integers(1, 40))}
             for size, out, pad in (("H", "P", "PH"), ("W", "Q", "PW")):
                 s[size], s[pad] = int(rng.integers(3, 12)), int(rng.integers(0, 4))
                 s[out] = s[size] + 2 * s[pad] - 2
             check_winograd(pair, library, s, int(rng.integers(1, 20)), tile)
+            check_winograd_gradient(gradients[ctype, tile], library, s, int(rng.integers(1, 20)), tile)
 
 
 def test_winograd_of_constant_sizes(tmp_path: pathlib.Path) -> None:
     s = {name: 1 for name in GEOMETRY} | {"KH": 3, "KW": 3, "CIN": 40, "O": 130, "H": 5, "W": 9, "P": 5, "Q": 9}
     pair = winograd_instances("float", 16, 4, {**{n: s[n] for n in ("CIN", "O", "H", "W", "P", "Q", "PH", "PW")}, "NB": 1})
-    check_winograd(pair, library_of(pair, tmp_path), s, 13, 4)
+    gradient = winograd_gradient("float", 16, 4, {n: s[n] for n in ("CIN", "O", "H", "W", "P", "Q", "PH", "PW")})
+    library = library_of([*pair, *gradient], tmp_path)
+    check_winograd(pair, library, s, 13, 4)
+    check_winograd_gradient(gradient, library, s, 13, 4)
 
 
 def test_convolution_of_one_image_with_more_weights_than_a_panel_holds(tmp_path: pathlib.Path) -> None:

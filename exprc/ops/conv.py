@@ -36,7 +36,7 @@ from exprc.ops.pool import POOLED, POOLED_CUDA
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiled import tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
-from exprc.ops.winograd import winograd
+from exprc.ops.winograd import winograd, winograd_weights
 from exprc.size import Dim, ceildiv, floordiv, product
 from exprc.types import float_of, promote
 
@@ -514,7 +514,7 @@ conv2d_record = kernel(
     shape=_conv_shape, dtype=lambda dtypes, **params: dtypes[0], meet=meet_as_floats, numpy=_conv_numpy, grad=_conv_grad,
     samples=_conv_samples,
     implementations=(
-        *winograd(_forward_sizes, _fills_lanes, POOLED), *_correlations(_forward_sizes, _flops, POOLED),
+        *winograd("conv2d", _forward_sizes, _fills_lanes, POOLED), *_correlations(_forward_sizes, _flops, POOLED),
         *_cuda_correlations(_forward_sizes, lambda params: (1, 1), _flops, POOLED_CUDA),
     ),
     doc="correlation of images (n, channels, rows, columns) with filters (filters, channels of a group, rows, columns)",
@@ -524,7 +524,7 @@ conv2d_grad_input = kernel(
     data=2, shape=_input_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_input_numpy, grad=_input_grad,
     samples=_input_samples,
     implementations=(
-        *winograd(_input_sizes, _fills_lanes), *_correlations(_input_sizes, _input_flops),
+        *winograd("conv2d_grad_input", _input_sizes, _fills_lanes), *_correlations(_input_sizes, _input_flops),
         *_cuda_correlations(_input_sizes, lambda params: params["stride"], _input_flops),
     ),
     doc="gradient of conv2d for its images, from that of its result and from the filters, `turned`; `size` is the images' rows and columns",
@@ -532,6 +532,6 @@ conv2d_grad_input = kernel(
 conv2d_grad_weight = kernel(
     "conv2d_grad_weight", batched=_weight_rows,
     data=2, shape=_weight_shape, dtype=lambda dtypes, **params: dtypes[0], numpy=_weight_numpy, grad=_weight_grad,
-    implementations=(*_WEIGHT, *_CUDA_WEIGHT), samples=_weight_samples,
+    implementations=(*winograd_weights(_weight_sizes, _fills_lanes), *_WEIGHT, *_CUDA_WEIGHT), samples=_weight_samples,
     doc="gradient of conv2d for its filters, from the images and the gradient of its result; `size` is the filters' rows and columns",
 )  # fmt: skip

@@ -1,8 +1,8 @@
 """Winograd's convolution for filters of 3 x 3 at stride 1: fewer products, and more additions around them.
 
 Tiles of TILE x TILE results come of (TILE + 2)² products for each pair of channels, not of 9 TILE² (Lavin and Gray 2016, Fast Algorithms
-for Convolutional Neural Networks). What it costs beside, and whether it pays, is counted here (`vector_operations`); how far its results
-may be off stands in ``kernels/c/conv2d_winograd.h``. ``precision="strict"`` does without it.
+for Convolutional Neural Networks); so do the gradients. What it costs beside, and whether it pays, is counted here (`vector_operations`,
+`gradient_operations`); how far its results may be off stands in the texts. ``precision="strict"`` does without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from exprc.expr import Expr
 from exprc.forms import Arg, Consumer, Hook, Implementation, Kernel
-from exprc.size import Dim, ceildiv
+from exprc.size import Dim, ceildiv, product
 
 #: Filters side by side in the transformed ones.
 PANEL = 8
@@ -24,8 +24,15 @@ PANEL = 8
 _WIDE = 3
 
 #: TILE -> what transforming costs in multiplications of a vector, memory's waits included: a channel's pixels of a tile, and a filter's
-#: results. Measured at 16 to 128 channels.
+#: results, or their gradients. Measured at 16 to 128 channels.
 _TRANSFORMS = {4: (600, 800), 2: (200, 200)}
+
+#: Tiles whose gradients are added up at once, and what it costs to take a vector of sums up again.
+_DEEP = 2
+_RESUME = 4
+
+#: The most parts that sums over images come in.
+_PARTS = 8
 
 #: What transforming a filter costs, for each of its products.
 _FILTER = 4
@@ -86,59 +93,98 @@ def vector_operations(tile: int, images: Sequence[Dim], result: Sequence[Dim], l
     >>> round(direct / here, 1)
     2.5
     """
+    c, o, pixels, tiles, blocks = _counts(tile, images, result, lanes)
+    filled = -(-tiles * blocks // _WIDE) * _WIDE / blocks
+    products, (fetched, given) = (tile + 2) ** 2, _TRANSFORMS[tile]
+    filters = products * c * o * _FILTER / lanes / blocks
+    here = filled * (products * c * _padded(o, PANEL) + c * fetched + o * given) + filters
+    return 9.0 * c * o * pixels, here
+
+
+def gradient_operations(tile: int, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[float, float]:
+    """Return the same of the gradient for the filters.
+
+    >>> direct, here = gradient_operations(4, (64, 64, 32, 32), (64, 64, 32, 32), 16)
+    >>> round(direct / here, 1)
+    2.3
+    """
+    c, o, pixels, tiles, blocks = _counts(tile, images, result, lanes)
+    products, (fetched, given) = (tile + 2) ** 2, _TRANSFORMS[tile]
+    sums = products * _padded(c, PANEL) * _padded(o, lanes)
+    here = tiles * (sums + sums * _RESUME / lanes / _DEEP + c * fetched + o * given) + sums * _FILTER / lanes * _PARTS / blocks
+    return 9.0 * c * o * pixels, here
+
+
+def _counts(tile: int, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[int, int, int, int, int]:
+    """Channels, filters, results of an image, its tiles, blocks of images."""
     (n, c, *_), (_, o, p, q) = images, result
     rows, columns = (d if isinstance(d, int) else 1024 * tile for d in (p, q))
-    blocks = -(-n // lanes) if isinstance(n, int) else 1024
+    blocks = max(1, -(-n // lanes)) if isinstance(n, int) else 1024
     assert isinstance(c, int) and isinstance(o, int)
-    tiles = -(-(-(-rows // tile) * -(-columns // tile) * blocks) // _WIDE) * _WIDE / blocks if blocks else 0
-    products, (pixels, results) = (tile + 2) ** 2, _TRANSFORMS[tile]
-    filters = products * c * o * _FILTER / lanes / max(blocks, 1)
-    here = tiles * (products * c * -(-o // PANEL) * PANEL + c * pixels + o * results) + filters
-    return 9.0 * c * o * rows * columns, here
+    return c, o, rows * columns, -(-rows // tile) * -(-columns // tile), blocks
 
 
-def _pays(tile: int, args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int) -> bool:
-    images, filters = args[0].shape, args[1].shape
+def _padded(n: int, to: int) -> int:
+    return -(-n // to) * to
+
+
+Count = Callable[[int, Sequence[Dim], Sequence[Dim], int], tuple[float, float]]
+
+
+def _pays(tile: int, count: Count, images: Arg, filters: Sequence[Dim], result: Sequence[Dim], params: Any, lanes: int) -> bool:
     plain = params["stride"] == params["dilation"] == (1, 1) and params["groups"] == 1
-    if not plain or filters[2:] != (3, 3) or args[0].dtype != "float32" or not all(isinstance(d, int) and d for d in filters):
+    if not plain or filters[2:] != (3, 3) or images.dtype != "float32" or not all(isinstance(d, int) and d for d in filters):
         return False
-    direct, here = vector_operations(tile, images, outs[0].shape, lanes)
-    other = min(vector_operations(t, images, outs[0].shape, lanes)[1] for t in _TRANSFORMS)
-    return here < _PAYS * direct and here <= other
+    direct, here = count(tile, images.shape, result, lanes)
+    return here < _PAYS * direct and here <= min(count(t, images.shape, result, lanes)[1] for t in _TRANSFORMS)
 
 
 # -- the convolution ---------------------------------------------------------------------------------------------------
 
+#: The sizes that all texts of this file need, of those of conv2d.h.
+_SIZES = ("N", "NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW")
+
+_PIXELS = Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w))
+
 
 def winograd(
-    sizes: Callable[..., dict[str, Dim]], fills: Callable[..., bool], absorbs: Consumer | None = None
+    name: str, sizes: Callable[..., dict[str, Dim]], fills: Callable[..., bool], absorbs: Consumer | None = None
 ) -> tuple[Implementation, ...]:
     """Return the implementations of a correlation, one for each size of tile.
 
     Parameters
     ----------
-    sizes, absorbs : what ``conv2d.h`` has of it. fills : whether there are images enough to fill vectors.
+    name : of its record. sizes, absorbs : what ``conv2d.h`` has of it. fills : whether there are images enough to fill vectors.
     """
-    return tuple(_of_tile(tile, sizes, fills, absorbs) for tile in _TRANSFORMS)
+    return tuple(_of_tile(name, tile, sizes, fills, absorbs) for tile in _TRANSFORMS)
 
 
-def _of_tile(tile: int, sizes: Callable[..., dict[str, Dim]], fills: Callable[..., bool], absorbs: Consumer | None) -> Implementation:
+def _of_tile(name: str, tile: int, sizes: Callable[..., Any], fills: Callable[..., bool], absorbs: Consumer | None) -> Implementation:
+    kernel = Kernel(name, implementations=(_convolution(tile, sizes, absorbs),), doc="a correlation, transformed filters beside it")
+
+    def when(args: Any, outs: Any, params: Any, lanes: int) -> bool:
+        pays = _pays(tile, vector_operations, args[0], args[1].shape, outs[0].shape, params, lanes)
+        return pays and fills(args, outs, params, lanes)
+
+    def opens(node: Expr, args: Any, outs: Any, lanes: int) -> Expr:
+        x, w = node.op.data_inputs(node)
+        return Expr(kernel, (x, w, FILTERS.node((w,), {"tile": tile})), node.params, node.type, node.name)
+
+    return Implementation(name=f"winograd_{tile}", when=when, opens=opens, precisions=("float32",))
+
+
+def _convolution(tile: int, sizes: Callable[..., Any], absorbs: Consumer | None) -> Implementation:
     def own(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
         given = sizes(args, outs, params, lanes)
-        names = ("N", "NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW")
-        return {**{name: given[name] for name in names}, "TILE": tile, "PANEL": PANEL}
+        return {**{name: given[name] for name in _SIZES}, "TILE": tile, "PANEL": PANEL}
 
     def flops(args: Any, outs: Any, params: Any) -> Dim:
-        """Those of the products alone."""
-        n, o, p, q = outs[0].shape
-        return 2 * n * o * args[0].shape[1] * ceildiv(p, tile) * ceildiv(q, tile) * (tile + 2) ** 2  # type: ignore[no-any-return]
+        return _flops(tile, args[0].shape[1], outs[0].shape)
 
     return Implementation(
-        name=f"conv2d_winograd_{tile}", text="conv2d_winograd.h", sizes=own, flops=flops, precisions=("float32",),
-        when=lambda args, outs, params, lanes: fills(args, outs, params, lanes) and _pays(tile, args, outs, params, lanes),
-        layouts=(("lanes", "any", "plain"), ("lanes",)), prepare={1: lambda w: transformed(w, tile)},
-        absorbs=absorbs and _fitting(absorbs, tile), hooks={
-            "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
+        name=f"conv2d_winograd_{tile}", text="winograd_tile.h conv2d_winograd.h", sizes=own, flops=flops,
+        layouts=(("lanes", "any", "plain"), ("lanes",)), absorbs=absorbs and _fitting(absorbs, tile), hooks={
+            "PTR_x": _PIXELS,
             "LOAD_w": Hook("load", 1, lambda o, c, u, v: (o, c, u, v)),
             "PTR_u": Hook("pointer", 2, lambda k, t, c: (k, t, c, 0)),
             "STORE_y": Hook("store", 0, lambda b, o, p, q, l, lanes: (b * lanes + l, o, p, q)),  # noqa: E741
@@ -146,9 +192,10 @@ def _of_tile(tile: int, sizes: Callable[..., dict[str, Dim]], fills: Callable[..
     )  # fmt: skip
 
 
-def transformed(w: Expr, tile: int) -> Expr:
-    """The filters as the text reads them."""
-    return FILTERS.node((w,), {"tile": tile})
+def _flops(tile: int, c: Dim, result: Sequence[Dim]) -> Dim:
+    """Those of the products alone."""
+    n, o, p, q = result
+    return 2 * n * o * c * ceildiv(p, tile) * ceildiv(q, tile) * (tile + 2) ** 2  # type: ignore[operator, no-any-return]
 
 
 def _fitting(consumer: Consumer, tile: int) -> Consumer:
@@ -158,3 +205,80 @@ def _fitting(consumer: Consumer, tile: int) -> Consumer:
         return consumer.when(args, outs, producer, params, lanes) and all(tile % n == 0 for n in params["window"])
 
     return dataclasses.replace(consumer, when=when)
+
+
+# -- the gradient for the filters --------------------------------------------------------------------------------------
+
+
+def winograd_weights(sizes: Callable[..., dict[str, Dim]], fills: Callable[..., bool]) -> tuple[Implementation, ...]:
+    """Return the implementations of the gradient for the filters; what they need is that of `winograd`."""
+    return tuple(_weights_of_tile(tile, sizes, fills) for tile in _TRANSFORMS)
+
+
+def _weights_of_tile(tile: int, sizes: Callable[..., Any], fills: Callable[..., bool]) -> Implementation:
+    summed = Kernel(
+        "conv2d_grad_weight", shape=lambda args, shape, **params: shape, dtype=lambda dtypes, **params: dtypes[0],
+        implementations=(_sums(tile),), doc="the transformed gradient: (parts, products, channels, filters)",
+    )  # fmt: skip
+    weights = Kernel("winograd_weights", implementations=(_weights(tile),), doc="filters' gradient from the transformed one")
+
+    def when(args: Any, outs: Any, params: Any, lanes: int) -> bool:
+        pays = _pays(tile, gradient_operations, args[0], outs[0].shape, args[1].shape, params, lanes)
+        return pays and fills(args, outs, params, lanes)
+
+    def opens(node: Expr, args: Any, outs: Any, lanes: int) -> Expr:
+        given = sizes(args, outs, node.params, lanes)
+        parts = _parts(tile, args, outs, lanes)
+        o, c = outs[0].shape[:2]
+        shape = (parts, (tile + 2) ** 2, _padded(c, PANEL), _padded(o, lanes))
+        params = {"shape": shape, "before": (given["PH"], given["PW"])}
+        x, g = node.op.data_inputs(node)
+        return Expr(weights, (summed.node((x, g), params), x, g), params, node.type, node.name)
+
+    return Implementation(name=f"winograd_{tile}", when=when, opens=opens, precisions=("float32",))
+
+
+def _parts(tile: int, args: Sequence[Arg], outs: Sequence[Arg], lanes: int) -> int:
+    """Partial sums over the images: a power of two, fewer where they would be large beside the data; from sizes only."""
+    data: Any = product(args[0].shape) + product(args[1].shape)  # type: ignore[operator]
+    sums: Any = (tile + 2) ** 2 * product(outs[0].shape[:2])  # type: ignore[operator]
+    most = min(_PARTS, data // (2 * sums)) if isinstance(data, int) else _PARTS
+    return 1 << max(0, most.bit_length() - 1)
+
+
+def _gradient_sizes(images: Arg, result: Arg, params: Any, lanes: int) -> dict[str, Dim]:
+    (n, c, h, w), (_, o, p, q) = images.shape, result.shape
+    top, left = params["before"]
+    return {
+        "N": n, "NB": ceildiv(n, lanes), "CIN": c, "H": h, "W": w, "O": o, "P": p, "Q": q, "PH": top, "PW": left,
+        "PARTS": params["shape"][0],
+    }  # fmt: skip
+
+
+def _sums(tile: int) -> Implementation:
+    def sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
+        own: dict[str, Dim] = {"TILE": tile, "CPAD": params["shape"][2], "OPAD": params["shape"][3]}
+        return _gradient_sizes(args[0], args[1], params, lanes) | own
+
+    return Implementation(
+        name=f"conv2d_winograd_grad_weight_{tile}", text="winograd_tile.h conv2d_winograd_grad_weight.h", sizes=sizes,
+        flops=lambda args, outs, params: _flops(tile, args[0].shape[1], args[1].shape), layouts=(("lanes", "lanes"), ("plain",)),
+        hooks={
+            "PTR_x": _PIXELS,
+            "PTR_g": Hook("pointer", 1, lambda b, o, p, q, lanes: (b * lanes, o, p, q)),
+            "PTR_m": Hook("result", 0, lambda r, k, c, o: (r, k, c, o)),
+        },
+    )  # fmt: skip
+
+
+def _weights(tile: int) -> Implementation:
+    return Implementation(
+        name=f"winograd_weights_{tile}", text="winograd_weights.h", layouts=(("plain", "lanes", "lanes"), ("plain",)),
+        sizes=lambda args, outs, params, lanes: _gradient_sizes(args[1], args[2], params, lanes) | {"TILE": tile},
+        hooks={
+            "LOAD_m": Hook("load", 0, lambda r, k, c, o: (r, k, c, o)),
+            "PTR_x": Hook("pointer", 1, _PIXELS.index),
+            "PTR_g": Hook("pointer", 2, lambda b, o, p, q, lanes: (b * lanes, o, p, q)),
+            "STORE_y": Hook("store", 0, lambda o, c, u, v: (o, c, u, v)),
+        },
+    )  # fmt: skip

@@ -41,33 +41,82 @@ def choose(
         turn : the record that puts axes in another order.
     device : "cpu" or "cuda": whose implementations are looked at. precision : what `Implementation.precisions` must allow.
     """
+    chooser = _Chooser(bound.dims, lanes_of, total, copy, turn, device, precision)
     new: dict[Expr, Expr] = {}
-    items: dict[Any, Expr] = {}
-    chosen: dict[Expr, Implementation] = {}
-    partial_of: dict[Expr, Expr] = {}
-    copies: dict[Any, Expr] = {}
-    dims = bound.dims
     for node in topological(bound.roots):
-        new[node] = with_inputs(node, tuple(new[i] for i in node.inputs), dims)
+        new[node] = chooser.take(node, tuple(new[i] for i in node.inputs), node in bound.roots)
+    return dataclasses.replace(bound, roots=[new[r] for r in bound.roots]), chooser.chosen
+
+
+class _Chooser:
+    """See `choose`; `made` holds what implementations asked for beside their nodes, so that it is there once."""
+
+    def __init__(
+        self, dims: Dims, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str, precision: str
+    ):  # fmt: skip
+        self.dims, self.lanes_of, self.total, self.copy, self.turn = dims, lanes_of, total, copy, turn
+        self.device, self.precision = device, precision
+        self.chosen: dict[Expr, Implementation] = {}
+        self.partial_of: dict[Expr, Expr] = {}
+        self.made: dict[Any, Expr] = {}
+
+    def take(self, node: Expr, inputs: tuple[Expr, ...], stored: bool) -> Expr:
+        """Return what stands for a node, on what stands for its inputs; `stored`: whether it must be stored, so that a view will not do."""
+        fresh = with_inputs(node, inputs, self.dims)
         if node.op.form == "item":
-            new[node] = items.setdefault((new[node].inputs[0], node.params["i"]), new[node])
+            return self.made.setdefault((inputs[0], node.params["i"]), fresh)
         if node.op.form == "kernel":
-            lanes = lanes_of(itemsize(node.inputs[0].dtype))
-            impl = _first(new[node], dims, lanes, device, precision, node in bound.roots)
-            if impl.view is not None:
-                new[node] = _shown(new[node], impl, dims)
+            return self.kernel(fresh, stored)
+        if node.op.form == "view" and len(node.op.data_inputs(node)) == 1 and inputs[0] in self.partial_of:
+            return _sum_of_view(fresh, self.partial_of, self.dims, self.total)
+        return fresh
+
+    def kernel(self, node: Expr, stored: bool) -> Expr:
+        impl = self.first(node, stored)
+        if impl.view is not None:
+            return _shown(node, impl, self.dims)
+        if impl.opens is not None:
+            with made_for(node):
+                return self.opened(node, impl.opens(node, kernel_args(node, self.dims), kernel_outs(node, self.dims), self.lanes(node)))
+        fresh = _with_operands(node, impl, self.dims, self.copy, self.turn, self.made)
+        self.chosen[fresh] = impl
+        if impl.parts is None:
+            return fresh
+        joined, self.partial_of[joined] = _in_parts(fresh, impl, self.dims, self.chosen, self.lanes(fresh), self.total)
+        return joined
+
+    def lanes(self, node: Expr) -> int:
+        return self.lanes_of(itemsize(node.inputs[0].dtype))
+
+    def first(self, node: Expr, stored: bool) -> Implementation:
+        """The first of the implementations that serves a node here."""
+        assert isinstance(node.op, Kernel)
+        args, outs = kernel_args(node, self.dims), kernel_outs(node, self.dims)
+        for impl in node.op.implementations:
+            allowed = (not impl.precisions or self.precision in impl.precisions) and not (stored and impl.view is not None)
+            if impl.device == self.device and allowed and impl.when(args, outs, node.params, self.lanes(node)):
+                return impl
+        on = "" if self.device == "cpu" else f" on {self.device}"
+        text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}{on}"
+        fix = "mode='reference' computes it with NumPy" if self.device == "cpu" else "device='cpu' computes it"
+        raise NotImplementedError(report(text, [("node", node.label, node.where)], fix))
+
+    def opened(self, node: Expr, stands: Expr) -> Expr:
+        """Return the kernel nodes that stand for a node; those that another one brought along, too, are there once."""
+        self.dims[stands] = self.dims[node]
+        new: dict[Expr, Expr] = {}
+        for part in topological([stands], stop=lambda x: x in self.dims and x is not stands):
+            if part in self.dims and part is not stands:
+                new[part] = part
                 continue
-            fresh = _with_operands(new[node], impl, dims, copy, turn, copies)
-            fresh, prepared = _with_prepared(fresh, impl, dims, copies)
-            chosen.update((x, _first(x, dims, lanes, device, precision, True)) for x in prepared if x not in chosen)
-            new[node] = fresh
-            chosen[fresh] = impl
-            if impl.parts is not None:
-                new[node], partial = _in_parts(fresh, impl, dims, chosen, lanes_of(itemsize(fresh.dtype)), total)
-                partial_of[new[node]] = partial
-        elif node.op.form == "view" and len(node.op.data_inputs(node)) == 1 and new[node].inputs[0] in partial_of:
-            new[node] = _sum_of_view(new[node], partial_of, dims, total)
-    return dataclasses.replace(bound, roots=[new[r] for r in bound.roots]), chosen
+            inputs = tuple(new[i] for i in part.inputs)
+            if part is not stands:
+                self.dims[part] = shape_rule(part.op, [Arg(self.dims[x], x.dtype) for x in inputs], part.params)
+            key = (part.op, inputs, tuple(part.params.items()))
+            if key not in self.made:
+                self.made[key] = self.take(part, inputs, True)
+            new[part] = self.made[key]
+        return new[stands]
 
 
 def closed(chosen: Mapping[Expr, Implementation]) -> set[Expr]:
@@ -107,23 +156,6 @@ def _with_operands(node: Expr, impl: Implementation, dims: Dims, copy: Op, turn:
     return with_inputs(node, inputs, dims)
 
 
-def _with_prepared(node: Expr, impl: Implementation, dims: Dims, copies: dict[Any, Expr]) -> tuple[Expr, list[Expr]]:
-    """Return the node with the operands that the text reads beside its own, and those operands."""
-    operands = []
-    for k, make in impl.prepare.items():
-        x = node.inputs[k]
-        with made_for(node):
-            made = make(x)
-        dims[made] = shape_rule(made.op, [Arg(dims[x], x.dtype)], made.params)
-        operands.append(copies.setdefault((x, made.op, *made.params.values()), made))
-    if not operands:
-        return node, []
-    with made_for(node):
-        fresh = Expr(Kernel(node.op.name, doc=node.op.doc), (*node.op.data_inputs(node), *operands), node.params, node.type, node.name)
-    dims[fresh] = dims[node]
-    return fresh, operands
-
-
 def _turned(x: Expr, copy: Op, turn: Op, dims: Dims) -> Expr:
     away = (*range(1, x.ndim), 0)
     back = (x.ndim - 1, *range(x.ndim - 1))
@@ -148,20 +180,6 @@ def _shown(node: Expr, impl: Implementation, dims: Dims) -> Expr:
     if node in dims.sizes:
         dims.sizes[shown] = dims.sizes[node]
     return shown
-
-
-def _first(node: Expr, dims: Dims, lanes: int, device: str, precision: str, stored: bool) -> Implementation:
-    """The first implementation that can serve; `stored`: whether the result must be stored, so that a view will not do."""
-    assert isinstance(node.op, Kernel)
-    args, outs = kernel_args(node, dims), kernel_outs(node, dims)
-    for impl in node.op.implementations:
-        allowed = (not impl.precisions or precision in impl.precisions) and not (stored and impl.view is not None)
-        if impl.device == device and allowed and impl.when(args, outs, node.params, lanes):
-            return impl
-    on = "" if device == "cpu" else f" on {device}"
-    text = f"{node.op.name}: no kernel serves {', '.join(f'{a.dtype} {a.shape}' for a in args)}{on}"
-    fix = "mode='reference' computes it with NumPy" if device == "cpu" else "device='cpu' computes it"
-    raise NotImplementedError(report(text, [("node", node.label, node.where)], fix))
 
 
 def _in_parts(

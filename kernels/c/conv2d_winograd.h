@@ -17,6 +17,8 @@
  * of it for TILE = 2. Where a result is not finite (an infinity or a NaN that the tile sees, or an overflow of a transform) all results
  * of its tile are computed as sums, so that those that do not see it are what they should be. Every result is summed in one order.
  *
+ * winograd_tile.h is pasted before this text; the tiles and their V are made there.
+ *
  * Layout: x is [NB][CIN][H][W][LANES]: lane l of block b is image b * LANES + l. y has the same lanes.
  *         u is [K*K][ceil(O / PANEL)][CIN][PANEL], 0 beyond O.
  *
@@ -42,89 +44,36 @@
  * With POOL_H and POOL_W, both of which divide TILE, windows of the results are pooled before they are stored; the hooks and sizes
  * of that are the ones of conv2d.h: VALUE, STORE_y, STORE_code, PP, PQ.
  */
-#ifndef KERNEL
-#define KERNEL conv2d_winograd
+#ifndef PARAMS
 #define PARAMS const T *restrict x, const T *restrict u, const T *restrict w, T *restrict y, int64_t NB, int64_t CIN, int64_t H, int64_t W, int64_t O, int64_t P, int64_t Q
-#define PH 1
-#define PW 1
-#define TILE 4
 #define PANEL 8
 #define PTR_x(b, c, h, w_) (x + ((((b) * (CIN) + (c)) * (H) + (h)) * (W) + (w_)) * LANES)
 #define PTR_u(k, t, c) (u + (((k) * (((O) + (PANEL) - 1) / (PANEL)) + (t)) * (CIN) + (c)) * (PANEL))
 #define LOAD_w(o, c, u, v) w[(((o) * (CIN) + (c)) * 3 + (u)) * 3 + (v)]
 #define STORE_y(b, o, p, q, l, value) y[((((b) * (O) + (o)) * (P) + (p)) * (Q) + (q)) * LANES + (l)] = (value)
 #endif
-#ifndef T
-#define T float
-#endif
-#ifndef LANES
-#define LANES 16
-#endif
-#ifndef REGISTERS
-#define REGISTERS 32
-#endif
-
-#define WINO_PASTE_(kernel, name) kernel##_##name
-#define WINO_PASTE(kernel, name) WINO_PASTE_(kernel, name)
-#define WINO_NAME(name) WINO_PASTE(KERNEL, name)
-#define WINO_UNROLL _Pragma("GCC unroll 32")
-#define WINO_ROLLED _Pragma("GCC unroll 1")
-#define WINO_INLINE static inline __attribute__((always_inline))
-#define WINO_VEC WINO_NAME(vec)
-#define WINO_CUT(n, size) (((int64_t)(n) + (size) - 1) / (size))
-#define WINO_MIN(x, y) ((int64_t)(x) < (int64_t)(y) ? (int64_t)(x) : (int64_t)(y))
-
-#if LANES == 1
-typedef T WINO_VEC;
-#else
-typedef T WINO_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
-#endif
-
-#define WINO_SIDE (TILE + 2)
-#define WINO_PLANES (WINO_SIDE * WINO_SIDE)
 #define WINO_WIDE 3
 #define WINO_TALL (REGISTERS >= 32 ? 8 : 4)
 /* Input channels at a time (all, if V of them finds room), and output channels. */
 #define WINO_ALL ((CIN) <= 128 ? (CIN) : 64)
 #define WINO_MANY ((CIN) <= 128 ? 16 : 64)
-#define WINO_AHEAD 2   /* channels from the one whose pixels are fetched to the one that is transformed */
 #define WINO_PLANE(channels) (((channels) * WINO_WIDE) | 1)   /* vectors of a plane of V or M */
 #define WINO_APART 64   /* output channels for which V is made once more, where blocks are few */
 #define WINO_ROOM (WINO_PLANES * (128 * WINO_WIDE + 1 + 16 * WINO_WIDE + 1))
 
 #define WINO_CUTS                                                                                          \
-    const int64_t lines = WINO_CUT(P, TILE), columns = WINO_CUT(Q, TILE), tiles = (NB) * lines * columns;  \
+    WINO_LINE;                                                                                             \
     const int64_t panels = WINO_CUT(O, PANEL), groups = WINO_CUT(tiles, WINO_WIDE);                        \
     const int64_t most = WINO_CUT((O), WINO_APART);                                                        \
     const int64_t cuts = groups >= 16 ? 1 : WINO_MIN(most, WINO_CUT(16, groups + !groups));                \
-    (void)panels; (void)columns; (void)cuts
+    (void)panels; (void)cuts
 
 __attribute__((unused)) static int64_t WINO_NAME(blocks)(PARAMS) {
     WINO_CUTS;
     return groups * cuts;
 }
 
-/* to = B^T from: of one line of K vectors, `step` and `apart` from one another */
-WINO_INLINE void WINO_NAME(image)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
-    const WINO_VEC d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
-#if TILE == 4
-    const WINO_VEC d4 = from[4 * step], d5 = from[5 * step];
-    const WINO_VEC even = d4 - d2 * 4, odd = d3 - d1 * 4, ends = d4 - d2, middle = (d3 - d1) * 2;
-    to[0] = d0 * 4 - d2 * 5 + d4;
-    to[apart] = even + odd;
-    to[2 * apart] = even - odd;
-    to[3 * apart] = ends + middle;
-    to[4 * apart] = ends - middle;
-    to[5 * apart] = d1 * 4 - d3 * 5 + d5;
-#else
-    to[0] = d0 - d2;
-    to[apart] = d1 + d2;
-    to[2 * apart] = d2 - d1;
-    to[3 * apart] = d1 - d3;
-#endif
-}
-
-/* to = A^T from, the same */
+/* to = A^T from: of one line of K vectors, `step` and `apart` from one another */
 WINO_INLINE void WINO_NAME(result)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
     const WINO_VEC m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step];
 #if TILE == 4
@@ -138,20 +87,6 @@ WINO_INLINE void WINO_NAME(result)(const WINO_VEC *from, int64_t step, WINO_VEC 
     to[0] = m0 + m1 + m2;
     to[apart] = m1 - m2 - m3;
 #endif
-}
-
-/* V[k] of one tile and channel, `plane` vectors from one k to the next; the K x K pixels begin at row h0, column w0. */
-WINO_INLINE void WINO_NAME(forth)(const T *const *rows, int64_t w0, int64_t width, int inside, WINO_VEC *v, int64_t plane) {
-    WINO_VEC half[WINO_PLANES];
-    WINO_ROLLED for (int64_t j = 0; j < WINO_SIDE; j++) {
-        WINO_VEC d[WINO_SIDE];
-        const int there = inside || (w0 + j >= 0 && w0 + j < width);
-        WINO_UNROLL for (int64_t i = 0; i < WINO_SIDE; i++)
-            d[i] = there && (inside || rows[i]) ? *(const WINO_VEC *)(rows[i] + (w0 + j) * LANES) : (WINO_VEC){0};
-        WINO_NAME(image)(d, 1, half + j, WINO_SIDE);
-    }
-    WINO_ROLLED for (int64_t i = 0; i < WINO_SIDE; i++)
-        WINO_NAME(image)(half + i * WINO_SIDE, 1, v + i * WINO_SIDE * plane, plane);
 }
 
 /* y of one tile and channel from M[k] */
@@ -257,20 +192,9 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
             for (int64_t c0 = 0; c0 < (CIN); c0 += all) {
                 const int64_t channels = WINO_MIN(all, (CIN) - c0);
                 for (int64_t c = c0; c < c0 + channels && (o0 == first_o || channels < (CIN)); c++)
-                    for (int64_t j = 0; j < WINO_WIDE; j++) {
-                        const int64_t t = WINO_MIN(first_t + j, tiles - 1), b = t / (lines * columns);   /* beyond the last: that again */
-                        const int64_t h0 = t / columns % lines * TILE - (PH), w0 = t % columns * TILE - (PW);
-                        const int inside = h0 >= 0 && h0 + WINO_SIDE <= (H) && w0 >= 0 && w0 + WINO_SIDE <= (W);
-                        WINO_VEC *const to = v + (c - c0) * WINO_WIDE + j;
-                        const T *rows[WINO_SIDE];
-                        for (int64_t i = 0; i < WINO_SIDE; i++) {
-                            rows[i] = h0 + i >= 0 && h0 + i < (H) ? PTR_x(b, c, h0 + i, 0) : 0;
-                            if (!rows[i] || c + WINO_AHEAD >= (CIN)) continue;
-                            const T *const later = PTR_x(b, c + WINO_AHEAD, h0 + i, w0);
-                            for (int64_t k = j ? WINO_SIDE - TILE : 0; k < WINO_SIDE; k++) __builtin_prefetch(later + k * LANES);
-                        }
-                        if (inside) WINO_NAME(forth)(rows, w0, W, 1, to, plane_v);
-                        else WINO_NAME(forth)(rows, w0, W, 0, to, plane_v);
+                    for (int64_t j = 0; j < WINO_WIDE; j++) {   /* beyond the last tile: that again */
+                        const int64_t t = WINO_MIN(first_t + j, tiles - 1);
+                        WINO_PIXELS(t, c, v + (c - c0) * WINO_WIDE + j, plane_v, j > 0);
                     }
                 for (int64_t k = 0; k < WINO_PLANES; k++)
                     for (int64_t r = 0; r < many; r += WINO_TALL)
@@ -301,11 +225,13 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef WINO_MIN
 #undef WINO_SIDE
 #undef WINO_PLANES
+#undef WINO_AHEAD
+#undef WINO_LINE
+#undef WINO_PIXELS
 #undef WINO_WIDE
 #undef WINO_TALL
 #undef WINO_ALL
 #undef WINO_MANY
-#undef WINO_AHEAD
 #undef WINO_PLANE
 #undef WINO_APART
 #undef WINO_ROOM

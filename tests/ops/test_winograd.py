@@ -10,8 +10,8 @@ import pytest
 
 import exprc
 import exprc.tensor as T
-from exprc.ops.conv import conv2d_record
-from exprc.ops.winograd import _G, FILTERS, vector_operations
+from exprc.ops.conv import conv2d_grad_weight, conv2d_record
+from exprc.ops.winograd import _G, FILTERS, gradient_operations, vector_operations
 from exprc.runtime import cpu
 
 Array = np.ndarray[Any, Any]
@@ -36,10 +36,10 @@ def arrays(*shapes: Sequence[int]) -> list[Array]:
 
 
 def both(shape: Sequence[int], filters: Sequence[int], pad: Any, **how: Any) -> Any:
-    """The convolution with a bias and relu, and its gradient for the images."""
+    """The convolution with a bias and relu, and its gradients for the images and the filters."""
     x, w, b = T.tensor4("x", shape=tuple(shape)), T.tensor4("w", shape=tuple(filters)), T.vector("b", shape=(filters[0],))
     y = T.maximum(conv2d_record.apply(x, w, **geometry(pad)) + b[None, :, None, None], 0)
-    return exprc.function([x, w, b], [y, exprc.grad((y * y).sum(), x)], **how)
+    return exprc.function([x, w, b], [y, *exprc.grad((y * y).sum(), [x, w])], **how)
 
 
 def text_of(f: exprc.Function) -> str:
@@ -81,12 +81,11 @@ def test_it_is_the_convolution_within_its_bound(shape: Any, filters: int, pad: A
     f, exact = both(shape, (filters, shape[1], 3, 3), pad), both(shape, (filters, shape[1], 3, 3), pad, mode="reference")
     assert text_of(f)
     x, w, _ = given
-    for got, want, (channels, operand) in zip(f(*given), exact(*(v.astype("float32") for v in given)), [(shape[1], x), (filters, None)]):
-        seen = 2 * want.max() if operand is None else operand  # the gradient's images are 2 y
-        bound = allowed(4, channels, np.asarray(seen), w)
-        error = np.abs(got - want)
-        assert error.max() < bound
-        assert np.sqrt((error**2).mean()) < 2e-5 * np.sqrt((want**2).mean())  # ordinary numbers: far below the worst case
+    results, wanted = f(*given), exact(*given)
+    assert np.abs(results[0] - wanted[0]).max() < allowed(4, shape[1], x, w)
+    assert np.abs(results[1] - wanted[1]).max() < allowed(4, filters, 2 * wanted[0], w)
+    for got, want in zip(results, wanted):
+        assert np.sqrt(((got - want) ** 2).mean()) < 1e-5 * np.sqrt((want**2).mean())  # ordinary numbers: far below the worst case
 
 
 @pytest.mark.parametrize("cpu_name", ["avx2", "scalar"])
@@ -134,6 +133,25 @@ def test_what_is_not_finite_stays_where_it_is() -> None:
     finite = np.isfinite(want)
     assert finite.mean() > 0.95 and np.abs(want[finite]).max() > 1e37
     np.testing.assert_allclose(got[finite], want[finite], rtol=1e-5, atol=1e-3)
+
+
+def test_what_is_not_finite_in_a_gradient_reaches_the_weights_that_meet_it() -> None:
+    """A NaN in a corner meets one weight of nine; an infinity that meets only zeros makes a NaN of it."""
+    x, g = arrays((16, 40, 14, 14), (16, 40, 12, 12))
+    x[0, 3, 0, 0], x[1, 4, 13, 5], x[2, 5, 6, 6], x[3, 6, 13, 13] = np.nan, np.inf, 1e38, -np.inf
+    g[3, 7] = 0
+    images, gradients = T.tensor4("x", shape=x.shape), T.tensor4("g", shape=g.shape)
+    y = conv2d_grad_weight.node((images, gradients), {**geometry(((0, 0), (0, 0))), "size": (3, 3)})
+    f = exprc.function([images, gradients], y)
+    assert text_of(f) == "F4"
+    with np.errstate(invalid="ignore", over="ignore"):
+        want = exprc.function([images, gradients], y, mode="reference")(x, g)
+    got = f(x, g)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_array_equal(np.isinf(got) * np.sign(got), np.isinf(want) * np.sign(want))
+    finite = np.isfinite(want)
+    assert finite.mean() > 0.95 and np.abs(want[finite]).max() > 1e37
+    np.testing.assert_allclose(got[finite], want[finite], rtol=1e-4, atol=1e-2)
 
 
 def test_strict_is_the_sum_as_it_stands() -> None:
@@ -192,13 +210,15 @@ def test_float64_is_summed_as_it_stands() -> None:
 
 def test_the_choice_follows_from_what_both_ways_cost() -> None:
     """More channels make it pay more; results that fill their tiles badly less."""
-    def gain(channels: int, rows: int, tile: int = 4) -> float:
-        direct, here = vector_operations(tile, (64, channels, rows, rows), (64, channels, rows, rows), 16)
-        return direct / here
+    for count in (vector_operations, gradient_operations):
 
-    assert gain(4, 32) < 1 < gain(32, 32) < gain(64, 32) < gain(128, 32) < 4
-    assert gain(64, 5) < gain(64, 8)
-    assert gain(64, 6, 4) < gain(64, 6, 2)
+        def gain(channels: int, rows: int, tile: int = 4) -> float:
+            direct, here = count(tile, (64, channels, rows, rows), (64, channels, rows, rows), 16)  # noqa: B023
+            return direct / here
+
+        assert gain(4, 32) < 1 < gain(32, 32) < gain(64, 32) < gain(128, 32) < 4
+        assert gain(64, 5) < gain(64, 8)
+        assert gain(64, 6, 4) < gain(64, 6, 2)
 
 
 def test_filters_that_two_kernels_read_are_transformed_once() -> None:

@@ -31,6 +31,8 @@ from exprc.verify import verify
 VALUES = 3
 #: Programs, and sets of sizes with the bytes of their arenas, that one function keeps; the oldest are dropped.
 PROGRAMS, RUNNERS, ARENAS = 64, 256, 1 << 28
+#: Short ways that one function keeps.
+SHORTS = 8
 #: How often a program is chosen again because another thread gave a variable another shape.
 TRIES = 100
 #: Programs that are asked first whether they serve new values as they are.
@@ -99,6 +101,7 @@ class Compiled:
         self.called: Any = None  # what was called last,
         self.served: Any = None  # and what `direct` was made for
         self.direct: Direct = general
+        self.shorts: dict[tuple[Runner, tuple[int, ...]], Direct] = {}  # made so far
         self.last: Loaded | None = None
         self.last_runner: Runner | None = None
 
@@ -237,11 +240,21 @@ class Compiled:
         return outputs if len(outputs) == self.outputs else outputs[: self.outputs]
 
     def _serve(self, found: tuple[Runner, tuple[int, ...]], values: Mapping[Expr, Any]) -> None:
-        """Make the short way for what is called twice in a row."""
-        if found is self.called:
-            self.served = found
-            self.direct = found[0].direct(self.inputs, values, found[1]) or general
+        """Take the short way to what was called, if there is one; it is made, once, for what is called twice in a row."""
+        short = self.shorts.get(found)
+        if short is None and found is self.called:
+            short = found[0].direct(self.inputs, values, found[1]) or general
+            self._keep(found, short)
+        if short is not None:
+            self.served, self.direct = found, short
         self.called = found
+
+    def _keep(self, found: tuple[Runner, tuple[int, ...]], short: Direct) -> None:
+        """Keep a short way, which has an arena of its own, and as many of those before it as there is room for."""
+        with self.lock:
+            while len(self.shorts) >= SHORTS or (self.shorts and sum(r.arena for r, _ in (*self.shorts, found)) > ARENAS):
+                del self.shorts[next(iter(self.shorts))]
+            self.shorts[found] = short
 
 
 def general(*values: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 import exprc
 import exprc.tensor as T
+from exprc.compiled import SHORTS
 from exprc.runtime import direct
 
 pytestmark = pytest.mark.skipif(not direct._works(), reason="the short way is for CPython on Linux; elsewhere calls go the general way")
@@ -206,6 +207,24 @@ def test_nothing_is_kept_of_a_call_and_a_function_can_go() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_sizes_that_come_in_turn_get_one_short_way_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("exprc.machines.cpu.direct", lambda *given: made.append(given) or direct.direct(*given))
+    x = T.matrix("x")
+    f = exprc.function([x], T.tanh(T.dot(x, x.T)).sum() + x)
+    values = [np.full((2, n), 0.5, np.float32) for n in range(2, 4)]
+    for k in range(60):
+        f(values[k % 2])
+    assert not made  # neither was called twice in a row
+    want = [f(v) for v in values]
+    for k in range(60):
+        assert (f(values[k // 2 % 2]) == want[k // 2 % 2]).all()
+    assert len(made) == 2 == len(f._compiled.shorts)
+    for n in range(4, 4 + 2 * SHORTS):
+        called(f, np.full((2, n), 0.5, np.float32))
+    assert len(f._compiled.shorts) == SHORTS
+
+
 def test_a_forked_child_calls_it() -> None:
     x = T.vector("x")
     f = exprc.function([x], T.tanh(x) * 2)

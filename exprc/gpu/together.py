@@ -24,6 +24,8 @@ from exprc.types import itemsize
 
 #: As many threads run at once on 132 multiprocessors where each has 128 registers, as in a tiled product; of loops twice as many.
 ROUND = 132 * 512
+#: Buffers of a launch: with the sizes and the status their addresses fit in the 4096 bytes that CUDA before 12.1 has for arguments.
+MOST = 500
 #: So many of the last launches are looked at for one that a kernel may join.
 RECENT = 100
 
@@ -55,13 +57,19 @@ def joint_shape(shapes: Sequence[Shape]) -> Shape:
 class Launch:
     """Kernels that are launched together, and whether their numbers of blocks are `fixed`."""
 
-    steps: list[Any]
-    shapes: list[Shape]
     fixed: bool
+    steps: list[Any] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
+    buffers: set[Buffer] = field(default_factory=set)
+
+    def add(self, step: Any, shape: Shape) -> None:
+        self.steps.append(step)
+        self.shapes.append(shape)
+        self.buffers.update(step.buffers)
 
     def takes(self, step: Any, shape: Shape) -> bool:
         """Whether kernels find room beside each other, with threads that leave at once, or the others take nothing from the largest."""
-        if not self.fixed or not shape.blocks:
+        if not self.fixed or not shape.blocks or len(self.buffers.union(step.buffers)) > MOST:
             return False
         shapes, kinds = [*self.shapes, shape], {type(s) for s in (*self.steps, step)}
         whole, room = joint_shape(shapes), ROUND if Template in kinds else 2 * ROUND
@@ -84,9 +92,8 @@ class _Order:
         before = max([before, *(self.read.get(b, -1) for b in step.written)])
         at = self._place(step, shape, before + 1) if fixed else len(self.launches)
         if at == len(self.launches):
-            self.launches.append(Launch([], [], fixed))
-        self.launches[at].steps.append(step)
-        self.launches[at].shapes.append(shape)
+            self.launches.append(Launch(fixed))
+        self.launches[at].add(step, shape)
         for b in step.buffers:
             table = self.written if b in step.written else self.read
             table[b] = max(table.get(b, -1), at)

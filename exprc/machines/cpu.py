@@ -82,7 +82,6 @@ class Runner:
         self.slots_arena = [(k, b) for k, b in enumerate(loaded.lowered.buffers) if b in self.offsets]
         self.slots_given = [(k, leaf) for k, leaf in self.slots_leaf if not isinstance(leaf, Constant)]
         self.frames: list[Frame] = []
-        self.bound: list[Frame] = []  # those of the short ways
         self.guard = Guard(plan, loaded.bound, number)
         self.containers, self.run = list(plan.containers.values()), loaded.program.run
 
@@ -153,7 +152,8 @@ class Runner:
         frame, numbers = self.frame(), ffi.new("int64_t[]", sizes or (0,))
         bound = Bound(self.run, frame.table, numbers, frame.status, self.threads, self.work > BRIEF, (self, frame))
         made = direct(bound, operands, results)
-        (self.bound if made else self.frames).append(frame)
+        if made is None:
+            self.frames.append(frame)
         return made and updating(made, self.containers)
 
     def _operand(self, leaf: Expr, shape: tuple[int, ...], slot: int, limit: int) -> Operand:

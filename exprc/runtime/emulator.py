@@ -195,12 +195,12 @@ class _Call:
         self.module, self.launch = module, launch
         self.kernel = module.kernel(launch.kernel)
         count = len(launch.arguments)
+        given = module.parameters.get(launch.kernel, ())
+        _check_count(launch, given)
         self.arguments = ffi.new("int64_t[]", 64 if count <= 64 else _ARGUMENTS)
         for i, value in enumerate(launch.arguments):
             self.arguments[i] = value if value < 2**63 else value - 2**64
         self.shape = ffi.new("int64_t[11]", [*launch.grid, *launch.block, launch.shared, 0, 0, 0, module.flush])
-        given = module.parameters.get(launch.kernel, ())
-        _check_count(launch, given)
         self.read_only = ffi.new("unsigned char[]", [p.read_only for p in given] or count + 1)
         self.extents = ffi.new("int64_t[]", launch.extents or [-1] * count)
 

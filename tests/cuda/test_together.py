@@ -48,7 +48,13 @@ def test_who_needs_whom_decides() -> None:
     ],
 )
 def test_room_decides(kernels: list[Kernel], expected: list[str]) -> None:
-    assert launches_of(kernels, lambda d: d if isinstance(d, int) else 3) and names_of(kernels) == expected
+    assert names_of(kernels) == expected
+
+
+def test_a_launch_has_room_for_so_many_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exprc.gpu.together.MOST", 4)
+    assert names(kernel("a", "x", "p"), kernel("b", "y", "q"), kernel("c", "y", "r"), kernel("d", "x", "s")) == ["a+b", "c+d"]
+    assert names(kernel("a", "x", "p"), kernel("b", "x", "q"), kernel("c", "x", "r"), kernel("d", "x", "s")) == ["a+b+c", "d"]
 
 
 def names_of(kernels: list[Kernel]) -> list[str]:

@@ -43,8 +43,9 @@ def choose(
     """
     chooser = _Chooser(bound.dims, lanes_of, total, copy, turn, device, precision)
     new: dict[Expr, Expr] = {}
+    roots = set(bound.roots)
     for node in topological(bound.roots):
-        new[node] = chooser.take(node, tuple(new[i] for i in node.inputs), node in bound.roots)
+        new[node] = chooser.take(node, tuple(new[i] for i in node.inputs), node in roots)
     return dataclasses.replace(bound, roots=[new[r] for r in bound.roots]), chooser.chosen
 
 
@@ -89,7 +90,7 @@ class _Chooser:
         return self.lanes_of(itemsize(node.inputs[0].dtype))
 
     def first(self, node: Expr, stored: bool) -> Implementation:
-        """The first of the implementations that serves a node here."""
+        """Return the first of the implementations that serves a node here; `stored` as in `take`."""
         assert isinstance(node.op, Kernel)
         args, outs = kernel_args(node, self.dims), kernel_outs(node, self.dims)
         for impl in node.op.implementations:

@@ -211,7 +211,7 @@ def checks(results: Results) -> list[str]:
     what = f"losses of steps 1 to {results['checked']} and parameters after them"
     what += ", relative to the greatest or 1; of work on arrays, all results"
     note = f"The greatest difference from exprc, {what}; allowed: {allowed['loss']:g} and {allowed['parameters']:g}"
-    note += f", {allowed['winograd']:g} times as far for networks with filters of 3 x 3."
+    note += f", {allowed['winograd']:g} times as far for networks with filters of 3 x 3 or 5 x 5."
     return ["## The same numbers", "", *(table(CHECK_TITLES, rows) if rows else ["no peers ran"]), "", note]
 
 

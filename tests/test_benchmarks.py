@@ -176,7 +176,7 @@ def test_differences_are_seen():
     ours = [2.0, 1.0], [np.ones(3)]
     assert cpu.difference(ours, ([2.0, 1.0], [np.ones(3)]))["agrees"]
     assert not cpu.difference(ours, ([2.0, 1.001], [np.ones(3)]))["agrees"]
-    assert [cpu.room(c) for c in nets.CASES if c.net in ("fc64", "lenet", "vgg")] == [1] * 4 + [10] + [1] * 3
+    assert [cpu.room(c) for c in nets.CASES if c.net in ("fc64", "lenet", "vgg")] == [1] * 2 + [10] * 6
     assert not cpu.difference(ours, ([2.0, 1.0], [np.ones(3) + 6e-5]))["agrees"]
     assert not cpu.difference(ours, ([2.0, float("nan")], [np.ones(3)]))["agrees"]
     assert not cpu.difference(ours, ([2.0, 1.0], [np.full(3, np.nan)]))["agrees"]

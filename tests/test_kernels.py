@@ -304,7 +304,7 @@ def test_convolutions_of_networks(geometry: dict[str, int], tmp_path: pathlib.Pa
 
 
 WINOGRAD = {
-    "PTR_x(b, c, h, w_)": f"(x + {INNER.format(**X_AT)})", "LOAD_w(o, c, u, v)": "w[(((o) * CIN + (c)) * 3 + (u)) * 3 + (v)]",
+    "PTR_x(b, c, h, w_)": f"(x + {INNER.format(**X_AT)})", "LOAD_w(o, c, u, v)": "w[(((o) * CIN + (c)) * SIZE + (u)) * SIZE + (v)]",
     "PTR_u(k, t, c)": "(transformed + (((k) * ((O + PANEL - 1) / PANEL) + (t)) * CIN + (c)) * PANEL)",
     "STORE_y(b, o, p, q, l, value)": f"y[{INNER.format(**Y_AT)} + (l)] = (value)",
 }
@@ -314,14 +314,14 @@ FILTERS = {
 }
 
 
-def winograd_instances(ctype: str, lanes: int, tile: int, constants: Sizes) -> list[Instance]:
+def winograd_instances(ctype: str, lanes: int, tile: int, constants: Sizes, size: int = 3) -> list[Instance]:
     """The transform of the filters, and the convolution with them."""
-    sizes, fixed = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW"], {**constants, "TILE": tile, "PANEL": 8}
+    sizes, fixed = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW"], {**constants, "TILE": tile, "SIZE": size, "PANEL": 8}
     buffers = ["const T *restrict w", "T *restrict transformed"]
-    first = Instance(f"filters_{ctype}{tile}", "winograd_filters", ctype, lanes, buffers, ["CIN", "O"], FILTERS, fixed)
+    first = Instance(f"filters_{ctype}{tile}_{size}", "winograd_filters", ctype, lanes, buffers, ["CIN", "O"], FILTERS, fixed)
     buffers = ["const T *restrict x", "const T *restrict w", "const T *restrict transformed", "T *restrict y"]
     texts = "winograd_tile conv2d_winograd"
-    return [first, Instance(f"winograd_{ctype}{tile}", texts, ctype, lanes, buffers, sizes, WINOGRAD, fixed)]
+    return [first, Instance(f"winograd_{ctype}{tile}_{size}", texts, ctype, lanes, buffers, sizes, WINOGRAD, fixed)]
 
 
 SUMS = {
@@ -338,7 +338,7 @@ WEIGHTS = {
 def winograd_gradient(ctype: str, lanes: int, tile: int, constants: Sizes) -> list[Instance]:
     """The sums, and the gradient for the filters from them."""
     sizes = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW", "CPAD", "OPAD", "PARTS"]
-    fixed, buffers = {**constants, "TILE": tile}, ["const T *restrict x", "const T *restrict g"]
+    fixed, buffers = {**constants, "TILE": tile, "SIZE": 3}, ["const T *restrict x", "const T *restrict g"]
     texts = "winograd_tile conv2d_winograd_grad_weight"
     first = Instance(f"sums_{ctype}{tile}", texts, ctype, lanes, [*buffers, "T *restrict m"], sizes, SUMS, fixed)
     buffers = [*buffers, "const T *restrict m", "T *restrict y"]
@@ -361,12 +361,13 @@ def check_winograd_gradient(instances: Sequence[Instance], library: ctypes.CDLL,
 def check_winograd(instances: Sequence[Instance], library: ctypes.CDLL, s: Sizes, images: int, tile: int) -> None:
     first, second = instances
     dtype, lanes = DTYPES[str(second.macros["T"])], int(str(second.macros["LANES"]))
-    x, w = normal(1, dtype, images, s["CIN"], s["H"], s["W"]), normal(2, dtype, s["O"], s["CIN"], 3, 3)
-    u = np.full(((tile + 2) ** 2, -(-s["O"] // 8), s["CIN"], 8), np.nan, dtype)
+    size = s["KH"]
+    x, w = normal(1, dtype, images, s["CIN"], s["H"], s["W"]), normal(2, dtype, s["O"], s["CIN"], size, size)
+    u = np.full(((tile + size - 1) ** 2, -(-s["O"] // 8), s["CIN"], 8), np.nan, dtype)
     first.run(library, [w, u], s, [1])
     y = np.full(to_lanes(np.zeros((images, s["O"], s["P"], s["Q"])), lanes).shape, np.nan, dtype)
     second.run(library, [to_lanes(x, lanes), w, u, y], {**s, "NB": -(-images // lanes)}, [3])
-    assert_close(from_lanes(y, images), naive_conv(x, w, s), dtype, s["CIN"] * 9 * (1 if tile == 2 else 16))
+    assert_close(from_lanes(y, images), naive_conv(x, w, s), dtype, s["CIN"] * size**2 * (1 if tile + size == 5 else 16))
 
 
 @pytest.mark.parametrize("lanes", [16, 8, 4])
@@ -384,6 +385,20 @@ def test_winograd_of_sizes_given_at_run_time(lanes: int, tmp_path: pathlib.Path)
                 s[out] = s[size] + 2 * s[pad] - 2
             check_winograd(pair, library, s, int(rng.integers(1, 20)), tile)
             check_winograd_gradient(gradients[ctype, tile], library, s, int(rng.integers(1, 20)), tile)
+
+
+@pytest.mark.parametrize("lanes", [16, 4])
+def test_winograd_of_larger_filters(lanes: int, tmp_path: pathlib.Path) -> None:
+    made = [winograd_instances(ctype, lanes if ctype == "float" else lanes // 2, 2, {}, 5) for ctype in DTYPES]
+    library = library_of([i for pair in made for i in pair], tmp_path)
+    rng = np.random.default_rng(lanes)
+    for pair in made:
+        for channels in (rng.integers(1, 12), 131):
+            s = {name: 1 for name in GEOMETRY} | {"KH": 5, "KW": 5, "CIN": int(channels), "O": int(rng.integers(1, 40))}
+            for length, out, pad in (("H", "P", "PH"), ("W", "Q", "PW")):
+                s[length], s[pad] = int(rng.integers(5, 12)), int(rng.integers(0, 6))
+                s[out] = s[length] + 2 * s[pad] - 4
+            check_winograd(pair, library, s, int(rng.integers(1, 20)), 2)
 
 
 def test_winograd_of_constant_sizes(tmp_path: pathlib.Path) -> None:

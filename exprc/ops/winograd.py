@@ -1,15 +1,16 @@
-"""Winograd's convolution for filters of 3 x 3 at stride 1: fewer products, and more additions around them.
+"""Winograd's convolution for filters of 3 x 3 or 5 x 5 at stride 1: fewer products, and more additions around them.
 
-Tiles of TILE x TILE results come of (TILE + 2)² products for each pair of channels, not of 9 TILE² (Lavin and Gray 2016, Fast Algorithms
-for Convolutional Neural Networks); so do the gradients. What it costs beside, and whether it pays, is counted here (`vector_operations`,
-`gradient_operations`); how far its results may be off stands in the texts. ``precision="strict"`` does without it.
+Tiles of TILE x TILE results come of (TILE + SIZE - 1)² products for each pair of channels, not of SIZE² TILE² (Lavin and Gray 2016,
+Fast Algorithms for Convolutional Neural Networks); so does the gradient for filters of 3 x 3. What it costs beside, and whether it pays, is
+counted here (`vector_operations`, `gradient_operations`); how far its results may be off stands in the texts. ``precision="strict"`` does
+without it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +18,31 @@ from exprc.expr import Expr
 from exprc.forms import Arg, Consumer, Hook, Implementation, Kernel
 from exprc.size import Dim, ceildiv, product
 
+
+class Way(NamedTuple):
+    """F(tile x tile, size x size): results that are made at once, and filters."""
+
+    tile: int
+    size: int
+
+    @property
+    def products(self) -> int:
+        return (self.tile + self.size - 1) ** 2
+
+    @property
+    def macros(self) -> dict[str, Dim]:
+        return {"TILE": self.tile, "SIZE": self.size}
+
+
 #: Filters side by side in the transformed ones.
 PANEL = 8
 
 #: Tiles side by side that the text multiplies at once.
 _WIDE = 3
 
-#: TILE -> what transforming costs in multiplications of a vector, memory's waits included: a channel's pixels of a tile, and a filter's
+#: What transforming costs in multiplications of a vector, memory's waits included: a channel's pixels of a tile, and a filter's
 #: results, or their gradients. Measured at 16 to 128 channels.
-_TRANSFORMS = {4: (600, 800), 2: (200, 200)}
+_TRANSFORMS = {Way(4, 3): (600, 800), Way(2, 3): (200, 200), Way(2, 5): (600, 200)}
 
 #: Tiles whose gradients are added up at once, and what it costs to take a vector of sums up again.
 _DEEP = 2
@@ -41,29 +58,38 @@ _FILTER = 4
 _PAYS = 0.8
 
 _G = {
-    2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-    4: np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
-}
+    Way(2, 3): np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+    Way(4, 3): np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
+    Way(2, 5): np.array([
+        [6, 0, 0, 0, 0], [-4, -4, -4, -4, -4], [-4, 4, -4, 4, -4], [1, 2, 4, 8, 16], [1, -2, 4, -8, 16], [0, 0, 0, 0, 24],
+    ]) / 24,
+}  # fmt: skip
 
 
 # -- the filters, transformed ------------------------------------------------------------------------------------------
 
 
+def _way(filters: Sequence[Dim], tile: int) -> Way:
+    assert isinstance(filters[2], int)
+    return Way(tile, filters[2])
+
+
 def _transformed_shape(args: Sequence[Arg], tile: int) -> tuple[Dim, ...]:
     """(products, panels, channels, PANEL)"""
     o, c = args[0].shape[:2]
-    return ((tile + 2) ** 2, ceildiv(o, PANEL), c, PANEL)
+    return (_way(args[0].shape, tile).products, ceildiv(o, PANEL), c, PANEL)
 
 
 def _transformed(w: Any, tile: int) -> Any:
+    way = _way(w.shape, tile)
     padded = np.pad(w, ((0, -len(w) % PANEL), (0, 0), (0, 0), (0, 0)))
-    u = np.einsum("iv,ocvx,jx->ijoc", _G[tile], padded, _G[tile])
-    return u.reshape((tile + 2) ** 2, -1, PANEL, w.shape[1]).swapaxes(2, 3).astype(w.dtype)
+    u = np.einsum("iv,ocvx,jx->ijoc", _G[way], padded, _G[way])
+    return u.reshape(way.products, -1, PANEL, w.shape[1]).swapaxes(2, 3).astype(w.dtype)
 
 
 def _filter_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
     o, c = args[0].shape[:2]
-    return {"CIN": c, "O": o, "TILE": params["tile"], "PANEL": PANEL}
+    return {"CIN": c, "O": o, **_way(args[0].shape, params["tile"]).macros, "PANEL": PANEL}
 
 
 FILTERS = Kernel(
@@ -77,66 +103,86 @@ FILTERS = Kernel(
             },
         ),
     ),
-    doc="filters (filters, channels, 3, 3), transformed for tiles of tile x tile results: (products, panels, channels, filters of a panel)",
+    doc="filters (filters, channels, size, size), transformed for tiles of tile x tile results: (products, panels, channels, PANEL)",
 )  # fmt: skip
 
 
 # -- whether it pays ---------------------------------------------------------------------------------------------------
 
 
-def vector_operations(tile: int, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[float, float]:
-    """Return about how many multiplications of vectors a convolution of 3 x 3 takes for one block of images: as it stands, and here.
+def vector_operations(
+    way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, before: Sequence[Dim] = (1, 1)
+) -> tuple[float, float]:
+    """Return about how many multiplications of vectors a convolution takes for one block of images: as it stands, and here.
 
-    Of sizes that are not known yet it is assumed that they fill their tiles.
+    Of sizes that are not known yet it is assumed that they fill their tiles. `before`: rows above and columns left of the images that the
+    filters reach; what they meet there is not multiplied.
 
-    >>> direct, here = vector_operations(4, (64, 64, 32, 32), (64, 64, 32, 32), 16)
+    >>> direct, here = vector_operations(Way(4, 3), (64, 64, 32, 32), (64, 64, 32, 32), 16)
     >>> round(direct / here, 1)
     2.5
     """
-    c, o, pixels, tiles, blocks = _counts(tile, images, result, lanes)
+    c, o, tiles, blocks = _counts(way, images, result, lanes)
     filled = -(-tiles * blocks // _WIDE) * _WIDE / blocks
-    products, (fetched, given) = (tile + 2) ** 2, _TRANSFORMS[tile]
-    filters = products * c * o * _FILTER / lanes / blocks
-    here = filled * (products * c * _padded(o, PANEL) + c * fetched + o * given) + filters
-    return 9.0 * c * o * pixels, here
+    fetched, given = _TRANSFORMS[way]
+    filters = way.products * c * o * _FILTER / lanes / blocks
+    here = filled * (way.products * c * _padded(o, PANEL) + c * fetched + o * given) + filters
+    return c * o * _met(way, images, result, before), here
 
 
-def gradient_operations(tile: int, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[float, float]:
+def gradient_operations(
+    way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, before: Sequence[Dim] = (1, 1)
+) -> tuple[float, float]:
     """Return the same of the gradient for the filters.
 
-    >>> direct, here = gradient_operations(4, (64, 64, 32, 32), (64, 64, 32, 32), 16)
+    >>> direct, here = gradient_operations(Way(4, 3), (64, 64, 32, 32), (64, 64, 32, 32), 16)
     >>> round(direct / here, 1)
     2.3
     """
-    c, o, pixels, tiles, blocks = _counts(tile, images, result, lanes)
-    products, (fetched, given) = (tile + 2) ** 2, _TRANSFORMS[tile]
-    sums = products * _padded(c, PANEL) * _padded(o, lanes)
+    c, o, tiles, blocks = _counts(way, images, result, lanes)
+    fetched, given = _TRANSFORMS[way]
+    sums = way.products * _padded(c, PANEL) * _padded(o, lanes)
     here = tiles * (sums + sums * _RESUME / lanes / _DEEP + c * fetched + o * given) + sums * _FILTER / lanes * _PARTS / blocks
-    return 9.0 * c * o * pixels, here
+    return c * o * _met(way, images, result, before), here
 
 
-def _counts(tile: int, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[int, int, int, int, int]:
-    """Channels, filters, results of an image, its tiles, blocks of images."""
+def _counts(way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[int, int, int, int]:
+    """Channels, filters, tiles of an image, blocks of images."""
     (n, c, *_), (_, o, p, q) = images, result
-    rows, columns = (d if isinstance(d, int) else 1024 * tile for d in (p, q))
+    rows, columns = (d if isinstance(d, int) else 1024 * way.tile for d in (p, q))
     blocks = max(1, -(-n // lanes)) if isinstance(n, int) else 1024
     assert isinstance(c, int) and isinstance(o, int)
-    return c, o, rows * columns, -(-rows // tile) * -(-columns // tile), blocks
+    return c, o, -(-rows // way.tile) * -(-columns // way.tile), blocks
+
+
+def _met(way: Way, images: Sequence[Dim], result: Sequence[Dim], before: Sequence[Dim]) -> float:
+    """How many pixels the results of an image meet, and those beyond a border that half a filter reaches: columns there come one by one."""
+    met = 1.0
+    for n, m, above in zip(images[2:], result[2:], before):
+        length = m if isinstance(m, int) else 1024 * way.tile
+        if isinstance(n, int) and isinstance(m, int) and isinstance(above, int) and above > way.size // 2:
+            met *= sum(max(0, min(m, n + above - u) - max(0, above - u)) for u in range(way.size))
+        else:
+            met *= way.size * length
+    return met
 
 
 def _padded(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-Count = Callable[[int, Sequence[Dim], Sequence[Dim], int], tuple[float, float]]
+Count = Callable[[Way, Sequence[Dim], Sequence[Dim], int, Sequence[Dim]], tuple[float, float]]
 
 
-def _pays(tile: int, count: Count, images: Arg, filters: Sequence[Dim], result: Sequence[Dim], params: Any, lanes: int) -> bool:
+def _pays(way: Way, count: Count, images: Arg, filters: Sequence[Dim], result: Sequence[Dim], params: Any, given: Any, lanes: int) -> bool:
     plain = params["stride"] == params["dilation"] == (1, 1) and params["groups"] == 1
-    if not plain or filters[2:] != (3, 3) or images.dtype != "float32" or not all(isinstance(d, int) and d for d in filters):
+    fits = plain and filters[2:] == (way.size, way.size) and images.dtype == "float32"
+    if not fits or not all(isinstance(d, int) and d for d in filters):
         return False
-    direct, here = count(tile, images.shape, result, lanes)
-    return here < _PAYS * direct and here <= min(count(t, images.shape, result, lanes)[1] for t in _TRANSFORMS)
+    before = (given["PH"], given["PW"])
+    direct, here = count(way, images.shape, result, lanes, before)
+    others = [w for w in _TRANSFORMS if w.size == way.size]
+    return here < _PAYS * direct and here <= min(count(w, images.shape, result, lanes, before)[1] for w in others)
 
 
 # -- the convolution ---------------------------------------------------------------------------------------------------
@@ -156,34 +202,35 @@ def winograd(
     ----------
     name : of its record. sizes, absorbs : what ``conv2d.h`` has of it. fills : whether there are images enough to fill vectors.
     """
-    return tuple(_of_tile(name, tile, sizes, fills, absorbs) for tile in _TRANSFORMS)
+    return tuple(_of_way(name, way, sizes, fills, absorbs) for way in _TRANSFORMS)
 
 
-def _of_tile(name: str, tile: int, sizes: Callable[..., Any], fills: Callable[..., bool], absorbs: Consumer | None) -> Implementation:
-    kernel = Kernel(name, implementations=(_convolution(tile, sizes, absorbs),), doc="a correlation, transformed filters beside it")
+def _of_way(name: str, way: Way, sizes: Callable[..., Any], fills: Callable[..., bool], absorbs: Consumer | None) -> Implementation:
+    kernel = Kernel(name, implementations=(_convolution(way, sizes, absorbs),), doc="a correlation, transformed filters beside it")
 
     def when(args: Any, outs: Any, params: Any, lanes: int) -> bool:
-        pays = _pays(tile, vector_operations, args[0], args[1].shape, outs[0].shape, params, lanes)
+        given = sizes(args, outs, params, lanes)
+        pays = _pays(way, vector_operations, args[0], args[1].shape, outs[0].shape, params, given, lanes)
         return pays and fills(args, outs, params, lanes)
 
     def opens(node: Expr, args: Any, outs: Any, lanes: int) -> Expr:
         x, w = node.op.data_inputs(node)
-        return Expr(kernel, (x, w, FILTERS.node((w,), {"tile": tile})), node.params, node.type, node.name)
+        return Expr(kernel, (x, w, FILTERS.node((w,), {"tile": way.tile})), node.params, node.type, node.name)
 
-    return Implementation(name=f"winograd_{tile}", when=when, opens=opens, precisions=("float32",))
+    return Implementation(name=f"winograd_{way.tile}", when=when, opens=opens, precisions=("float32",))
 
 
-def _convolution(tile: int, sizes: Callable[..., Any], absorbs: Consumer | None) -> Implementation:
+def _convolution(way: Way, sizes: Callable[..., Any], absorbs: Consumer | None) -> Implementation:
     def own(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
         given = sizes(args, outs, params, lanes)
-        return {**{name: given[name] for name in _SIZES}, "TILE": tile, "PANEL": PANEL}
+        return {**{name: given[name] for name in _SIZES}, **way.macros, "PANEL": PANEL}
 
     def flops(args: Any, outs: Any, params: Any) -> Dim:
-        return _flops(tile, args[0].shape[1], outs[0].shape)
+        return _flops(way, args[0].shape[1], outs[0].shape)
 
     return Implementation(
-        name=f"conv2d_winograd_{tile}", text="winograd_tile.h conv2d_winograd.h", sizes=own, flops=flops,
-        layouts=(("lanes", "any", "plain"), ("lanes",)), absorbs=absorbs and _fitting(absorbs, tile), hooks={
+        name=f"conv2d_winograd_{way.tile}_{way.size}", text="winograd_tile.h conv2d_winograd.h", sizes=own, flops=flops,
+        layouts=(("lanes", "any", "plain"), ("lanes",)), absorbs=absorbs and _fitting(absorbs, way.tile), hooks={
             "PTR_x": _PIXELS,
             "LOAD_w": Hook("load", 1, lambda o, c, u, v: (o, c, u, v)),
             "PTR_u": Hook("pointer", 2, lambda k, t, c: (k, t, c, 0)),
@@ -192,10 +239,10 @@ def _convolution(tile: int, sizes: Callable[..., Any], absorbs: Consumer | None)
     )  # fmt: skip
 
 
-def _flops(tile: int, c: Dim, result: Sequence[Dim]) -> Dim:
+def _flops(way: Way, c: Dim, result: Sequence[Dim]) -> Dim:
     """Those of the products alone."""
     n, o, p, q = result
-    return 2 * n * o * c * ceildiv(p, tile) * ceildiv(q, tile) * (tile + 2) ** 2  # type: ignore[operator, no-any-return]
+    return 2 * n * o * c * ceildiv(p, way.tile) * ceildiv(q, way.tile) * way.products  # type: ignore[operator, no-any-return]
 
 
 def _fitting(consumer: Consumer, tile: int) -> Consumer:
@@ -212,36 +259,37 @@ def _fitting(consumer: Consumer, tile: int) -> Consumer:
 
 def winograd_weights(sizes: Callable[..., dict[str, Dim]], fills: Callable[..., bool]) -> tuple[Implementation, ...]:
     """Return the implementations of the gradient for the filters; what they need is that of `winograd`."""
-    return tuple(_weights_of_tile(tile, sizes, fills) for tile in _TRANSFORMS)
+    return tuple(_weights_of_way(way, sizes, fills) for way in _TRANSFORMS if way.size == 3)
 
 
-def _weights_of_tile(tile: int, sizes: Callable[..., Any], fills: Callable[..., bool]) -> Implementation:
+def _weights_of_way(way: Way, sizes: Callable[..., Any], fills: Callable[..., bool]) -> Implementation:
     summed = Kernel(
         "conv2d_grad_weight", shape=lambda args, shape, **params: shape, dtype=lambda dtypes, **params: dtypes[0],
-        implementations=(_sums(tile),), doc="the transformed gradient: (parts, products, channels, filters)",
+        implementations=(_sums(way),), doc="the transformed gradient: (parts, products, channels, filters)",
     )  # fmt: skip
-    weights = Kernel("winograd_weights", implementations=(_weights(tile),), doc="filters' gradient from the transformed one")
+    weights = Kernel("winograd_weights", implementations=(_weights(way),), doc="filters' gradient from the transformed one")
 
     def when(args: Any, outs: Any, params: Any, lanes: int) -> bool:
-        pays = _pays(tile, gradient_operations, args[0], outs[0].shape, args[1].shape, params, lanes)
+        given = sizes(args, outs, params, lanes)
+        pays = _pays(way, gradient_operations, args[0], outs[0].shape, args[1].shape, params, given, lanes)
         return pays and fills(args, outs, params, lanes)
 
     def opens(node: Expr, args: Any, outs: Any, lanes: int) -> Expr:
         given = sizes(args, outs, node.params, lanes)
-        parts = _parts(tile, args, outs, lanes)
+        parts = _parts(way, args, outs, lanes)
         o, c = outs[0].shape[:2]
-        shape = (parts, (tile + 2) ** 2, _padded(c, PANEL), _padded(o, lanes))
+        shape = (parts, way.products, _padded(c, PANEL), _padded(o, lanes))
         params = {"shape": shape, "before": (given["PH"], given["PW"])}
         x, g = node.op.data_inputs(node)
         return Expr(weights, (summed.node((x, g), params), x, g), params, node.type, node.name)
 
-    return Implementation(name=f"winograd_{tile}", when=when, opens=opens, precisions=("float32",))
+    return Implementation(name=f"winograd_{way.tile}", when=when, opens=opens, precisions=("float32",))
 
 
-def _parts(tile: int, args: Sequence[Arg], outs: Sequence[Arg], lanes: int) -> int:
+def _parts(way: Way, args: Sequence[Arg], outs: Sequence[Arg], lanes: int) -> int:
     """Partial sums over the images: a power of two, fewer where they would be large beside the data; from sizes only."""
     data: Any = product(args[0].shape) + product(args[1].shape)  # type: ignore[operator]
-    sums: Any = (tile + 2) ** 2 * product(outs[0].shape[:2])  # type: ignore[operator]
+    sums: Any = way.products * product(outs[0].shape[:2])  # type: ignore[operator]
     most = min(_PARTS, data // (2 * sums)) if isinstance(data, int) else _PARTS
     return 1 << max(0, most.bit_length() - 1)
 
@@ -255,14 +303,14 @@ def _gradient_sizes(images: Arg, result: Arg, params: Any, lanes: int) -> dict[s
     }  # fmt: skip
 
 
-def _sums(tile: int) -> Implementation:
+def _sums(way: Way) -> Implementation:
     def sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:
-        own: dict[str, Dim] = {"TILE": tile, "CPAD": params["shape"][2], "OPAD": params["shape"][3]}
+        own: dict[str, Dim] = {**way.macros, "CPAD": params["shape"][2], "OPAD": params["shape"][3]}
         return _gradient_sizes(args[0], args[1], params, lanes) | own
 
     return Implementation(
-        name=f"conv2d_winograd_grad_weight_{tile}", text="winograd_tile.h conv2d_winograd_grad_weight.h", sizes=sizes,
-        flops=lambda args, outs, params: _flops(tile, args[0].shape[1], args[1].shape), layouts=(("lanes", "lanes"), ("plain",)),
+        name=f"conv2d_winograd_grad_weight_{way.tile}", text="winograd_tile.h conv2d_winograd_grad_weight.h", sizes=sizes,
+        flops=lambda args, outs, params: _flops(way, args[0].shape[1], args[1].shape), layouts=(("lanes", "lanes"), ("plain",)),
         hooks={
             "PTR_x": _PIXELS,
             "PTR_g": Hook("pointer", 1, lambda b, o, p, q, lanes: (b * lanes, o, p, q)),
@@ -271,10 +319,10 @@ def _sums(tile: int) -> Implementation:
     )  # fmt: skip
 
 
-def _weights(tile: int) -> Implementation:
+def _weights(way: Way) -> Implementation:
     return Implementation(
-        name=f"winograd_weights_{tile}", text="winograd_weights.h", layouts=(("plain", "lanes", "lanes"), ("plain",)),
-        sizes=lambda args, outs, params, lanes: _gradient_sizes(args[1], args[2], params, lanes) | {"TILE": tile},
+        name=f"winograd_weights_{way.tile}", text="winograd_weights.h", layouts=(("plain", "lanes", "lanes"), ("plain",)),
+        sizes=lambda args, outs, params, lanes: _gradient_sizes(args[1], args[2], params, lanes) | {"TILE": way.tile},
         hooks={
             "LOAD_m": Hook("load", 0, lambda r, k, c, o: (r, k, c, o)),
             "PTR_x": Hook("pointer", 1, _PIXELS.index),

@@ -134,8 +134,8 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
 #define CONV_GATHER(count) do {                                                                           \
     const int64_t t_w = q0 * (SW) + v * (DW) - (PW);                                                      \
     if ((UP_W) == 1) {                                                                                    \
-        const int64_t i0 = clipped && t_w < 0 ? CONV_CUT(-t_w, SW) : 0;                                   \
-        const int64_t i1 = !clipped ? (count) : t_w < (W) ? CONV_MIN(count, CONV_CUT((W) - t_w, SW)) : 0; \
+        const int64_t i0 = t_w < 0 ? CONV_CUT(-t_w, SW) : 0;                                              \
+        const int64_t i1 = t_w < (W) ? CONV_MIN(count, CONV_CUT((W) - t_w, SW)) : 0;                      \
         CONV_RUNS(i, i0, i1, to[i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_w + i * (SW))); \
     } else                                                                                                \
         for (int64_t i = 0; i < (count); i++) {                                                           \
@@ -143,6 +143,14 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
             if (t_i < 0 || t_i % (UP_W) || t_i / (UP_W) >= (W)) continue;                                 \
             to[i] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H), t_i / (UP_W));                    \
         }                                                                                                 \
+} while (0)
+/* The same of `count` elements from column q0 + i on for all v, where all are inside. */
+#define CONV_COLUMNS(count) do {                                                                          \
+    CONV_ROLLED for (int64_t v = v0; v < v1; v++)                                                         \
+        _Pragma("omp simd")                                                                               \
+        for (int64_t m = 0; m < (count); m++)                                                             \
+            to[(v - v0) * CONV_WIDTH + i + m] = LOAD_x(n, g * ((CIN) / (GROUPS)) + c, t_h / (UP_H),       \
+                                                       (q0 + i + m) * (SW) + v * (DW) - (PW));            \
 } while (0)
 
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
@@ -172,7 +180,13 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                     next = CONV_MIN(j1, (p + 1) * (Q));
                     if (t_h < 0 || t_h % (UP_H) || t_h / (UP_H) >= (H)) continue;
                     T *to = panel + (cu * (KW) + v0 - k0) * CONV_WIDTH + j - j0;
-                    CONV_ROLLED for (int64_t v = v0; v < v1; v++, to += CONV_WIDTH) CONV_GATHER(next - j);
+                    if (clipped || (UP_W) > 1)
+                        CONV_ROLLED for (int64_t v = v0; v < v1; v++, to += CONV_WIDTH) CONV_GATHER(next - j);
+                    else {   /* run by run, the v inside: each run's place is worked out once */
+                        int64_t i = 0;
+                        for (; i + CONV_RUN <= next - j; i += CONV_RUN) CONV_COLUMNS(CONV_RUN);
+                        for (; i < next - j; i++) CONV_COLUMNS(1);
+                    }
                 }
             }
             for (int64_t t = first; t < last; t++) {
@@ -215,3 +229,4 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_RUN
 #undef CONV_RUNS
 #undef CONV_GATHER
+#undef CONV_COLUMNS

@@ -1,20 +1,21 @@
-/* conv2d_winograd.h: convolution with filters of 3 x 3 at stride 1, batch-innermost, with fewer multiplications
+/* conv2d_winograd.h: convolution with filters of 3 x 3 or 5 x 5 at stride 1, batch-innermost, with fewer multiplications
  *
  *     y[b,o,p,q,l] = sum over c, u, v of x[b, c, p + u - PH, q + v - PW, l] * w[o,c,u,v]
  *
- * over those (u, v) that meet the image: what conv2d.h computes, by Winograd's minimal filtering F(TILE x TILE, 3 x 3) (Lavin and
- * Gray 2016, Fast Algorithms for Convolutional Neural Networks). TILE x TILE results of one image come of K x K pixels, K = TILE + 2:
+ * over those (u, v) that meet the image: what conv2d.h computes, by Winograd's minimal filtering F(TILE x TILE, SIZE x SIZE)
+ * (Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks). TILE x TILE results of one image come of K x K pixels,
+ * K = TILE + SIZE - 1:
  *
  *        x  +--------+          V = B^T d B            M[k] = sum over c           y = A^T M A
  *           | K x K  |   -->    K*K planes k    -->    u[k,o,c] * V[k,c]    -->    +------+
  *           | pixels |                                                            | TILE |
  *           +--------+          (the filters' u is made beforehand: winograd_filters.h)  +------+
  *
- * 36 products instead of 144 for TILE = 4, 16 instead of 36 for TILE = 2.
+ * 36 products instead of 144 for TILE = 4, 16 instead of 36 for TILE = 2, 36 instead of 100 for filters of 5 x 5 and TILE = 2.
  *
  * Error: with X the largest |x| that a tile sees and W the largest |w|, at most about (CIN + 32) * epsilon * 2304 * X * W for TILE = 4,
- * 64 instead of 2304 for TILE = 2, where the sums as they stand have 9; of ordinary numbers 3 times the error of conv2d.h, and half
- * of it for TILE = 2. Where a result is not finite (an infinity or a NaN that the tile sees, or an overflow of a transform) all results
+ * 64 instead of 2304 for TILE = 2, where the sums as they stand have 9, and 3326 for filters of 5 x 5, where those have 25; of ordinary
+ * numbers 3 times the error of conv2d.h, half of it for TILE = 2, and 3 to 8 times for filters of 5 x 5. Where a result is not finite (an infinity or a NaN that the tile sees, or an overflow of a transform) all results
  * of its tile are computed as sums, so that those that do not see it are what they should be. Every result is summed in one order.
  *
  * winograd_tile.h is pasted before this text; the tiles and their V are made there.
@@ -22,7 +23,7 @@
  * Layout: x is [NB][CIN][H][W][LANES]: lane l of block b is image b * LANES + l. y has the same lanes.
  *         u is [K*K][ceil(O / PANEL)][CIN][PANEL], 0 beyond O.
  *
- * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, TILE (2 or 4), PANEL (a multiple of 8)
+ * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, TILE and SIZE (4 and 3, 2 and 3, 2 and 5), PANEL (a multiple of 8)
  * Hooks   PTR_x(b,c,h,w)            address of LANES values; LANES apart along w
  *         PTR_u(k,t,c)              address of PANEL values of panel t; PANEL apart along c
  *         LOAD_w(o,c,u,v)           value of the filters as they are, for what is computed as sums
@@ -49,7 +50,7 @@
 #define PANEL 8
 #define PTR_x(b, c, h, w_) (x + ((((b) * (CIN) + (c)) * (H) + (h)) * (W) + (w_)) * LANES)
 #define PTR_u(k, t, c) (u + (((k) * (((O) + (PANEL) - 1) / (PANEL)) + (t)) * (CIN) + (c)) * (PANEL))
-#define LOAD_w(o, c, u, v) w[(((o) * (CIN) + (c)) * 3 + (u)) * 3 + (v)]
+#define LOAD_w(o, c, u, v) w[(((o) * (CIN) + (c)) * SIZE + (u)) * SIZE + (v)]
 #define STORE_y(b, o, p, q, l, value) y[((((b) * (O) + (o)) * (P) + (p)) * (Q) + (q)) * LANES + (l)] = (value)
 #endif
 #define WINO_WIDE 3
@@ -76,13 +77,17 @@ __attribute__((unused)) static int64_t WINO_NAME(blocks)(PARAMS) {
 /* to = A^T from: of one line of K vectors, `step` and `apart` from one another */
 WINO_INLINE void WINO_NAME(result)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
     const WINO_VEC m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step];
-#if TILE == 4
+#if TILE + SIZE == 7   /* K = 6 */
     const WINO_VEC m4 = from[4 * step], m5 = from[5 * step];
     const WINO_VEC one = m1 + m2, other = m1 - m2, two = m3 + m4, four = m3 - m4;
     to[0] = m0 + one + two;
+#if TILE == 4
     to[apart] = other + four * 2;
     to[2 * apart] = one + two * 4;
     to[3 * apart] = other + four * 8 + m5;
+#else
+    to[apart] = other + four * 2 + m5;
+#endif
 #else
     to[0] = m0 + m1 + m2;
     to[apart] = m1 - m2 - m3;
@@ -118,10 +123,10 @@ WINO_INLINE void WINO_NAME(product)(const T *u_c, const WINO_VEC *v, WINO_VEC *m
     WINO_ROLLED for (int64_t at = 0; at < TILE * TILE; at++) {                                            \
         WINO_VEC acc = {0};                                                                               \
         WINO_ROLLED for (int64_t c = 0; c < (CIN); c++)                                                   \
-            WINO_ROLLED for (int64_t k = 0; k < 9; k++) {                                                 \
-                const int64_t h = p0 + at / TILE + k / 3 - (PH), w_ = q0 + at % TILE + k % 3 - (PW);      \
+            WINO_ROLLED for (int64_t k = 0; k < SIZE * SIZE; k++) {                                       \
+                const int64_t h = p0 + at / TILE + k / SIZE - (PH), w_ = q0 + at % TILE + k % SIZE - (PW); \
                 if (h < 0 || h >= (H) || w_ < 0 || w_ >= (W)) continue;                                   \
-                acc += *(const WINO_VEC *)(PTR_x(b, c, h, w_)) * LOAD_w(o, c, k / 3, k % 3);              \
+                acc += *(const WINO_VEC *)(PTR_x(b, c, h, w_)) * LOAD_w(o, c, k / SIZE, k % SIZE);        \
             }                                                                                             \
         (out)[at] = acc;                                                                                  \
     }                                                                                                     \

@@ -1,6 +1,6 @@
 /* winograd_tile.h: what the texts of Winograd's convolution share, pasted before each of them
  *
- * Tiles of TILE x TILE results see K x K pixels, K = TILE + 2. All tiles of all image blocks stand in one line, row by row: tile t
+ * Tiles of TILE x TILE results see K x K pixels, K = TILE + SIZE - 1, of which filters of SIZE x SIZE make them. All tiles of all image blocks stand in one line, row by row: tile t
  * is at row (t / columns) % lines of block t / (lines * columns).
  *
  *     WINO_LINE             constants: lines, columns, tiles
@@ -12,7 +12,7 @@
  *           | pixels |              0 beyond the image: row h0 = line * TILE - PH and on, column w0 = column * TILE - PW and on
  *           +--------+
  *
- * Sizes   NB, H, W, P, Q, PH, PW, CIN, TILE (2 or 4)
+ * Sizes   NB, H, W, P, Q, PH, PW, CIN, TILE and SIZE (4 and 3, 2 and 3, 2 and 5)
  * Hooks   PTR_x(b,c,h,w)    address of LANES values; LANES apart along w
  */
 #ifndef KERNEL
@@ -29,6 +29,9 @@
 #endif
 #ifndef TILE
 #define TILE 4
+#endif
+#ifndef SIZE
+#define SIZE 3
 #endif
 #ifndef PH
 #define PH 1
@@ -53,7 +56,7 @@ typedef T WINO_VEC;
 typedef T WINO_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
 #endif
 
-#define WINO_SIDE (TILE + 2)
+#define WINO_SIDE (TILE + SIZE - 1)
 #define WINO_PLANES (WINO_SIDE * WINO_SIDE)
 #define WINO_AHEAD 2   /* channels from the one whose pixels are fetched to the one that is transformed */
 
@@ -64,7 +67,7 @@ typedef T WINO_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof
 /* to = B^T from: of one line of K vectors, `step` and `apart` from one another */
 WINO_INLINE void WINO_NAME(image)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
     const WINO_VEC d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
-#if TILE == 4
+#if TILE + SIZE == 7   /* K = 6 */
     const WINO_VEC d4 = from[4 * step], d5 = from[5 * step];
     const WINO_VEC even = d4 - d2 * 4, odd = d3 - d1 * 4, ends = d4 - d2, middle = (d3 - d1) * 2;
     to[0] = d0 * 4 - d2 * 5 + d4;

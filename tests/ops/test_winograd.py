@@ -11,19 +11,24 @@ import pytest
 import exprc
 import exprc.tensor as T
 from exprc.ops.conv import conv2d_grad_weight, conv2d_record
-from exprc.ops.winograd import _G, FILTERS, gradient_operations, vector_operations
+from exprc.ops.winograd import _G, FILTERS, Way, gradient_operations, vector_operations
 from exprc.runtime import cpu
 
 Array = np.ndarray[Any, Any]
 
-#: The matrices of F(TILE, 3) beside `_G`, as kernels/c/conv2d_winograd.h writes them out.
+WAYS = (Way(2, 3), Way(4, 3), Way(2, 5))
+#: The matrices of F(TILE, SIZE) beside `_G`, as kernels/c/winograd_tile.h and conv2d_winograd.h write them out.
 B = {
-    2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-    4: [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
+    4: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+    6: [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
 }
-A = {2: [[1, 1, 1, 0], [0, 1, -1, -1]], 4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]}
+A = {
+    Way(2, 3): [[1, 1, 1, 0], [0, 1, -1, -1]],
+    Way(4, 3): [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    Way(2, 5): [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 1]],
+}
 #: What sums of magnitudes grow by in the worst case; conv2d_winograd.h states it.
-GROWTH = {2: 64, 4: 2304}
+GROWTH = {Way(2, 3): 64, Way(4, 3): 2304, Way(2, 5): 3325}
 
 
 def geometry(pad: Any = ((1, 1), (1, 1))) -> dict[str, Any]:
@@ -46,21 +51,22 @@ def text_of(f: exprc.Function) -> str:
     return "".join(sorted({f"F{t}" for t in (2, 4) if f"#define TILE {t}\n" in f.source}))
 
 
-def allowed(tile: int, channels: int, x: Array, w: Array) -> float:
+def allowed(way: Way, channels: int, x: Array, w: Array) -> float:
     """The bound that conv2d_winograd.h states."""
-    return float((channels + 32) * np.finfo("float32").eps * GROWTH[tile] * np.abs(x).max() * np.abs(w).max())
+    return float((channels + 32) * np.finfo("float32").eps * GROWTH[way] * np.abs(x).max() * np.abs(w).max())
 
 
-@pytest.mark.parametrize("tile", [2, 4])
-def test_the_matrices_are_a_convolution_and_grow_as_stated(tile: int) -> None:
-    a, b, g = np.array(A[tile], float), np.array(B[tile], float), _G[tile]
-    rng = np.random.default_rng(tile)
-    d, w = rng.standard_normal((tile + 2, tile + 2)), rng.standard_normal((3, 3))
+@pytest.mark.parametrize("way", WAYS)
+def test_the_matrices_are_a_convolution_and_grow_as_stated(way: Way) -> None:
+    side = way.tile + way.size - 1
+    a, b, g = np.array(A[way], float), np.array(B[side], float), _G[way]
+    rng = np.random.default_rng(way.tile)
+    d, w = rng.standard_normal((side, side)), rng.standard_normal((way.size, way.size))
     y = a @ ((g @ w @ g.T) * (b @ d @ b.T)) @ a.T
-    want = [[(d[i : i + 3, j : j + 3] * w).sum() for j in range(tile)] for i in range(tile)]
+    want = [[(d[i : i + way.size, j : j + way.size] * w).sum() for j in range(way.tile)] for i in range(way.tile)]
     np.testing.assert_allclose(y, want, rtol=0, atol=1e-12)
     growth = (np.abs(a) @ (np.abs(g).sum(1) * np.abs(b).sum(1))).max() ** 2
-    assert round(float(growth)) == GROWTH[tile]
+    assert round(float(growth)) == GROWTH[way]
 
 
 GEOMETRIES = [
@@ -71,7 +77,6 @@ GEOMETRIES = [
     ((17, 64, 6, 6), 64, ((1, 1), (1, 1))),  # as many rows as F(2 x 2) suits better
     ((9, 32, 16, 5), 61, ((2, 0), (0, 1))),
     ((16, 150, 8, 8), 72, ((1, 1), (1, 1))),  # more channels than stay in L2 at a time
-    ((12, 48, 3, 3), 48, ((3, 4), (5, 3))),  # more padding than a filter covers
 ]
 
 
@@ -82,10 +87,35 @@ def test_it_is_the_convolution_within_its_bound(shape: Any, filters: int, pad: A
     assert text_of(f)
     x, w, _ = given
     results, wanted = f(*given), exact(*given)
-    assert np.abs(results[0] - wanted[0]).max() < allowed(4, shape[1], x, w)
-    assert np.abs(results[1] - wanted[1]).max() < allowed(4, filters, 2 * wanted[0], w)
+    assert np.abs(results[0] - wanted[0]).max() < allowed(Way(4, 3), shape[1], x, w)
+    assert np.abs(results[1] - wanted[1]).max() < allowed(Way(4, 3), filters, 2 * wanted[0], w)
     for got, want in zip(results, wanted):
         assert np.sqrt(((got - want) ** 2).mean()) < 1e-5 * np.sqrt((want**2).mean())  # ordinary numbers: far below the worst case
+
+
+@pytest.mark.parametrize(("shape", "filters", "pad"), [
+    ((33, 20, 12, 12), 50, ((0, 0), (0, 0))),
+    ((16, 47, 13, 10), 23, ((2, 2), (2, 2))),
+    ((20, 32, 6, 7), 61, ((2, 0), (1, 2))),
+    ((9, 150, 8, 8), 40, ((2, 2), (2, 2))),
+])  # fmt: skip
+def test_filters_of_5_x_5_within_their_bound(shape: Any, filters: int, pad: Any) -> None:
+    given = arrays(shape, (filters, shape[1], 5, 5), (filters,))
+    f, exact = both(shape, (filters, shape[1], 5, 5), pad), both(shape, (filters, shape[1], 5, 5), pad, mode="reference")
+    assert "#define SIZE 5\n" in f.source
+    x, w, _ = given
+    results, wanted = f(*given), exact(*given)
+    assert np.abs(results[0] - wanted[0]).max() < allowed(Way(2, 5), shape[1], x, w)
+    assert np.abs(results[1] - wanted[1]).max() < allowed(Way(2, 5), filters, 2 * wanted[0], w)
+    for got, want in zip(results, wanted):
+        assert np.sqrt(((got - want) ** 2).mean()) < 2e-5 * np.sqrt((want**2).mean())
+
+
+def test_a_gradient_that_meets_mostly_zeros_is_summed_as_it_stands() -> None:
+    """That of a convolution without padding: the filters reach beyond the images everywhere, and no product with those zeros is formed."""
+    g, w = T.tensor4("g", shape=(128, 50, 8, 8)), T.tensor4("w", shape=(20, 50, 5, 5))
+    y = conv2d_record.apply(g, w, **geometry(((4, 4), (4, 4))))
+    assert text_of(exprc.function([g, w], y)) == ""
 
 
 @pytest.mark.parametrize("cpu_name", ["avx2", "scalar"])
@@ -114,25 +144,26 @@ def test_pooling_takes_place_in_the_tile() -> None:
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
 
 
-def test_what_is_not_finite_stays_where_it_is() -> None:
+@pytest.mark.parametrize("size", [3, 5])
+def test_what_is_not_finite_stays_where_it_is(size: int) -> None:
     """A NaN, an infinity and an overflow in the middle of tiles: all other results are what they would be without them."""
-    x, w = arrays((16, 40, 12, 12), (40, 40, 3, 3))
+    x, w = arrays((16, 40, 12, 12), (40, 40, size, size))
     x[0, 3, 5, 5], x[1, 0, 0, 0], x[2, 7, 11, 3], x[3, 1, 6, 6] = np.nan, np.inf, -np.inf, 5e37
     x[4, 2, 3, 3], x[4, 2, 3, 4] = np.inf, -np.inf
-    w[5, 0, 1, 1] = np.inf
+    w[5, 0, size // 2, size // 2] = np.inf
     w[6] = 0
     images, filters = T.tensor4("x", shape=x.shape), T.tensor4("w", shape=w.shape)
-    y = conv2d_record.apply(images, filters, **geometry())
+    y = conv2d_record.apply(images, filters, **geometry("half"))
     f = exprc.function([images, filters], y)
-    assert text_of(f) == "F4"
+    assert f"#define SIZE {size}\n" in f.source
     with np.errstate(invalid="ignore", over="ignore"):
         want = exprc.function([images, filters], y, mode="reference")(x, w)
     got = f(x, w)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     np.testing.assert_array_equal(np.isinf(got) * np.sign(got), np.isinf(want) * np.sign(want))
     finite = np.isfinite(want)
-    assert finite.mean() > 0.95 and np.abs(want[finite]).max() > 1e37
-    np.testing.assert_allclose(got[finite], want[finite], rtol=1e-5, atol=1e-3)
+    assert finite.mean() > 0.9 and np.abs(want[finite]).max() > 1e37
+    np.testing.assert_allclose(got[finite], want[finite], rtol=1e-5 if size == 3 else 1e-4, atol=1e-3)
 
 
 def test_what_is_not_finite_in_a_gradient_reaches_the_weights_that_meet_it() -> None:
@@ -213,7 +244,7 @@ def test_the_choice_follows_from_what_both_ways_cost() -> None:
     for count in (vector_operations, gradient_operations):
 
         def gain(channels: int, rows: int, tile: int = 4) -> float:
-            direct, here = count(tile, (64, channels, rows, rows), (64, channels, rows, rows), 16)  # noqa: B023
+            direct, here = count(Way(tile, 3), (64, channels, rows, rows), (64, channels, rows, rows), 16)  # noqa: B023
             return direct / here
 
         assert gain(4, 32) < 1 < gain(32, 32) < gain(64, 32) < gain(128, 32) < 4
@@ -228,9 +259,9 @@ def test_filters_that_two_kernels_read_are_transformed_once() -> None:
 
 
 def test_the_transformed_filters_of_the_interpreter_are_those_of_the_program() -> None:
-    w = T.tensor4("w", shape=(11, 5, 3, 3))
-    (value,) = arrays((11, 5, 3, 3))
-    for tile in (2, 4):
+    for tile, size in WAYS:
+        w = T.tensor4("w", shape=(11, 5, size, size))
+        (value,) = arrays((11, 5, size, size))
         u = FILTERS.node((w,), {"tile": tile})
         got, want = (exprc.function([w], u, mode=mode)(value) for mode in ("compiled", "reference"))
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)

@@ -168,9 +168,9 @@ def test_convolution_of_any_geometry(kind: str, device: Device) -> None:
 
 
 def by_rows(paste: Paste, channels: int, rows_first: int) -> Paste:
-    """A convolution whose pieces are rows of the windows of some channels."""
+    """A convolution whose pieces are rows of the windows of some channels, and a little more."""
     across, slices = -(-paste.sizes["KW"] // paste.sizes["V_STEP"]), paste.sizes["SLICES"]
-    paste.sizes.update(CHANNELS=channels, TILE_K=-(-channels * across // slices) * slices, ROWS_FIRST=rows_first)
+    paste.sizes.update(CHANNELS=channels, TILE_K=-(-(channels * across + rows_first) // slices) * slices, ROWS_FIRST=rows_first)
     return paste
 
 

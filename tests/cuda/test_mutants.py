@@ -226,12 +226,27 @@ CASES: dict[str, list[Case]] = {
     "cumulative.cuh": [running(0, 1), running(1, 3), running(2, 2), running(0, 6)],
 }  # fmt: skip
 
-_DIVIDE = {"(most) «<=» 0x7fffffff": "at exactly 2**31 - 1 either way of dividing gives the quotient"}
+_DIVIDE = {
+    "(most) «<=» 0x7fffffff": "at exactly 2**31 - 1 either way of dividing gives the quotient",
+    "CONV_BELOW(x, n) ((n) «<=»": "at exactly 2**31 - 1 either way of comparing is right",
+    "(x) «>=» 0 && (x) < (n)": "of images with more rows than ints count",
+    "(x) >= 0 && (x) «<» (n)": "of images with more rows than ints count",
+}
 _GUARDED = "asks about edges where no window crosses one"
 RIGHT: dict[str, dict[str, str]] = {
-    "product.cuh": {f"if (piece + 1 «<» end) PRODUCT_{what}": "a piece that nobody multiplies" for what in ("FETCH", "KEEP")},
+    "product.cuh": {
+        **{f"if (piece + 1 «<» end) PRODUCT_{what}": "a piece that nobody multiplies" for what in ("FETCH", "KEEP")},
+        "PRODUCT_TALL (PRODUCT_DOWN «<» PRODUCT_ACROSS)": "of a square either side",
+        "for (int s = 0; s «<» PRODUCT_B_LOADS; s++)": "a bit that nobody asks for, where loads are asked about",
+        "REG_M * REG_N «>» 64": "how many registers a thread may have",
+        "(PRODUCT_N) - first_j «<» TILE_N": "of two equal numbers either",
+        "first «<» SLICES": "a turn of no slice",
+    },
     "conv2d.cuh": {**_DIVIDE, **{f"({size}) «>» {least}": _GUARDED for size, least in (("UP_H", 1), ("UP_W", 1), ("PH", 0), ("PW", 0))}},
-    "conv2d_grad_weight.cuh": {**_DIVIDE, "(PH) «>» 0": _GUARDED, "(PW) «>» 0": _GUARDED},
+    "conv2d_grad_weight.cuh": {
+        **_DIVIDE, "(PH) «>» 0": _GUARDED, "(PW) «>» 0": _GUARDED,
+        **{f"{what} (CONV_GROUP_C «>» 0": "without channels there is nothing to load" for what in ("CONV_ONE", "CONV_APART")},
+    },
     "pool.cuh": {"(where «<» 0 ? 0 : where)": "0 or 0"},
     "scatter.cuh": {
         "(long long)(x) «<» (long long)(y)": "of two equal numbers either",

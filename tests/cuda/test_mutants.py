@@ -205,6 +205,8 @@ def running(mode: int, row: int) -> Case:
 #: Windows that reach one row, or one column, beyond the end, and nothing else beyond an edge.
 ONE_BELOW: Any = ((2, 3, 6, 5), 4, (3, 2), (1, 1), ((0, 1), (0, 0)), (1, 1), 1, "float32", ())
 ONE_ASIDE: Any = ((2, 3, 6, 5), 4, (3, 2), (1, 1), ((0, 0), (0, 1)), (1, 1), 1, "float32", ())
+#: Rows of so many images that a tile holds one row, of padded windows.
+ONE_ROW: Any = ((9, 2, 4, 7), 3, (3, 3), (1, 1), "full", (1, 1), 1, "float32", ())
 
 #: file -> what runs it: sizes small, odd, and such that every branch is taken
 CASES: dict[str, list[Case]] = {
@@ -218,6 +220,7 @@ CASES: dict[str, list[Case]] = {
         conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3),
         conv("conv2d", ONE_BELOW), conv("conv2d", ONE_ASIDE), by_rows(conv("conv2d", 1), 2, 0), by_rows(conv("conv2d_grad_input", 2), 3, 1),
         by_rows(infinite("conv2d_grad_input", 3), 2, 1), by_rows(conv("conv2d", ONE_BELOW), 3, 1), by_rows(conv("conv2d", ONE_ASIDE), 2, 0),
+        by_rows(conv("conv2d", ONE_ROW), 2, 1),
     ],
     "conv2d_grad_weight.cuh": [conv("conv2d_grad_weight", case) for case in (1, 2, 3, ONE_BELOW, ONE_ASIDE)],
     "pool.cuh": [pooling(1, 0), pooling(2, 0), pooling(3, 0), pooling(1, 2), pooling(2, 2)],
@@ -242,7 +245,10 @@ RIGHT: dict[str, dict[str, str]] = {
         "(PRODUCT_N) - first_j «<» TILE_N": "of two equal numbers either",
         "first «<» SLICES": "a turn of no slice",
     },
-    "conv2d.cuh": {**_DIVIDE, **{f"({size}) «>» {least}": _GUARDED for size, least in (("UP_H", 1), ("UP_W", 1), ("PH", 0), ("PW", 0))}},
+    "conv2d.cuh": {
+        **_DIVIDE, "CONV_ROW(from_p, u) «<» (H)": "a row of windows that meets nothing more",
+        **{f"({size}) «>» {least}": _GUARDED for size, least in (("UP_H", 1), ("UP_W", 1), ("PH", 0), ("PW", 0))},
+    },
     "conv2d_grad_weight.cuh": {
         **_DIVIDE, "(PH) «>» 0": _GUARDED, "(PW) «>» 0": _GUARDED,
         **{f"{what} (CONV_GROUP_C «>» 0": "without channels there is nothing to load" for what in ("CONV_ONE", "CONV_APART")},

@@ -29,6 +29,9 @@ import exprc.tensor as T
 from exprc import datasets, io, nn
 from exprc.runtime import cache
 
+sys.path.insert(0, str(Path(__file__).parent))
+import stand_in  # noqa: E402
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
 PACKAGE = str(Path(exprc.__file__).parent) + os.sep
@@ -95,7 +98,7 @@ def machine(folder: Path) -> Iterator[dict[str, Any]]:
     """The names that a program may use; what it does to the environment is undone."""
     kept = dict(os.environ)
     os.environ.update(EXPRC_CACHE=str(folder / "cache"), EXPRC_OFFLINE="1", no_proxy="*")
-    for name in ("EXPRC_CC", "CC", "EXPRC_CC_TIMEOUT", "EXPRC_DATA", "EXPRC_CPU", "EXPRC_THREADS", "EXPRC_CACHE_BYTES"):
+    for name in ("EXPRC_CC", "CC", "EXPRC_CC_TIMEOUT", "EXPRC_DATA", "EXPRC_CPU", "EXPRC_THREADS", "EXPRC_CACHE_BYTES", "EXPRC_NVCC"):
         os.environ.pop(name, None)
 
     def compiler(lines: str) -> None:
@@ -107,15 +110,17 @@ def machine(folder: Path) -> Iterator[dict[str, Any]]:
 
     exprc.config.mode, mode = "compiled", exprc.config.mode
     user = cache._user
-    try:
-        yield {
-            "exprc": exprc, "T": T, "nn": nn, "L": nn.layers, "np": np, "os": os, "Path": Path, "io": io,
-            "datasets": datasets, "folder": folder, "compiler": compiler,
-        }  # fmt: skip
-    finally:
-        exprc.config.mode, cache._user = mode, user
-        os.environ.clear()
-        os.environ.update(kept)
+    with stand_in.restored():
+        try:
+            yield {
+                "exprc": exprc, "T": T, "nn": nn, "L": nn.layers, "np": np, "os": os, "Path": Path, "io": io,
+                "datasets": datasets, "folder": folder, "compiler": compiler, "gpu": stand_in.gpu, "no_driver": stand_in.no_driver,
+                "no_pycuda": stand_in.no_pycuda, "no_cuda_compiler": stand_in.no_cuda_compiler,
+            }  # fmt: skip
+        finally:
+            exprc.config.mode, cache._user = mode, user
+            os.environ.clear()
+            os.environ.update(kept)
 
 
 def said(error: BaseException) -> str:

@@ -53,11 +53,12 @@ def test_a_mistake_is_shown_with_the_line_that_made_it(case):
 #: What would be right stands in the one line.
 ONE_LINE = {
     "A setting of on_unused_input that is none", "An argument too many", "An argument of another name", "An argument given twice",
-    "A setting of grad that is none",
+    "A setting of grad that is none", "A number of steps that is none",
 }  # fmt: skip
 
 #: The variable is not made yet, so that Python's own traceback is what leads to the line.
 UNPLACED = {
+    "A number of steps that is none",
     "A dtype that is not supported", "A dim below zero", "A shape of another number of axes", "A misspelt operation",
     "A shared variable of texts",
     "A cost that is no expression", "A gradient by a number", "A setting of grad that is none", "A setting of on_unused_input that is none",

@@ -56,8 +56,8 @@ CASES = [
         """, ("kernel k0 asks for ", " bytes of shared memory for a block, GPU has 512", "make the sizes smaller"),
          "a block may have 512 bytes of shared memory", "gpu(shared=512)"),
     ("A kernel that fails", DeviceError, MAKE, ("a GPU program failed; the kernels that ran last are k0",
-         "a kernel used memory that is not its own", "CUDA_ERROR_ILLEGAL_ADDRESS, 700", "start it again", 'device="cuda-emulator" finds the line'),
-         "a kernel uses an address that is none",
+         "a kernel used memory that is not its own", "CUDA_ERROR_ILLEGAL_ADDRESS, 700", "start it again",
+         'device="cuda-emulator" finds the line'), "a kernel uses an address that is none",
          "gpu(cuStreamSynchronize=700)"),
     ("An array of another CUDA context", ValueError, GIVEN, ("wrong value for the input x: the array is in another CUDA context on "
          "cuda than the primary one", "input  x  float32, (?,)    made at", "@5", "use the device's primary context"),

@@ -84,11 +84,11 @@ def test_the_flags_keep_single_precision_whole():
 
 def test_the_key_holds_all_that_the_code_depends_on(monkeypatch, tmp_path):
     monkeypatch.setenv("EXPRC_NVCC", script(tmp_path, "exit 1"))
-    keys = [cubin.key(TEXT, "sm_90"), cubin.key(TEXT, "sm_80"), cubin.key(TEXT + " ", "sm_90")]
+    keys = [cubin.key(TEXT, "sm_90"), cubin.key(TEXT, "sm_80"), cubin.key(TEXT + " ", "sm_90"), cubin.key(TEXT, "sm_90", flush=True)]
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.setenv("EXPRC_NVCC", script(other, "exit 2"))
-    assert len({*keys, cubin.key(TEXT, "sm_90")}) == 4
+    assert len({*keys, cubin.key(TEXT, "sm_90")}) == 5
 
 
 def test_a_damaged_entry_is_built_again(monkeypatch, tmp_path):

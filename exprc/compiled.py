@@ -204,9 +204,10 @@ class Compiled:
         """After sizes: choose, fuse, layout, memory, lower, render, load: each timed."""
         values = {name: sizes[key] for name, key in bound.symbols.items()}
         number, machine = number_of(values), self.machine
-        lanes_of, device, precision = machine.target.lanes, machine.target.device, machine.precision
+        lanes_of, device = machine.target.lanes, machine.target.device
+        offered = device, machine.precision, machine.libraries
         bound, chosen = road.take("choose", lambda: absorb(
-            *choose(bound, lanes_of, sum_, copy, dimshuffle, device, precision), lanes_of), lambda r: _chosen_text(r[1]))  # fmt: skip
+            *choose(bound, lanes_of, sum_, copy, dimshuffle, *offered), lanes_of), lambda r: _chosen_text(r[1]))  # fmt: skip
         fuser = Fuser(bound.roots, bound.dims, number, closed(chosen), inline(chosen), machine.parts_of, device == "cuda")
         fused = road.take("fuse", fuser.run, fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)

@@ -61,6 +61,10 @@ SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
         "how float32 products are computed: float32; strict: as sums, by no algorithm with fewer products; tf32, bf16: of rounded factors",
     ),
     "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
+    "cuda_libraries": (
+        "off", _one_of("off", "auto"),
+        "auto: plain products of matrices on a GPU are cuBLAS's, where that is found; off: all kernels are exprc's own",
+    ),
     "emulator": ("plain", _one_of("plain", "check"), "how cuda-emulator runs kernels: plain: fast; check: every access is looked at"),
     "emulator_order": (
         "forward",
@@ -89,6 +93,7 @@ class Config:
     threads: int
     precision: str
     flush_subnormals: bool
+    cuda_libraries: str
     emulator: str
     emulator_order: str
     progress: str

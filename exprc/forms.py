@@ -620,6 +620,8 @@ class Implementation:
         order: the first has what the next need, in terms of its own hooks.
     opens(node, args, outs, lanes) : other kernel nodes that the node stands for here, for an implementation without a text of its own. Of
         equal ones among them, whoever asked, there is one.
+    library : one that may compute it in the place of the text, where the hooks only load and store; the text is there all the same. Chosen
+        only where the machine has that library and may use it.
     precisions : those of `exprc.config.PRECISIONS` under which it may be chosen; empty: all.
     view(i, args, load, **params) : instead of a text: the index of a view (see `View`) that shows the result, where nothing stores it.
     launch(values, itemsize) : of a CUDA text: (blocks, threads of a block, bytes of shared memory), from the numbers of its macros and the
@@ -640,6 +642,7 @@ class Implementation:
     view: Callable[..., Source] | None = None
     precisions: tuple[str, ...] = ()
     opens: Callable[..., Expr] | None = None
+    library: str = ""
     launch: Callable[[Mapping[str, int], int], tuple[int, int, int]] | None = None
 
 

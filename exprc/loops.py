@@ -228,7 +228,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Template:
-    """A text of kernels/ with the values of its macros; `launch` is the rule of a CUDA text (see `Implementation`)."""
+    """A text of kernels/ with the values of its macros; `launch` and `library` of a CUDA text: see `Implementation`."""
 
     name: str
     text: str
@@ -240,6 +240,7 @@ class Template:
     hooks: tuple[Function, ...]
     comment: str = ""
     launch: Any = None
+    library: str = ""
 
 
 @dataclass(frozen=True)

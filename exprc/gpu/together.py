@@ -112,6 +112,8 @@ def launches_of(steps: Sequence[Any], number: Callable[[Dim], int]) -> list[Laun
 
 
 def _is_fixed(step: Any) -> bool:
+    if isinstance(step, Template) and step.library:
+        return False  # launched alone: a library may take its place
     dims = step.macros.values() if isinstance(step, Template) else (step.blocks,)
     return all(isinstance(d, int) for d in dims)
 

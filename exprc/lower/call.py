@@ -28,7 +28,7 @@ def lower_call(plan: Plan, call: Call, name: str) -> Template:
     macros: dict[str, Dim] = {**impl.sizes(args, outs, call.node.params, lanes), **flags}
     return Template(
         name, impl.text, call.node.inputs[0].dtype, lanes, tuple(lowering.buffers), tuple(lowering.written), macros,
-        tuple(h for h in hooks if h is not None), _call_comment(call, args, outs), impl.launch,
+        tuple(h for h in hooks if h is not None), _call_comment(call, args, outs), impl.launch, impl.library,
     )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ class _CallLowering:
         return Function(macro, hook.arguments, None, (), Index(stored.address(index)), stored.buffer)
 
     def _note_units(self, macro: str, hook: Hook, address: Dim) -> None:
-        steps = {a: _coefficient(address, a) for a in hook.arguments}
+        steps = {a: coefficient(address, a) for a in hook.arguments}
         if None not in steps.values():
             self.units |= {(macro, a) for a, step in steps.items() if step == 1}
 
@@ -189,7 +189,7 @@ def _unflattened(index: Sequence[Dim], dims: Sequence[Dim], others: Sequence[Dim
     return tuple(made[::-1])
 
 
-def _coefficient(address: Dim, name: str) -> Dim | None:
+def coefficient(address: Dim, name: str) -> Dim | None:
     """The factor of a symbol in an address, 0 if it is not there; None if it stands inside a division or the like."""
     total: Dim = 0
     for atoms, factor in address.terms.items() if isinstance(address, Size) else ():

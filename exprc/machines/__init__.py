@@ -66,7 +66,7 @@ class Machine(Protocol):
     """Where programs run.
 
     target : what texts are made for. row : the longest row of values that a step keeps to itself. threads : of the CPU, else 1.
-    stepwise : whether its runners make several steps at once (see `exprc.steps`).
+    libraries : that may compute in the place of kernels. stepwise : whether its runners make several steps at once (see `exprc.steps`).
     name : of the device. device : itself, None on the CPU. precision : how exact products are for this function, one of the `precisions`
         that the device offers.
     """
@@ -82,6 +82,9 @@ class Machine(Protocol):
 
     @property
     def stepwise(self) -> bool: ...
+
+    @property
+    def libraries(self) -> tuple[str, ...]: ...
 
     @property
     def target(self) -> Any: ...

@@ -40,6 +40,7 @@ class CpuMachine:
     """See `exprc.machines.Machine`; `flush`: whether subnormal numbers count as 0, `threads`: asked when sizes are bound."""
 
     name, row, precisions, stepwise, device = "cpu", ROW, ("float32", "strict"), False, None
+    libraries = ()
 
     def __init__(self, target: cpu.Target, threads: Callable[[], int], flush: bool = False, precision: str = "float32"):
         self.target, self.threads, self.flush, self.precision = target, threads, flush, precision

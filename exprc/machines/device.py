@@ -17,6 +17,7 @@ from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
 from exprc.loops import Buffer
 from exprc.machines import Changed, HostCopy, number_of, replaced
+from exprc.products import Product
 from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.device_arrays import DeviceArray
@@ -50,6 +51,7 @@ class DeviceMachine:
     def __init__(self, device: Device, precision: str = "float32", flush: bool = False):
         self.device, self.name, self.target = device, device.name, device.target
         self.precision, self.precisions, self.flush = precision, device.precisions, flush
+        self.libraries = device.libraries()
 
     def parts_of(self, results: int, folded: int, first: int) -> int:
         return gpu.parts_of(results, folded, first)
@@ -109,8 +111,11 @@ class Launched:
     shape: gpu.Shape
     buffers: tuple[Buffer, ...]
     steps: tuple[Any, ...]
+    product: Product | None
 
     def __str__(self) -> str:
+        if self.product is not None:
+            return f"{self.kernel:<20} {self.product.library:>12} {'':>20}   {' | '.join(step.comment for step in self.steps)}"
         shape = f"{self.shape.blocks} x {self.shape.threads}"
         return f"{self.kernel:<20} {shape:>12} {self.shape.shared:>7} bytes shared   {' | '.join(step.comment for step in self.steps)}"
 
@@ -135,7 +140,8 @@ class DeviceRunner:
         self.shapes = {s.buffer: tuple(number(d) for d in s.dims) for s in plan.stored.values() if s.kind == "leaf"}
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
         self.launches = [s for s in self._launches() if s.shape.blocks]
-        self.form = (tuple((s.kernel, s.shape) for s in self.launches), tuple(self.offsets.values()), tuple(self.nbytes.values()))
+        launched = tuple((s.kernel, s.shape, s.product) for s in self.launches)
+        self.form = (launched, tuple(self.offsets.values()), tuple(self.nbytes.values()))
         self.guard = Guard(plan, loaded.bound, number)
 
     def _launches(self) -> list[Launched]:
@@ -145,7 +151,8 @@ class DeviceRunner:
             kernel = entry_of(steps, [next(entries) for _ in steps])
             buffers = tuple(dict.fromkeys(b for step in steps for b in step.buffers))
             shape = gpu.joint_shape([gpu.shape_of(step, self.number) for step in steps])
-            made.append(Launched(kernel, shape, buffers, steps))
+            product = gpu.product_of(steps[0], self.number) if len(steps) == 1 else None
+            made.append(Launched(kernel, shape, buffers, steps, product))
         return made
 
     def largest(self) -> str:
@@ -441,7 +448,7 @@ class Frame:
             addresses = {**fixed, **{b: place.address + step * place.stride for b, place in written.items()}}
             ends = [m.address + step * nbytes if m is not tail[-1] else m.address for m in tail]
             arguments, extents = (*(addresses[b] for b in s.buffers), *ends), (*(runner.nbytes[b] for b in s.buffers), *reach)
-            return Launch(s.kernel, (s.shape.blocks, 1, 1), (s.shape.threads, 1, 1), s.shape.shared, arguments, extents)
+            return Launch(s.kernel, (s.shape.blocks, 1, 1), (s.shape.threads, 1, 1), s.shape.shared, arguments, extents, s.product)
 
         return [launch(s, step) for step in range(steps) for s in runner.launches]
 

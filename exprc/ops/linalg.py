@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,13 @@ _CUDA = tiled(
 )  # fmt: skip
 
 
+#: A whole product of plain operands, which cuBLAS may compute in the place of the kernel.
+_CUBLAS = replace(
+    next(impl for impl in _CUDA if impl.parts is None and not impl.precisions), name="gemm_cublas", library="cublas",
+    precisions=("float32", "strict"), when=lambda args, outs, params, lanes: args[0].dtype in ("float32", "float64"),
+)  # fmt: skip
+
+
 def _swap(x: Expr) -> Expr:
     return dimshuffle(x, (0, 2, 1))
 
@@ -97,7 +105,7 @@ def _gemm_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: 
 
 
 gemm: Kernel = kernel(
-    "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM, *_CUDA),
+    "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM, _CUBLAS, *_CUDA),
     meet=lambda dtypes: [float_of(promote(dtypes))] * 2,
     grad=lambda g, y, a, b: (gemm(g, _swap(b)), gemm(_swap(a), g)), batched=_gemm_rows,
     samples=lambda: [((np.ones((2, 3, 4)) * 0.5, np.arange(40.0).reshape(2, 4, 5)), {}), ((np.ones((1, 2, 0)), np.ones((1, 0, 3))), {})],

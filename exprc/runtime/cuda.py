@@ -24,8 +24,9 @@ from weakref import WeakSet
 import numpy as np
 
 from exprc.collector import collector_paused
+from exprc.config import config
 from exprc.errors import DeviceError, bytes_text, report
-from exprc.runtime import cubin, libcuda
+from exprc.runtime import cubin, cublas, libcuda
 from exprc.runtime.launch import CUDA, Launch, precisions
 from exprc.runtime.libcuda_entry import ffi
 from exprc.runtime.staging import Staging
@@ -201,6 +202,7 @@ class Cuda:
             self._work, self._captured = self.pycuda.Stream(_NON_BLOCKING), self.pycuda.Stream(_NON_BLOCKING)
             self._stream, self._capture = (ffi.cast("void *", s.handle) for s in (self._work, self._captured))
             self.stream = int(self._work.handle)
+            self._cublas: cublas.Cublas | None = None
             self._staging = Staging(self._driver, self.pycuda, self._stream, self._check)
 
     def __repr__(self) -> str:
@@ -276,13 +278,14 @@ class Cuda:
         launches = [launch for launch in launches if all(launch.grid)]
         for launch in launches:
             self._check_launch(launch)
+        library = self._library() if any(launch.product for launch in launches) else None
         if not launches:
             return Nothing()
         kernels = tuple(dict.fromkeys(launch.kernel for launch in launches))
         with self.pycuda_current(f"the kernels {', '.join(kernels[:_SHOWN])} cannot be prepared"):
             functions = [self._function(module, launch) for launch in launches]
             with collector_paused():  # what it finds would be given back in the middle of the capture
-                graph = self._captured_graph(functions, launches)
+                graph = self._captured_graph(functions, launches, library)
             try:
                 executable = ffi.new("void **")
                 self._check(self._driver.cuGraphInstantiateWithFlags(executable, graph, 0), "a graph cannot be made")
@@ -306,11 +309,26 @@ class Cuda:
             raise DeviceError(report(what, fix=f"it uses {function.num_regs} registers a thread"))
         return function
 
-    def _captured_graph(self, functions: Sequence[Any], launches: Sequence[Launch]) -> Any:
+    def libraries(self) -> tuple[str, ...]:
+        """cuBLAS, where it is found and may be used."""
+        return ("cublas",) if config.cuda_libraries == "auto" and cublas.library() is not None else ()
+
+    def _library(self) -> cublas.Cublas:
+        """cuBLAS, begun when it is first needed."""
+        if self._cublas is None:
+            self._workspace = self.allocate(cublas.WORKSPACE, "the workspace of cuBLAS")
+            with self:
+                self._cublas = cublas.Cublas(self._captured.handle, self._workspace.address)
+        return self._cublas
+
+    def _captured_graph(self, functions: Sequence[Any], launches: Sequence[Launch], library: cublas.Cublas | None) -> Any:
         graph = ffi.new("void **")
         self._check(self._driver.cuStreamBeginCapture_v2(self._capture, _RELAXED), "a capture cannot begin")
         try:
             for function, launch in zip(functions, launches, strict=True):
+                if launch.product and library:
+                    library.multiply(launch.product, launch.arguments)
+                    continue
                 with self._told(f"kernel {launch.kernel} cannot be started with grid {launch.grid} and block {launch.block}"):
                     how = {"grid": launch.grid, "block": launch.block, "shared": launch.shared, "stream": self._captured}
                     function(*map(_argument, launch.arguments), **how)
@@ -463,6 +481,8 @@ class Cuda:
             memory.free()
         with suppress(DeviceError), self.pycuda_current("the GPU cannot be closed"):
             self._staging.close()
+            if self._cublas is not None:
+                self._cublas.close()
             del self._work, self._captured
         self._lost = report(f"{self.name} is closed: the process is ending")
         with suppress(self.pycuda.Error):

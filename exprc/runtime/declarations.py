@@ -82,8 +82,24 @@ NVRTC = """
     int nvrtcGetCUBIN(void *program, char *cubin);
 """
 
+#: cuBLAS (the documentation of that library): products of matrices in column-major order. Handles are void *, addresses uint64_t.
+CUBLAS = """
+    int cublasCreate_v2(void **handle);
+    int cublasDestroy_v2(void *handle);
+    int cublasGetVersion_v2(void *handle, int *version);
+    int cublasSetStream_v2(void *handle, void *stream);
+    int cublasSetWorkspace_v2(void *handle, uint64_t workspace, size_t bytes);
+    int cublasSetMathMode(void *handle, int mode);
+    int cublasSgemmStridedBatched(void *handle, int of_a, int of_b, int m, int n, int k, const float *alpha,
+                                  uint64_t a, int lda, long long stride_a, uint64_t b, int ldb, long long stride_b,
+                                  const float *beta, uint64_t c, int ldc, long long stride_c, int batch);
+    int cublasDgemmStridedBatched(void *handle, int of_a, int of_b, int m, int n, int k, const double *alpha,
+                                  uint64_t a, int lda, long long stride_a, uint64_t b, int ldb, long long stride_b,
+                                  const double *beta, uint64_t c, int ldc, long long stride_c, int batch);
+"""
+
 FOLDER = Path(__file__).parent
-MODULES = {"entry": DECLARATIONS, "emulator_entry": EMULATOR, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC}
+MODULES = {"entry": DECLARATIONS, "emulator_entry": EMULATOR, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC, "cublas_entry": CUBLAS}
 
 
 def write(name: str, path: Path | None = None) -> None:

@@ -289,6 +289,10 @@ class Emulator:
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
         return Prepared(module, launches, config.emulator_order)
 
+    def libraries(self) -> tuple[str, ...]:
+        """None: its kernels are what it is for."""
+        return ()
+
     repeats = 1
 
     def seconds(self, prepared: Prepared) -> float:

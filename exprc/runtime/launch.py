@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from exprc.products import Product
 from exprc.runtime.compiler import Target
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +36,7 @@ class Launch:
 
     kernel : the name of its entry in the text. grid, block : the numbers of blocks and of threads in each, along x, y, z.
     shared : bytes of shared memory. arguments : one number of 8 bytes each, an address on the device or an integer.
+    product : what a library that the device uses may do in the kernel's place.
     extents : for each argument the bytes that it may reach, -1 where that is not known; () where of none. The emulator looks at them.
     """
 
@@ -44,6 +46,7 @@ class Launch:
     shared: int
     arguments: tuple[int, ...]
     extents: tuple[int, ...] = ()
+    product: Product | None = None
 
 
 class Memory(Protocol):
@@ -92,6 +95,9 @@ class Device(Protocol):
     @property
     def precisions(self) -> tuple[str, ...]:
         """How exact the products are that it offers, of `exprc.config.PRECISIONS`."""
+
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries that are found and may compute in the place of kernels, as `exprc.config.cuda_libraries` says."""
 
     @property
     def dlpack(self) -> tuple[int, int]:

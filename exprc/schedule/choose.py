@@ -7,7 +7,7 @@ from then on it is an ordinary reduction, which fuses with what uses it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from exprc.errors import report
@@ -30,7 +30,8 @@ def kernel_outs(node: Expr, dims: Dims) -> list[Arg]:
 
 
 def choose(
-    bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str = "cpu", precision: str = "float32"
+    bound: Bound, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str = "cpu", precision: str = "float32",
+    libraries: Collection[str] = (),
 ) -> tuple[Bound, dict[Expr, Implementation]]:
     """Return the graph with partial kernels made explicit, and the implementation of every kernel node.
 
@@ -40,8 +41,9 @@ def choose(
     total : the record of the sum, which joins partial results; copy : the record of the identity, for operands that must be stored anew;
         turn : the record that puts axes in another order.
     device : "cpu" or "cuda": whose implementations are looked at. precision : what `Implementation.precisions` must allow.
+    libraries : that may be used (see `Implementation`).
     """
-    chooser = _Chooser(bound.dims, lanes_of, total, copy, turn, device, precision)
+    chooser = _Chooser(bound.dims, lanes_of, total, copy, turn, device, precision, libraries)
     new: dict[Expr, Expr] = {}
     roots = set(bound.roots)
     for node in topological(bound.roots):
@@ -53,10 +55,11 @@ class _Chooser:
     """See `choose`; `made` holds what implementations asked for beside their nodes, so that it is there once."""
 
     def __init__(
-        self, dims: Dims, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str, precision: str
+        self, dims: Dims, lanes_of: Callable[[int], int], total: Reduce, copy: Op, turn: Op, device: str, precision: str,
+        libraries: Collection[str],
     ):  # fmt: skip
         self.dims, self.lanes_of, self.total, self.copy, self.turn = dims, lanes_of, total, copy, turn
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.libraries = device, precision, libraries
         self.chosen: dict[Expr, Implementation] = {}
         self.partial_of: dict[Expr, Expr] = {}
         self.made: dict[Any, Expr] = {}
@@ -94,7 +97,8 @@ class _Chooser:
         assert isinstance(node.op, Kernel)
         args, outs = kernel_args(node, self.dims), kernel_outs(node, self.dims)
         for impl in node.op.implementations:
-            allowed = (not impl.precisions or self.precision in impl.precisions) and not (stored and impl.view is not None)
+            allowed = (not impl.precisions or self.precision in impl.precisions) and (not impl.library or impl.library in self.libraries)
+            allowed = allowed and not (stored and impl.view is not None)
             if impl.device == self.device and allowed and impl.when(args, outs, node.params, self.lanes(node)):
                 return impl
         on = "" if self.device == "cpu" else f" on {self.device}"
@@ -121,8 +125,8 @@ class _Chooser:
 
 
 def closed(chosen: Mapping[Expr, Implementation]) -> set[Expr]:
-    """Return the kernel nodes whose text builds its result up in memory, so that no element is final before the end."""
-    return {node for node, impl in chosen.items() if any(h.kind == "result" for h in impl.hooks.values())}
+    """Return the kernel nodes whose text, or a library, builds its result up in memory, so that no element is final before the end."""
+    return {node for node, impl in chosen.items() if impl.library or any(h.kind == "result" for h in impl.hooks.values())}
 
 
 def with_inputs(node: Expr, inputs: Sequence[Expr], dims: Dims) -> Expr:

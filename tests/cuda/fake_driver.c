@@ -352,7 +352,8 @@ API R cuFuncSetAttribute(void *function, int attribute, int value) {
 API R cuFuncSetBlockShape(void *function, int x, int y, int z) { (void)function; return x * y * z > 0 && x * y * z <= 1024 ? OK : INVALID; }
 API R cuFuncSetSharedSize(void *function, unsigned bytes) { (void)function, (void)bytes; return OK; }
 
-struct node { struct function *function; int64_t shape[7]; int64_t *arguments; int64_t count; struct node *next; };
+struct node { struct function *function; int64_t shape[7]; int64_t *arguments; int64_t count; struct node *next;
+              void (*own)(const int64_t *); /* what a library does instead of a kernel (fake_cublas.c) */ };
 struct graph { struct node *first, **end; };
 
 static void *capturing; /* the stream under capture */
@@ -370,6 +371,7 @@ static R run(const struct node *node) {
     static const unsigned char writable[ARGUMENTS];
     int64_t fault[64] = {0}, shape[32] = {0};
     memcpy(shape, node->shape, sizeof node->shape);
+    if (node->own) { node->own(node->arguments); return OK; }
     if (engine.launch(node->function->module, node->function->kernel, shape, node->arguments, writable, 0, node->count, fault))
         return stuck = LAUNCH_FAILED;
     return OK;
@@ -389,7 +391,7 @@ API R cuLaunchKernel(void *opaque, unsigned gx, unsigned gy, unsigned gz, unsign
     }
     if (bytes > 8 * ARGUMENTS) return INVALID;
     struct node *node = calloc(1, sizeof *node);
-    *node = (struct node){function, {gx, gy, gz, bx, by, bz, shared}, room(buffer, bytes), (int64_t)(bytes / 8), 0};
+    *node = (struct node){function, {gx, gy, gz, bx, by, bz, shared}, room(buffer, bytes), (int64_t)(bytes / 8), 0, 0};
     if (captured && stream == capturing) {
         *captured->end = node;
         captured->end = &node->next;
@@ -400,6 +402,19 @@ API R cuLaunchKernel(void *opaque, unsigned gx, unsigned gy, unsigned gz, unsign
     free(node->arguments);
     free(node);
     return result;
+}
+
+/* Work of a library on a stream: captured, or done at once. */
+API R fake_library_work(void *stream, void (*own)(const int64_t *), const int64_t *arguments, int64_t count) {
+    WITH_CONTEXT(fake_library_work);
+    struct node *node = calloc(1, sizeof *node);
+    *node = (struct node){0, {0}, room(arguments, (size_t)count * 8), count, 0, own};
+    if (captured && stream == capturing) {
+        *captured->end = node;
+        captured->end = &node->next;
+        return OK;
+    }
+    return CAPTURE; /* exprc never works outside of a capture */
 }
 
 /* ---------------------------------------------------------------- graphs */

@@ -18,6 +18,7 @@ from exprc.runtime.compiler import find_compiler
 from exprc.runtime.declarations import EMULATOR
 
 SOURCE = Path(__file__).with_name("fake_driver.c")
+CUBLAS = SOURCE.with_name("fake_cublas.c")
 NO_PYCUDA = "pycuda is not installed (pip install 'exprc[cuda]'; .ci/run builds it where nvcc is)"
 
 #: Put before every program.
@@ -64,6 +65,8 @@ def build(folder: Path) -> Path:
     made = folder / "libcuda.so.1"
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcuda.so.1", f"-I{folder}"]
     subprocess.run([*find_compiler().command, *flags, str(SOURCE), str(folder / "stubs.c"), "-o", str(made), "-ldl"], check=True)
+    library = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcublas.so.13"]
+    subprocess.run([*find_compiler().command, *library, str(CUBLAS), "-o", str(folder / "libcublas.so.13"), "-ldl"], check=True)
     return made
 
 

@@ -127,7 +127,7 @@ class DeviceRunner:
 
     def __init__(self, loaded: Loaded, values: Mapping[str, int], updates: Sequence[Shared], left: frozenset[int]):
         self.loaded, self.program = loaded, loaded.program
-        self.there: set[Expr] = set()  # the inputs that the last call had on the device
+        self.there: frozenset[Expr] = frozenset()  # the inputs that the last call had on the device
         self.steps = 1  # of the last call
         plan, number = loaded.plan, number_of(values)
         self.number, self.replaced = number, replaced(plan, updates)
@@ -175,9 +175,10 @@ class DeviceRunner:
         for variable, k in self.replaced:
             check_new_shape(variable, self.outputs[k][1])
         frame, device = self.program.frame(), self.program.device
-        self.steps = len(sizes)
         ready = frame.ready(self, values, sizes)
-        kept = self._kept(values)
+        given = [place.leaf for place in ready.inputs if isinstance(values[place.leaf], DeviceArray)]  # type: ignore[index]
+        self.steps, self.there = len(sizes), frozenset(given)  # type: ignore[arg-type]
+        kept = self._kept(frame, values, len(sizes))
         ready.prepared.run()
         for container in self.loaded.plan.containers.values():
             container.written_on(device)
@@ -190,7 +191,7 @@ class DeviceRunner:
         outputs = results.outputs
         for k in self.left:
             outputs[k] = frame.handed(ready.outputs[k], stacked)
-        if self.there and not self.read and not self.loaded.plan.checks:
+        if any(values[leaf].foreign for leaf in given):  # type: ignore[index]
             device.synchronize()  # who gave an array may change it when the call is over
         self.program.release(frame)
         return [outputs[k] for k in range(len(outputs))]
@@ -211,15 +212,14 @@ class DeviceRunner:
         self.program.release(frame)
         return took
 
-    def _kept(self, values: Mapping[Expr, Any]) -> list[tuple[Any, Memory]]:
+    def _kept(self, frame: Frame, values: Mapping[Expr, Any], steps: int) -> list[tuple[Any, Memory]]:
         """Copies of the variables that are written, where an index may be out of bounds."""
-        if not self.guard.doubts(values, self.steps):
+        if not self.guard.doubts(values, steps):
             return []
-        device, kept = self.program.device, []
-        for container in self.guard.containers:
-            memory = device.allocate(max(container.nbytes, 1), "a copy of a variable that is updated")
+        device = self.program.device
+        kept = [(container, frame.copy_of(k, container.nbytes)) for k, container in enumerate(self.guard.containers)]
+        for container, memory in kept:
             device.copy(container.on(device).memory.address, memory.address, container.nbytes)
-            kept.append((container, memory))
         return kept
 
     def _check(self, frame: Frame, status: Sequence[int], kept: Sequence[tuple[Any, Memory]]) -> None:
@@ -334,6 +334,7 @@ class Frame:
     def __init__(self, device: Device):
         self.device = device
         self.places: dict[Any, Memory] = {}
+        self.copies: dict[int, Memory] = {}
         self.constants: set[Buffer] = set()
         self.prepared: dict[Any, Prepared] = {}
         self.bound: dict[tuple[DeviceRunner, int], Ready] = {}
@@ -367,17 +368,22 @@ class Frame:
         for place in ready.outputs:
             for address in place.each():
                 self.device.forget(address, place.nbytes)
-        runner.there.clear()
         for place in ready.inputs:
-            self._take(place, values[place.leaf], runner)  # type: ignore[index]
+            self._take(place, values[place.leaf])  # type: ignore[index]
         return ready
 
-    def _take(self, place: Place, value: Any, runner: DeviceRunner) -> None:
+    def _take(self, place: Place, value: Any) -> None:
         if isinstance(value, DeviceArray):
             self.device.copy(value.address, place.address, place.nbytes)
-            runner.there.add(place.leaf)  # type: ignore[arg-type]
         elif place.nbytes:
             self.device.write(place.address, value)
+
+    def copy_of(self, number: int, nbytes: int) -> Memory:
+        """Memory for the old value of a variable, kept for the next call."""
+        memory = self.copies.get(number)
+        if memory is None or memory.nbytes < nbytes:
+            memory = self.copies[number] = self.device.allocate(max(nbytes, 1), "a copy of a variable that is updated")
+        return memory
 
     def _bind(self, runner: DeviceRunner, steps: int) -> Ready:
         """Find the addresses of everything, and prepare the launches if no other sizes had the same."""

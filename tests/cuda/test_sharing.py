@@ -143,3 +143,24 @@ del other
     assert done.stdout.count("the array is on cuda1, the function on cuda") == 2
     assert done.stdout.count("make the function with device='cuda1'") == 2
     assert "the array is in another CUDA context on cuda than the primary one" in done.stdout
+
+
+def test_threads_give_arrays_of_others_and_of_the_host(ran):
+    """Whoever gave an array may change it when the call is over, whatever other threads call meanwhile."""
+    ran(OTHERS + """
+from concurrent.futures import ThreadPoolExecutor
+v = [exprc.shared(np.zeros(3, "float32"), name=f"v{k}") for k in range(2)]
+g = [exprc.function([x], [], updates={a: a + x.sum(0)}, device="cuda") for a in v]
+h = exprc.function([x], [], updates={w: w + x.sum(0)}, device="cuda")
+def work(k):
+    for turn in range(20):
+        if k == 0:
+            h(value)
+        else:
+            other = Described(value)
+            h(other)
+            d.write(int(other.piece), 100 * value)
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(work, range(2)))
+assert w.get_value().tolist() == [40 * n for n in (3, 5, 7)]
+""")

@@ -46,7 +46,7 @@ def test_texts_compile(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         texts.append(text)
         return SimpleNamespace(cached=False, compile_seconds=0.0)
 
-    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load, idle=set())
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load, idle=set(), libraries=tuple)
     monkeypatch.setattr(build, "open_device", lambda name: device)
     whole = [name for name in GROUPS[number] if isinstance(made([name]), Compiled)]  # the host works between the programs of the others
     texts.clear()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from exprc.ops import pool
 from exprc.ops.conv import conv2d_grad_input, conv2d_grad_weight, conv2d_record
 from exprc.ops.linalg import gemm
 from exprc.ops.tiling import TILE, tiles
 from exprc.runtime.launch import Device
+from exprc.schedule import absorb
 from tests.cuda.pasted import Paste, arg, module_text, normal, of_device, run
 
 Array = np.ndarray[Any, Any]
@@ -153,6 +155,23 @@ def conv_paste(number: int, kind: str, name: str, case: Sequence[Any]) -> tuple[
     impl = of_device(RECORDS[kind], name)
     paste = Paste(f"k{number}", impl, ["const T *a", "const T *b", "T *y"], hooks, [arg(a), arg(b)], [arg(want)], params, given)
     return paste, [a, b], want
+
+
+def pooled_paste(number: int, case: Sequence[Any], windows: Mapping[str, Any]) -> tuple[Paste, list[Array], list[Array]]:
+    """A convolution that pools its result, as `exprc.schedule.absorb` joins the two; the largest elements, and where they are.
+
+    Of small whole numbers, so that sums are exact and windows hold equal ones.
+    """
+    a, b, params, y = operands("conv2d", case)
+    a, b = np.round(a), np.round(b)
+    y = conv2d_record.numpy(a, b, **params)
+    value, code = pool.max_pool.numpy(y, **windows)
+    impl = absorb._implementation(of_device(conv2d_record, "conv2d"), params, windows, 2)
+    stores = {f"STORE_{name}(n, o, p, q, x)": f"{name}[(((n) * O + (o)) * PP + (p)) * PQ + (q)] = (x)" for name in ("y", "code")}
+    hooks = {**FORWARD, **stores, "VALUE(r, n, o, p, q, x)": "(x)"}
+    del hooks["STORE_y(r, n, o, p, q, x)"]
+    args, buffers = [arg(a), arg(b), arg(y), arg(y)], ["const T *a", "const T *b", "T *y", "int *code"]
+    return Paste(f"k{number}", impl, buffers, hooks, args, [arg(value), arg(code)], params), [a, b], [value, code]
 
 
 @pytest.mark.parametrize("kind", RECORDS)

@@ -189,6 +189,11 @@ def exact(paste: Paste, inputs: Sequence[Array], wanted: Sequence[Array]) -> Tri
     return Trial(paste, inputs, wanted, lambda got: all(np.allclose(y, w, 1e-5, 1e-5, equal_nan=True) for y, w in zip(got, wanted)))
 
 
+def pooled(case: Any, **windows: Any) -> Case:
+    """A convolution that pools its own result."""
+    return lambda number: exact(*kernels.pooled_paste(number, case, {**windows, "pad": (0, 0), "dilation": (1, 1), "partial": True}))
+
+
 def pooling(row: int, which: int) -> Case:
     """which : 0 max_pool, 1 unpool, 2 sum_pool, 3 sum_unpool."""
     return lambda number: exact(*windows.pool_case(number, *windows.POOLS[row])[which])
@@ -221,6 +226,9 @@ CASES: dict[str, list[Case]] = {
         conv("conv2d", ONE_BELOW), conv("conv2d", ONE_ASIDE), by_rows(conv("conv2d", 1), 2, 0), by_rows(conv("conv2d_grad_input", 2), 3, 1),
         by_rows(infinite("conv2d_grad_input", 3), 2, 1), by_rows(conv("conv2d", ONE_BELOW), 3, 1), by_rows(conv("conv2d", ONE_ASIDE), 2, 0),
         by_rows(conv("conv2d", ONE_ROW), 2, 1),
+        pooled(((2, 3, 8, 7), 5, (2, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "float32", ()), window=(2, 2), stride=(2, 2)),
+        pooled(((1, 2, 6, 9), 3, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "float32", ()), window=(1, 4), stride=(1, 4)),
+        pooled(((1, 2, 9, 5), 3, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "float32", ()), window=(4, 1), stride=(4, 1)),
     ],
     "conv2d_grad_weight.cuh": [conv("conv2d_grad_weight", case) for case in (1, 2, 3, ONE_BELOW, ONE_ASIDE)],
     "pool.cuh": [pooling(1, 0), pooling(2, 0), pooling(3, 0), pooling(1, 2), pooling(2, 2)],

@@ -185,7 +185,8 @@ WINO_INLINE int WINO_NAME(doubtful)(const WINO_VEC *out) {
 
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     WINO_CUTS;
-    WINO_VEC room[WINO_ROOM] __attribute__((aligned(64)));
+    _Static_assert(sizeof(WINO_VEC[WINO_ROOM]) <= WINO_BYTES, "the room of a thread");
+    WINO_VEC *const room = (WINO_VEC *)winograd_room;
     const int64_t all = WINO_ALL, plane_v = WINO_PLANE(all), plane_m = WINO_PLANE(WINO_MANY);
     WINO_VEC *const v = room, *const m = room + WINO_PLANES * plane_v;
 

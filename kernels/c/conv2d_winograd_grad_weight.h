@@ -140,7 +140,8 @@ WINO_INLINE void WINO_NAME(product)(const T *v, int64_t row_v, const WINO_VEC *s
 
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     WINO_CUTS;
-    WINO_VEC room[WINO_ROOM] __attribute__((aligned(64))), apart[WINO_PLANES * LANES] __attribute__((aligned(64)));
+    _Static_assert(sizeof(WINO_VEC[WINO_ROOM]) <= WINO_BYTES, "the room of a thread");
+    WINO_VEC *const room = (WINO_VEC *)winograd_room, apart[WINO_PLANES * LANES] __attribute__((aligned(64)));
     for (int64_t block = begin; block < end; block++) {
         const int64_t part = block / (cuts_c * cuts_o), c0 = block / cuts_o % cuts_c * WINO_MANY, o0 = block % cuts_o * WINO_MANY;
         const int64_t count_c = WINO_MIN(WINO_MANY, (CIN) - c0), count_o = WINO_MIN(WINO_MANY, (O) - o0);

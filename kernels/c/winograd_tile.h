@@ -56,6 +56,12 @@ typedef T WINO_VEC;
 typedef T WINO_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
 #endif
 
+/* V, M and S of a block: a megabyte of each thread that is not on its stack, for stacks may be small. Steps take turns with it. */
+#ifndef WINO_BYTES
+#define WINO_BYTES (5 << 18)
+static _Thread_local char winograd_room[WINO_BYTES] __attribute__((aligned(64)));
+#endif
+
 #define WINO_SIDE (TILE + SIZE - 1)
 #define WINO_PLANES (WINO_SIDE * WINO_SIDE)
 #define WINO_AHEAD 2   /* channels from the one whose pixels are fetched to the one that is transformed */

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -282,3 +284,20 @@ def test_a_step_of_two_convolutions_learns_what_the_strict_one_learns() -> None:
         assert bool(text_of(f)) == (precision == "float32")
         losses.append([float(f(images, target)) for _ in range(5)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_it_runs_on_a_small_stack() -> None:
+    """V and M of a block take a megabyte: threads of Python and of OpenMP may have less than that."""
+    x, w = T.tensor4("x"), T.tensor4("w")
+    y = T.conv2d(x, w, border_mode=(1, 1))
+    f = exprc.function([x, w], [y, *T.grad((y * y).sum(), [x, w])], mode="compiled")
+    values = [np.ones((32, 32, 16, 16), "float32"), np.ones((32, 32, 3, 3), "float32")]
+    want = f(*values)
+    assert any("winograd" in i.name for i in f._compiled.last.plan.implementations.values())
+    size = threading.stack_size(256 * 1024)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            got = pool.submit(f, *values).result()
+    finally:
+        threading.stack_size(size)
+    assert all(np.array_equal(a, b) for a, b in zip(got, want))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,8 @@ class Function:
         self._slots = [Slot(one, allow_input_downcast) for one in recipe.inputs]
         self._states = [d for k in recipe.states if (d := recipe.defaults[k]) is not None]
         self._written = sorted({v.container for v in [*self.updates, *self._states]}, key=id)  # one order everywhere: no ring of waiting
+        locks = [c.lock for c in self._written]
+        self._locks = [[*locks[k : k + 8], *[nullcontext()] * 8][:8] for k in range(0, len(locks), 8)]
         self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
         if self.mode == "compiled" and program is None:
             self._prepare()
@@ -221,18 +224,15 @@ class Function:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
-        if not self._written:
+        return self._holding(0, args, named)
+
+    def _holding(self, level: int, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Call with the locks of what is updated: in `with` alone no signal comes between taking a lock and being sure to give it back."""
+        if level == len(self._locks):
             return self._call(args, named)
-        locks = [c.lock for c in self._written]
-        held = 0
-        try:
-            for lock in locks:
-                lock.acquire()
-                held += 1
-            return self._call(args, named)
-        finally:
-            for lock in reversed(locks[:held]):
-                lock.release()
+        a, b, c, d, e, f, g, h = self._locks[level]
+        with a, b, c, d, e, f, g, h:
+            return self._holding(level + 1, args, named)
 
     def _call(self, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
         if self._direct and not named:

@@ -101,11 +101,11 @@ def _runs(found: Sequence[tuple[Any, tuple[int, ...]]]) -> Iterator[tuple[Any, l
 
 @contextmanager
 def all_or_none(containers: Sequence[Any]) -> Iterator[None]:
-    """Give variables the values back that they had before, where one of several calls finds an index out of bounds."""
+    """Give variables the values back that they had before, where one of several calls fails or is interrupted."""
     old = [(c, c.value.copy()) for c in containers]
     try:
         yield
-    except IndexError:
+    except BaseException:
         for container, value in old:
             container.write(value)
         raise

@@ -77,6 +77,44 @@ def test_while_compiling(tmp_path):
     assert (entry / "program.so").stat().st_size > 1000
 
 
+# In the middle of a call
+
+CALLS = """
+import signal, sys, threading
+import numpy as np
+import exprc, exprc.tensor as T
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+x = T.vector("x")
+variables = [exprc.shared(np.zeros(6, "float32")) for _ in range(10)]
+f = exprc.function([x], x + 1, updates={v: v + 1 for v in variables})
+f(np.ones(6, "float32"))
+signal.signal(signal.SIGALRM, stop)
+for k in range(400):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2e-4 + 1e-7 * (k % 100))
+        while True:
+            f(np.ones(6, "float32"))
+    except KeyboardInterrupt:
+        pass
+free = []
+def look():
+    free.extend(v.container.lock.acquire(timeout=5) for v in variables)
+other = threading.Thread(target=look)
+other.start()
+other.join()
+print(all(free), len({v.get_value().tobytes() for v in variables}))
+"""
+
+
+def test_in_the_middle_of_a_call():
+    """However a call ends, other threads can update the variables, and all of them are as after the same step."""
+    out, err = start("-c", CALLS).communicate(timeout=120)
+    assert (out, err) == ("True 1\n", "")
+
+
 # While training: examples/mnist.py
 
 

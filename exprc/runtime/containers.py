@@ -196,6 +196,8 @@ class Container:
                 self.value[...] = array  # the storage stays where it is, and so do the pointers to it
                 self.written()
                 return
+            if borrow and self.resident is not None:
+                self._check_lent_once(len(self.resident.borrowed) > 0)
             self.lent = self.lent or borrow
             self.replace(owned(array, borrow))
 

@@ -108,6 +108,8 @@ def test_values_of_variables_stay_too(moved):
     assert lent.get().tolist() == [7, 8, 9], "so does a value that is set"
     with pytest.raises(ValueError, match="lent already, on the other side of host and device\n  let go of what"):
         w.get_value(borrow=True)
+    with pytest.raises(ValueError, match="lent already, on the other side of host and device"):
+        w.set_value(np.float32([1, 2, 3]), borrow=True)
     open_device(ON).write(lent.address, np.float32([0, 0, 5]))
     assert w.get_value().tolist() == [0, 0, 5], "what its holder writes is the variable's value"
     f()

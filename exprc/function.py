@@ -138,6 +138,10 @@ def function(
     return Function(made, name, mode, allow_input_downcast, trust_input, device=device, precision=precision)
 
 
+#: In the place of locks, where there are fewer than one `with` takes.
+_NO_LOCKS: list[Any] = [nullcontext()] * 8
+
+
 @dataclass
 class Recipe:
     """What a function is made of, before it is compiled.
@@ -197,8 +201,6 @@ class Function:
         self._slots = [Slot(one, allow_input_downcast) for one in recipe.inputs]
         self._states = [d for k in recipe.states if (d := recipe.defaults[k]) is not None]
         self._written = sorted({v.container for v in [*self.updates, *self._states]}, key=id)  # one order everywhere: no ring of waiting
-        locks = [c.lock for c in self._written]
-        self._locks = [[*locks[k : k + 8], *[nullcontext()] * 8][:8] for k in range(0, len(locks), 8)]
         self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
         if self.mode == "compiled" and program is None:
             self._prepare()
@@ -224,15 +226,15 @@ class Function:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
-        return self._holding(0, args, named)
+        return self._holding([c.lock for c in self._written], args, named)  # a fork gives them new ones
 
-    def _holding(self, level: int, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        """Call with the locks of what is updated: in `with` alone no signal comes between taking a lock and being sure to give it back."""
-        if level == len(self._locks):
+    def _holding(self, locks: list[Any], args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Call with locks held: in `with` alone no signal comes between taking one and being sure to give it back."""
+        if not locks:
             return self._call(args, named)
-        a, b, c, d, e, f, g, h = self._locks[level]
+        a, b, c, d, e, f, g, h = (locks[:8] + _NO_LOCKS)[:8]
         with a, b, c, d, e, f, g, h:
-            return self._holding(level + 1, args, named)
+            return self._holding(locks[8:], args, named)
 
     def _call(self, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
         if self._direct and not named:

@@ -94,18 +94,18 @@ f(np.ones(6, "float32"))
 signal.signal(signal.SIGALRM, stop)
 for k in range(400):
     try:
-        signal.setitimer(signal.ITIMER_REAL, 2e-4 + 1e-7 * (k % 100))
+        signal.setitimer(signal.ITIMER_REAL, 2e-4 + 1e-7 * (k % 100), 1)  # again, where it was swallowed
         while True:
             f(np.ones(6, "float32"))
     except KeyboardInterrupt:
         pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+same = len({v.get_value().tobytes() for v in variables})
 free = []
-def look():
-    free.extend(v.container.lock.acquire(timeout=5) for v in variables)
-other = threading.Thread(target=look)
+other = threading.Thread(target=lambda: free.extend(v.container.lock.acquire(timeout=5) for v in variables))
 other.start()
 other.join()
-print(all(free), len({v.get_value().tobytes() for v in variables}))
+print(all(free), same)
 """
 
 

@@ -66,7 +66,8 @@ def engine_path() -> Path:
 @functools.cache
 def _engine() -> Any:
     """The loaded engine; it stays for the life of the process, because memory and modules belong to it."""
-    return ffi.dlopen(str(engine_path()), ffi.RTLD_NOW)
+    stays = getattr(ffi, "RTLD_NODELETE", 0)  # what is given back at the very end of a process is given back by it
+    return ffi.dlopen(str(engine_path()), ffi.RTLD_NOW | stays)
 
 
 def compiler_flags(check: bool, kind: str) -> tuple[str, ...]:

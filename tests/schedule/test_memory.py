@@ -13,6 +13,7 @@ import exprc
 import exprc.tensor as T
 from exprc import compiled
 from exprc.expr import Shared, clone
+from exprc.machines.cpu import Frame
 
 Array = np.ndarray[Any, Any]
 
@@ -27,8 +28,10 @@ def twin_of(w: Shared) -> Shared:
 
 
 def arrays(f: Any) -> list[Any]:
-    """The arenas of the frames that wait for calls."""
-    return [frame.arena for runner in f._compiled.bound_runners() for frame in (*runner.frames, *runner.bound)]
+    """The arenas of the frames that wait for calls, or that a short way holds on to, beside its runner."""
+    runners = f._compiled.bound_runners()
+    owners = [owner for r in runners for owner in (r.frames, *gc.get_referrers(r)) if isinstance(owner, (list, tuple))]
+    return list({id(x): x.arena for owner in owners for x in owner if isinstance(x, Frame)}.values())
 
 
 # -- updates -----------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ _MIDDLE = np.array([0.8, 1.5, 2.5, -0.4, -1.6])
 
 polygamma = formula(
     "polygamma", "polygamma({x}, {order})", data=1, meet="float", cheap=False, call=_polygamma_call, numpy=reference.polygamma,
-    grad=lambda g, y, x, order: g * _polygamma_call(order + 1, x), ulps=64,
+    grad=lambda g, y, x, order: g * _polygamma_call(order + 1, x), ulps=64, least=1,
     samples=lambda: [((x,), {"order": n}) for n in (0, 1) for x in (_POINTS, _POINTS.astype("float32"))]
     + [((_MIDDLE,), {"order": n}) for n in (1, 2, 3)],
     doc="polygamma(n, x), the n-th derivative of psi, n >= 0 a number; infinite or NaN at 0, -1, -2 ...",

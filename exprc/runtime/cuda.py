@@ -380,7 +380,8 @@ class Cuda:
             where the GPU has not that much left, after what no call is using and what Python no longer needs were given back.
         """
         made = Memory(self, self._piece(nbytes) if nbytes else None, nbytes, label)
-        self._memories.add(made)
+        with self._lock:  # others may be listing them
+            self._memories.add(made)
         return made
 
     def _piece(self, nbytes: int) -> Any:
@@ -399,9 +400,9 @@ class Cuda:
         free, total = ffi.new("size_t *"), ffi.new("size_t *")
         with self:
             self._driver.cuMemGetInfo_v2(free, total)
-        largest = sorted(self._memories, key=lambda m: -m.nbytes)[:_SHOWN]
-        rows = [(bytes_text(m.nbytes), m.label or "a buffer of a program", "") for m in largest if m.nbytes]
-        ours = sum(m.nbytes for m in self._memories)
+            largest = sorted(self._memories, key=lambda m: -m.nbytes)
+        rows = [(bytes_text(m.nbytes), m.label or "a buffer of a program", "") for m in largest[:_SHOWN] if m.nbytes]
+        ours = sum(m.nbytes for m in largest)
         have = f"{bytes_text(free[0])} of {bytes_text(total[0])} are free, {bytes_text(ours)} are exprc's{', the largest:' if rows else ''}"
         fix = "take smaller batches, or let go of functions and variables that are not needed; nvidia-smi shows who else has some"
         return MemoryError(report(f"{self.name} is out of memory: {bytes_text(nbytes)} more were asked for, {have}", rows, fix))

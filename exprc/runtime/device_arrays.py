@@ -74,6 +74,15 @@ class DeviceArray:
         self._device.copy(self.address, memory.address, self.nbytes)
         return DeviceArray(self._device, memory, memory.address, self.shape, self.dtype)
 
+    def __copy__(self) -> DeviceArray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> DeviceArray:
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(report(f"an array on {self.device} cannot be pickled", fix="pickle what get() returns"))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
             raise ValueError(report(f"an array on {self.device} cannot become one of NumPy without a copy", fix="leave copy=False out"))
@@ -83,6 +92,9 @@ class DeviceArray:
         if not self.shape:
             raise TypeError("an array without axes has no length")
         return self.shape[0]
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
 
     def __int__(self) -> int:
         return int(self.get())

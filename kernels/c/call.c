@@ -175,7 +175,7 @@ static Object *refused(const Call *c) {
 
 static Object *call(Object *self, Object *const *arguments, intptr_t count) {
     Call *c = PyLong_AsVoidPtr(PyTuple_GetItem(self, 0));
-    if (c->busy || count != c->arguments) return refused(c);
+    if (c->busy || count != c->arguments || c->operands > MOST) return refused(c);
     c->busy = 1;
     Buffer views[MOST];
     int64_t held = bind(c, arguments, views);

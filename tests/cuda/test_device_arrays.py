@@ -1,6 +1,8 @@
 """Arrays that stay on a device: what functions return and take there, values of variables, and what other libraries are given."""
 
+import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -205,3 +207,16 @@ def test_arrays_of_another_device_are_refused_by_name():
     assert taken(array, open_device(ON)) is array and float(there(np.float64(2.5).reshape(()))) == 2.5
     with pytest.raises(TypeError, match="has no length"):
         len(there(np.float32(1).reshape(())))
+
+
+def test_copies_truth_and_pickles():
+    x = T.vector("x")
+    f = exprc.function([x], exprc.Out(x * 0, return_internal_type=True), device=ON)
+    one, two = f(np.ones(1, "float32")), f(np.ones(2, "float32"))
+    for other in (copy.copy(one), copy.deepcopy(one)):
+        assert other.address != one.address and other.get().tolist() == [0]
+    assert not one
+    with pytest.raises(ValueError, match="truth value of an array"):
+        bool(two)
+    with pytest.raises(TypeError, match="an array on cuda-emulator cannot be pickled\n  pickle what get\\(\\) returns"):
+        pickle.dumps(one)

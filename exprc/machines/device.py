@@ -401,6 +401,8 @@ class Frame:
         written = {b: place for (b, _, _), place in zip(runner.outputs, outputs)}
         key = (runner.form, steps, *(addresses[b] for b, _ in shared))
         prepared = self._prepared(key, runner.program.module, lambda: self.launches(runner, addresses, written, steps))
+        # launches for a copy that a variable has left would keep its memory
+        self.bound = {key: r for key, r in self.bound.items() if all(container.resident is copy for container, copy in r.residents)}
         while len(self.bound) >= PREPARED:
             del self.bound[next(iter(self.bound))]
         own = tuple(p for p in places if not isinstance(p.leaf, Constant))

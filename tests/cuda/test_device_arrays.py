@@ -220,3 +220,13 @@ def test_copies_truth_and_pickles():
         bool(two)
     with pytest.raises(TypeError, match="an array on cuda-emulator cannot be pickled\n  pickle what get\\(\\) returns"):
         pickle.dumps(one)
+
+
+def test_a_variable_whose_length_changes_leaves_no_copy_behind():
+    w = exprc.shared(np.zeros(3, "float32"), shape=(None,))
+    f = exprc.function([], w.sum(), device=ON)
+    for length in range(4, 16):
+        w.set_value(np.ones(length, "float32"))
+        assert f() == length
+    (frame,) = f._compiled.last.program.frames
+    assert [copy for ready in frame.bound.values() for _, copy in ready.residents] == [w.container.resident]

@@ -238,7 +238,7 @@ hypot = formula(
     doc="sqrt(a * a + b * b), without overflow",
 )  # fmt: skip
 logaddexp = formula(
-    "logaddexp", "logaddexp({a}, {b})", numpy=np.logaddexp, meet="float", cheap=False,
+    "logaddexp", "logaddexp({a}, {b})", numpy=np.logaddexp, meet="float", cheap=False, least=1,
     grad=lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)), doc="log(exp(a) + exp(b)), without overflow",
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ import numpy as np
 from exprc.expr import Constant, Expr
 from exprc.forms import Formula, Reduce, cast_to
 from exprc.ops import bits, composite, formula, index, linalg, numbers, reduce, rounding, special, trig, view
-from exprc.ops.formula import cast, mul, where
+from exprc.ops.formula import cast, gt, mul, where
 from exprc.ops.reduce import count, sum_, unbroadcast_to
 from exprc.ops.view import broadcast_to, concatenate, dim, dim_of, dimshuffle, reshape
 from exprc.reference import evaluate
@@ -214,16 +214,19 @@ def empty_reduction(node: Expr) -> Expr | None:
     inside="broadcast_to",
 )
 def sum_of_repeats(node: Expr) -> Expr | None:
-    """sum(broadcast_to(x)) over the repeated axes → x * their length"""
+    """sum(broadcast_to(x)) over the repeated axes → x * their length, where that is not 0: the sum of no infinities is 0"""
     wide, axes = node.inputs[0], node.params["axes"]
     if wide.op is not broadcast_to or not is_float(node.dtype) or not axes:
         return None
     x = wide.inputs[0]
     lead = wide.ndim - x.ndim
-    if not all(a < lead or x.type.shape[a - lead] == 1 for a in axes):
+    if not all(a < lead or x.type.shape[a - lead] == 1 for a in axes) or any(wide.type.shape[a] == 0 for a in axes):
         return None
     kept = tuple(a for a in range(x.ndim) if a + lead not in axes)
-    total = dimshuffle.node((x,), {"order": kept}) * count(wide, axes, node.dtype)
+    length = count(wide, axes, node.dtype)
+    total = dimshuffle.node((x,), {"order": kept}) * length
+    if isinstance(length, Expr):
+        total = where(gt(length, 0), total, 0)
     return (
         broadcast_to(total, tuple(dim_of(node, a) for a in range(node.ndim))) if not same_shape(total, node) else total
     )

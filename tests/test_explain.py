@@ -253,3 +253,10 @@ def test_the_page_of_lenet_is_small_enough():
     values = np.zeros((100, 1, 28, 28), "float32"), np.zeros(100, "uint8")
     step.profile(*values, calls=2)
     assert len(page(step).encode()) < 3_000_000
+
+
+def test_the_page_of_a_kernel_of_two_texts():
+    x, w = T.tensor4("x"), T.tensor4("w")
+    f = exprc.function([x, w], T.conv2d(x, w, border_mode=(1, 1)), mode="compiled")
+    f(np.ones((32, 32, 16, 16), "float32"), np.ones((32, 32, 3, 3), "float32"))
+    assert "here stands kernels/c/winograd_tile.h and kernels/c/conv2d_winograd.h, see below" in page(f)

@@ -53,9 +53,8 @@ def _kernel(text: str, name: str, step: Any) -> str:
     if isinstance(step, Template):
         at = text.index(f"\n#define KERNEL {name}\n")
         begin = text.rindex("/*", 0, text.rindex("\n#define PARAMS ", 0, at))
-        pasted = [f"cuda/{name}" for name in step.text.split()]
-        end = text.index(kernel_source(pasted[0]), at)
-        return f"{text[begin:end]}\n/* here stands {' and '.join(f'kernels/{name}' for name in pasted)}, see below */\n"
+        end = text.index(kernel_source(f"cuda/{step.text.split()[0]}"), at)
+        return f"{text[begin:end]}\n/* here stands {_named(step, 'cuda')}, see below */\n"
     start = text.index(f" {name}(", text.index("EXPRC_KERNEL void EXPRC_BOUNDS"))
     return text[text.rindex("/*", 0, start) : text.index("\n}", start) + 2]
 
@@ -68,11 +67,17 @@ def _function(text: str, name: str, step: Any) -> str:
     end = text.index("\n}", start.start()) + 2
     if not isinstance(step, Template):
         return text[text.rindex("/*", 0, start.start()) : end]
-    pasted = kernel_source(f"c/{step.text}")
-    before = text.rindex(pasted, 0, start.start())
+    pasted = [kernel_source(f"c/{name}") for name in step.text.split()]
+    after = text.rindex(pasted[-1], 0, start.start()) + len(pasted[-1])
+    before = text.rindex(pasted[0], 0, after)
     begin = text.rindex("/*", 0, text.rindex("\n#define PARAMS ", 0, before))
-    head, tail = text[begin:before], re.sub(r"^#undef .*\n", "", text[before + len(pasted) : end], flags=re.MULTILINE)
-    return f"{head}\n/* here stands kernels/c/{step.text}, see below */\n{tail}"
+    head, tail = text[begin:before], re.sub(r"^#undef .*\n", "", text[after:end], flags=re.MULTILINE)
+    return f"{head}\n/* here stands {_named(step, 'c')}, see below */\n{tail}"
+
+
+def _named(step: Template, folder: str) -> str:
+    """The texts of ``kernels/`` that a step pastes."""
+    return " and ".join(f"kernels/{folder}/{name}" for name in step.text.split())
 
 
 def entry(texts: Sequence[str]) -> str:

@@ -180,6 +180,24 @@ class Prepared(Protocol):
         """Call once, from the first inputs on; return all results as NumPy has them."""
 
 
+class OnVariables:
+    """What programs whose state lies in shared variables have in common: `state` and the values that it begins with, `first`."""
+
+    call: Callable[..., Any]
+    values: Sequence[Any]
+    state: Sequence[Any]
+    first: Sequence[Any]
+
+    def wait(self, made: Any) -> None:
+        """A call returns when it is done."""
+
+    def arrays(self) -> list[Any]:
+        for variable, value in zip(self.state, self.first, strict=True):
+            variable.set_value(value)
+        made = self.call(*self.values)
+        return [*(v.get_value() for v in self.state), *(made if isinstance(made, list) else [made])]
+
+
 class Turns:
     """A prepared program, as `benchmarks.turns` asks it."""
 

@@ -32,7 +32,7 @@ class Words:
         return T.pool_2d(x, (2, 2), mode="average_inc_pad")
 
 
-class Prepared:
+class Prepared(arrays.OnVariables):
     """See `arrays.Prepared`."""
 
     def __init__(self, work: arrays.Work, values: list[Any], args: argparse.Namespace):
@@ -47,15 +47,6 @@ class Prepared:
         self.call = exprc.function(leaves, results[work.state :] if len(results) > 1 else results[0], updates=updates, name=work.name)
         self.values = values[work.state :]
         self.settings = {"version": f"exprc, this checkout; numpy {np.__version__}", "threads": args.threads, "result": "new arrays"}
-
-    def wait(self, made: Any) -> None:
-        """A call returns when it is done."""
-
-    def arrays(self) -> list[Any]:
-        for variable, value in zip(self.state, self.first, strict=True):
-            variable.set_value(value)
-        made = self.call(*self.values)
-        return [*(v.get_value() for v in self.state), *(made if isinstance(made, list) else [made])]
 
 
 if __name__ == "__main__":

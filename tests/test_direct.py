@@ -15,6 +15,7 @@ import pytest
 import exprc
 import exprc.tensor as T
 from exprc.compiled import SHORTS
+from exprc.render.base import kernel_source
 from exprc.runtime import direct
 
 pytestmark = pytest.mark.skipif(not direct._works(), reason="the short way is for CPython on Linux; elsewhere calls go the general way")
@@ -223,6 +224,10 @@ def test_sizes_that_come_in_turn_get_one_short_way_each(monkeypatch: pytest.Monk
     for n in range(4, 4 + 2 * SHORTS):
         called(f, np.full((2, n), 0.5, np.float32))
     assert len(f._compiled.shorts) == SHORTS
+
+
+def test_the_text_has_room_for_as_many_arrays_as_it_is_asked_for() -> None:
+    assert f"enum {{ MOST = {direct.MOST} }};" in kernel_source("c/call.c")
 
 
 def test_a_forked_child_calls_it() -> None:

@@ -34,7 +34,7 @@ class Words:
 NUMBA = ("layer_norm", "logsumexp")
 
 
-class Prepared:
+class Prepared(arrays.OnVariables):
     """See `arrays.Prepared`."""
 
     def __init__(self, work: arrays.Work, values: list[Any], args: argparse.Namespace):
@@ -52,15 +52,6 @@ class Prepared:
         self.settings = {
             "version": f"pytensor {pytensor.__version__}, {mode}, trust_input", "threads": args.threads, "result": "new arrays",
         }  # fmt: skip
-
-    def wait(self, made: Any) -> None:
-        """A call returns when it is done."""
-
-    def arrays(self) -> list[Any]:
-        for variable, value in zip(self.state, self.first, strict=True):
-            variable.set_value(value)
-        made = self.call(*self.values)
-        return [*(v.get_value() for v in self.state), *(made if isinstance(made, list) else [made])]
 
 
 if __name__ == "__main__":

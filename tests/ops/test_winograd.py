@@ -13,7 +13,8 @@ import pytest
 import exprc
 import exprc.tensor as T
 from exprc.ops.conv import conv2d_grad_weight, conv2d_record
-from exprc.ops.winograd import _G, FILTERS, Way, gradient_operations, vector_operations
+from exprc.ops.winograd import _G, _WIDE, FILTERS, Way, gradient_operations, vector_operations
+from exprc.render.base import kernel_source
 from exprc.runtime import cpu
 
 Array = np.ndarray[Any, Any]
@@ -301,3 +302,7 @@ def test_it_runs_on_a_small_stack() -> None:
     finally:
         threading.stack_size(size)
     assert all(np.array_equal(a, b) for a, b in zip(got, want))
+
+
+def test_the_count_knows_how_many_tiles_the_text_takes_at_a_time() -> None:
+    assert f"#define WINO_WIDE {_WIDE}\n" in kernel_source("c/conv2d_winograd.h")

@@ -179,10 +179,12 @@ def _pays(way: Way, count: Count, images: Arg, filters: Sequence[Dim], result: S
     fits = plain and filters[2:] == (way.size, way.size) and images.dtype == "float32"
     if not fits or not all(isinstance(d, int) and d for d in filters):
         return False
+    # The channels are those of the filters, which are known; images may say them by an argument.
+    pixels, results = (images.shape[0], filters[1], *images.shape[2:]), (result[0], filters[0], *result[2:])
     before = (given["PH"], given["PW"])
-    direct, here = count(way, images.shape, result, lanes, before)
+    direct, here = count(way, pixels, results, lanes, before)
     others = [w for w in _TRANSFORMS if w.size == way.size]
-    return here < _PAYS * direct and here <= min(count(w, images.shape, result, lanes, before)[1] for w in others)
+    return here < _PAYS * direct and here <= min(count(w, pixels, results, lanes, before)[1] for w in others)
 
 
 # -- the convolution ---------------------------------------------------------------------------------------------------

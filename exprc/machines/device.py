@@ -85,7 +85,7 @@ class DeviceProgram:
         self.cached, self.compile_seconds = module.cached, module.compile_seconds
         self.path = getattr(module, "path", "")
         self.frames: list[Frame] = []
-        device.idle.add(self)
+        device.may_ask(self)
 
     def give_back(self) -> None:
         """Let go of the memory that is kept ready for calls to come."""
@@ -179,18 +179,21 @@ class DeviceRunner:
         given = [place.leaf for place in ready.inputs if isinstance(values[place.leaf], DeviceArray)]  # type: ignore[index]
         self.steps, self.there = len(sizes), frozenset(given)  # type: ignore[arg-type]
         kept = self._kept(frame, values, len(sizes))
+        # all memory is had before anything is written: a call that finds none leaves the variables as they were
+        rooms = [container.room_on(device, ready.outputs[k].nbytes) for container, k in self.loaded.plan.replacements]
+        handed = {k: frame.handed(ready.outputs[k], stacked) for k in self.left}
         ready.prepared.run()
         for container in self.loaded.plan.containers.values():
             container.written_on(device)
         results = frame.read(ready, self, stacked)
         if self.loaded.plan.checks:
             self._check(frame, results.status, kept)
-        for container, k in self.loaded.plan.replacements:
+        for (container, k), room in zip(self.loaded.plan.replacements, rooms):
             place = ready.outputs[k]
-            container.replace_on(device, place.address, np.empty(place.shape, place.dtype))
-        outputs = results.outputs
-        for k in self.left:
-            outputs[k] = frame.handed(ready.outputs[k], stacked)
+            container.replace_on(room, place.address, np.empty(place.shape, place.dtype))
+        for k, array in handed.items():
+            ready.outputs[k].copy_to(array)
+        outputs = results.outputs | handed
         if any(values[leaf].foreign for leaf in given):  # type: ignore[index]
             device.synchronize()  # who gave an array may change it when the call is over
         self.program.release(frame)
@@ -279,6 +282,11 @@ class Place:
     def each(self) -> range:
         """The addresses of the steps."""
         return range(self.address, self.address + self.steps * max(self.stride, 1), max(self.stride, 1))
+
+    def copy_to(self, array: DeviceArray) -> None:
+        """Copy what all steps have stored to an array on the same device."""
+        for step, address in enumerate(self.each()):
+            array.source.copy(address, array.address + step * self.nbytes, self.nbytes)
 
     def rows(self, block: Any, at: int, stacked: bool) -> Any:
         """A copy of what lies in a block of bytes from `at` on; with an axis of steps in front if `stacked`."""
@@ -486,10 +494,8 @@ class Frame:
         return array
 
     def handed(self, place: Place, stacked: bool) -> DeviceArray:
-        """An output that stays on the device, in memory of its own."""
+        """Memory of its own for an output that stays on the device; `Place.copy_to` fills it."""
         memory = self.device.allocate(max(place.steps * place.nbytes, 1), "an output that was returned")
-        for step, address in enumerate(place.each()):
-            self.device.copy(address, memory.address + step * place.nbytes, place.nbytes)
         return DeviceArray(self.device, memory, memory.address, (place.steps, *place.shape) if stacked else place.shape, place.dtype)
 
     def clear_status(self) -> None:

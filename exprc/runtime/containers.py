@@ -212,7 +212,8 @@ class Container:
             raise TypeError(_cannot(leaf, what, "an array on a device is not cast: cast it there"))
         with self.lock:
             same, lent = array.shape == self.shape, self.lent
-            self.replace_on(array.source, array.address, self._value if same else np.empty(array.shape, array.dtype))
+            room = self.room_on(array.source, array.nbytes)
+            self.replace_on(room, array.address, self._value if same else np.empty(array.shape, array.dtype))
             if same and lent and self.resident is not None:
                 self.resident.fetch(self._value)
             if array.foreign:
@@ -227,12 +228,16 @@ class Container:
             self.resident.ahead, self.resident.behind = False, True
             self._show()
 
-    def replace_on(self, device: Device, address: int, array: np.ndarray[Any, Any]) -> None:
-        """Make `array` the storage, whose value lies at an address of a device; it stays there, in memory of its own."""
-        resident, nbytes = self.resident, max(array.nbytes, 1)
+    def room_on(self, device: Device, nbytes: int) -> Resident:
+        """Memory of a device for a new value of this size: what the value has there already, if that fits."""
+        resident, nbytes = self.resident, max(nbytes, 1)
         if resident is None or resident.device is not device or resident.memory.nbytes != nbytes:
             resident = Resident(device, device.allocate(nbytes, "the new value of a variable"))
-        device.copy(address, resident.memory.address, array.nbytes)
+        return resident
+
+    def replace_on(self, resident: Resident, address: int, array: np.ndarray[Any, Any]) -> None:
+        """Make `array` the storage, whose value lies at an address of a device; it stays there, copied to `resident`."""
+        resident.device.copy(address, resident.memory.address, array.nbytes)
         self._lent = self._lent and array is self._value
         self._value, self.resident, resident.ahead, resident.behind = array, resident, True, False
         self.version += 1

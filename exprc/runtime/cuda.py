@@ -189,7 +189,7 @@ class Cuda:
         self._lock = threading.RLock()
         self._lost = ""
         self._recent: tuple[str, ...] = ()
-        self.idle: WeakSet[Any] = WeakSet()
+        self._keepers: WeakSet[Any] = WeakSet()
         self._memories: WeakSet[Memory] = WeakSet()
         self._graphs: WeakSet[Graph] = WeakSet()
         self._modules: WeakSet[Module] = WeakSet()
@@ -384,6 +384,11 @@ class Cuda:
             self._memories.add(made)
         return made
 
+    def may_ask(self, keeper: Any) -> None:
+        """Note who keeps memory ready for calls to come, and gives it back when asked."""
+        with self._lock:
+            self._keepers.add(keeper)
+
     def _piece(self, nbytes: int) -> Any:
         for tidy in (self._tidy, gc.collect, lambda: None):
             with self.pycuda_current("no memory of the GPU can be had"), suppress(self.pycuda.MemoryError):
@@ -393,7 +398,9 @@ class Cuda:
 
     def _tidy(self) -> None:
         """Give back what is only kept ready."""
-        for keeper in list(self.idle):
+        with self._lock:  # others may be joining them
+            keepers = list(self._keepers)
+        for keeper in keepers:
             keeper.give_back()
 
     def _out_of_memory(self, nbytes: int) -> MemoryError:

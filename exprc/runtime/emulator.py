@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from exprc.config import config
 from exprc.errors import CompileError, KernelError, report
@@ -244,7 +243,6 @@ class Emulator:
     """See `exprc.runtime.launch.Device`."""
 
     name, target, precisions = "cuda-emulator", CUDA, precisions((9, 0))
-    idle: WeakSet[Any] = WeakSet()  # the host's memory is never said to have run out
     dlpack = (1, 0)  # its memory is the host's
     stream = None
 
@@ -253,6 +251,9 @@ class Emulator:
 
     def wait_for_others(self) -> None:
         """Nobody works on it."""
+
+    def may_ask(self, keeper: Any) -> None:
+        """Nobody is asked: the host's memory is never said to have run out."""
 
     def load(self, text: str, flush: bool = False) -> Module:
         return Module(text, config.emulator == "check", flush)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from weakref import WeakSet
 
 import numpy as np
 
@@ -116,9 +115,8 @@ class Device(Protocol):
     def load(self, text: str, flush: bool = False) -> Module:
         """Compile a self-contained text, or take it from the cache, and load it; with `flush`, subnormal numbers count as 0."""
 
-    @property
-    def idle(self) -> WeakSet[Any]:
-        """What keeps memory ready for calls to come: `give_back` is called on each before memory is said to have run out."""
+    def may_ask(self, keeper: Any) -> None:
+        """Note who keeps memory ready for calls to come: its `give_back` is called before memory is said to have run out."""
 
     def allocate(self, nbytes: int, label: str = "") -> Memory:
         """Return memory of exactly this size, with no particular contents; `label` says what for, where memory runs out."""

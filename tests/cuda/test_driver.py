@@ -395,6 +395,23 @@ assert float(g()) == 0 and float(functions[1](value[:5])[1]) == 5
     assert "  32.0 MiB  w made at <string>:" in done.stdout
 
 
+def test_a_call_that_finds_no_memory_leaves_the_variables_as_they_were(faked):
+    """The new value of w fits beside the old one, but not twice: as the program's output, and as what the variable then holds."""
+    faked("""
+import exprc, exprc.tensor as T
+n = exprc.shared(np.float32(0), name="n")
+w = exprc.shared(np.ones(2**21, "float32"), name="w", shape=(None,))
+step = exprc.function([], [], updates={n: n + 1, w: T.concatenate([w, w, w]) * 2}, device="cuda")
+try:
+    step()
+except MemoryError as error:
+    assert "24.0 MiB more were asked for" in str(error), error
+else:
+    raise AssertionError("there was memory")
+assert n.get_value() == 0 and w.get_value().shape == (2**21,) and (w.get_value() == 1).all()
+""")
+
+
 def test_the_lock_of_the_devices_is_new_in_a_forked_process(faked):
     faked("""
 import threading, warnings

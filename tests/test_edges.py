@@ -199,3 +199,19 @@ def test_products_of_one_and_two_rows(dtype):
     f = exprc.function([x for row in made for x in row[:2]], [T.dot(x, y) for x, y, *_ in made])
     for got, (*_, a, b) in zip(f(*(v for row in made for v in row[2:])), made):
         np.testing.assert_allclose(got, a @ b, atol=(2e-4 if dtype == "float32" else 1e-11) * len(b) ** 0.5)
+
+
+def test_an_index_that_is_a_comparison():
+    """gcc 12 gathers with -1 where it sees that an index is the result of a comparison."""
+    dtypes = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+    w, table = T.vector("w"), np.array([1, 2, 3], "float32")
+    inputs = [T.matrix(f"x_{dtype}", dtype) for dtype in dtypes]
+    values = [np.random.default_rng(k).integers(0, 2, (3, 37)).astype(dtype) for k, dtype in enumerate(dtypes)]
+    outputs, wanted = [], []
+    for x, value in zip(inputs, values):
+        for index, of in ((T.cast(x > 0, "uint8"), value), (T.where(T.neq(x, 0), 2, 0), 2 * (value != 0)), (T.cast(x * x, "int16"), value)):
+            outputs += [w[index], *(T.take(w, index, mode=mode) for mode in ("clip", "wrap")), (w * 2 + 1)[index].sum(axis=1)]
+            found = table[np.asarray(of).astype(int)]
+            wanted += [found, found, found, (found * 2 + 1).sum(axis=1)]
+    for got, want in zip(exprc.function([w, *inputs], outputs)(table, *values), wanted):
+        np.testing.assert_array_equal(got, want)

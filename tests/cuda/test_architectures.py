@@ -47,7 +47,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         texts.append(text)
         return SimpleNamespace(cached=False, compile_seconds=0.0)
 
-    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load, idle=set(), libraries=tuple)
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), load=load, may_ask=[].append, libraries=tuple)
     monkeypatch.setattr(build, "open_device", lambda name: device)
     return texts
 

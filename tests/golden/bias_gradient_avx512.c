@@ -4,9 +4,17 @@
 
 <the text of kernels/c/scalar.h>
 
+/* gcc 12 gathers with -1 where an index is the result of a comparison, x[a > b]: it must not see where an index comes from. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define KEEP(i) __asm__("" : "+r"(i))
+#else
+#define KEEP(i) (void)(i)
+#endif
+
 /* An index read from data: negative ones count from the end; one out of range is noted, and 0 stands in for it. */
 static inline int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t *status) {
-    const int64_t i = index < 0 ? index + limit : index;
+    int64_t i = index < 0 ? index + limit : index;
+    KEEP(i);
     if (i >= 0 && i < limit) return i;
     status[0] = code + 1; status[1] = index; status[2] = limit;
     return 0;

@@ -93,7 +93,7 @@ def text_of(net: Callable[[], Any], target: Target, monkeypatch: pytest.MonkeyPa
 def cuda_text_of(net: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """Render for a GPU that is not there."""
     loaded = SimpleNamespace(cached=False, compile_seconds=0.0)
-    known = {"name": "cuda", "target": CUDA, "precisions": precisions((9, 0)), "idle": set(), "libraries": tuple}
+    known = {"name": "cuda", "target": CUDA, "precisions": precisions((9, 0)), "may_ask": [].append, "libraries": tuple}
     device = SimpleNamespace(**known, load=lambda text, flush: loaded)
     monkeypatch.setattr(build, "open_device", lambda name: device)
     inputs, outputs, *updates = net()

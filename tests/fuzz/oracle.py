@@ -163,8 +163,14 @@ class _MovedWalk(_Walk):
     def total(self, node: Expr, inputs: list[Any], value: Array) -> Array:
         """A result that is summed in some order: moved by units of the sum of the magnitudes; not one that is an element of an operand."""
         divided = isinstance(node.op, Reduce) and "/" in node.op.finish  # a mean of equal elements was rounded on the way to them
-        if not divided and np.isin(value, inputs[0]).all():
-            return value
+        element = not divided and np.isin(value, inputs[0]).all()
+        moved = value if element else self.reordered(node, inputs, value)
+        numbers = super().apply(node, [np.where(np.isfinite(i), np.abs(i), 0).astype(i.dtype) if _kind(i) == "f" else i for i in inputs])
+        # where numbers overflow, the order, and whether a product is rounded, decide whether that is an infinity or NaN
+        return np.where(np.isfinite(numbers), moved, np.where(np.isfinite(value), np.inf, 0))
+
+    def reordered(self, node: Expr, inputs: list[Any], value: Array) -> Array:
+        """A sum as another order of its terms would give it."""
         if isinstance(node.op, Reduce):
             value = np.where(np.isfinite(value), value, super().apply(node, [np.flip(inputs[0], node.params["axes"])]))
         bound = super().apply(node, [np.abs(i) if _kind(i) == "f" else i for i in inputs])

@@ -22,6 +22,7 @@ from exprc.parameters import In, Out
 from exprc.runtime.containers import shared
 from exprc.runtime.threads import set_threads
 from exprc.show import debugprint, pp
+from exprc.spellings import missing
 from exprc.tensor.random import seed
 from exprc.vectorise import vectorise
 from exprc.verify_grad import verify_grad
@@ -32,3 +33,4 @@ __all__ = [
     "CompileError", "Function", "In", "Lop", "Out", "Rop", "clone", "composite", "config", "debugprint", "device", "draw", "function",
     "grad", "grad_undefined", "hessian", "jacobian", "pp", "seed", "set_threads", "shared", "tensor", "vectorise", "verify_grad",
 ]  # fmt: skip
+globals()["__getattr__"] = missing("exprc", __all__)  # not by its name: type checkers would take every name for one that is there

@@ -149,12 +149,23 @@ class Slot:
             return array
         if array.dtype.kind not in "biuf":
             what = f"an array of numbers is needed, not {array.dtype}"
-            raise TypeError(self._mismatch(label, f"{what}: {value!r}"[:300] if array.ndim == 0 else what))
+            fix = "an integer beyond 64 bits: pass float(value)" if isinstance(value, int) else ""
+            raise TypeError(self._mismatch(label, f"{what}: {value!r}"[:300] if array.ndim == 0 else what, fix))
         if not self._castable(array, plain):
-            fix = f"pass value.astype({self.dtype.name!r}), or allow_input_downcast=True to function()"
-            fix = f"pass value.astype({self.dtype.name!r}): the input is strict" if self.strict else fix
-            raise TypeError(self._mismatch(label, f"its dtype is {self.dtype.name}, that of the value {array.dtype}", fix))
+            raise TypeError(self._not_castable(label, array, plain))
         return array.astype(self.dtype)
+
+    def _not_castable(self, label: str, array: np.ndarray[Any, Any], plain: bool) -> str:
+        name = self.dtype.name
+        if plain and not self.strict and array.dtype.kind in "biu" and self.dtype.kind in "iu":
+            limits = np.iinfo(self.dtype)
+            for value in array.flat:
+                if not limits.min <= value <= limits.max:
+                    what = f"{value} does not fit {name}, {limits.min} to {limits.max}"
+                    return self._mismatch(label, what, "an input of a wider dtype takes it")
+        cast = f"np.asarray(value, {name!r})" if plain else f"value.astype({name!r})"
+        fix = f"pass {cast}: the input is strict" if self.strict else f"pass {cast}, or allow_input_downcast=True to function()"
+        return self._mismatch(label, f"its dtype is {name}, that of the value {array.dtype}", fix)
 
     def _as_array(self, label: str, value: Any) -> np.ndarray[Any, Any]:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -88,6 +89,14 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def outside() -> int:
+    """The `stacklevel` for which a warning of the caller is shown at the user's line."""
+    frame, level = sys._getframe(1), 0
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "exprc":
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
+    return level + 1
 
 
 def name_function(error: Exception, function: Callable[..., Any], name: str) -> None:

@@ -136,7 +136,8 @@ class Expr:
         if field != "name":
             rows = [("expression", self.label, self.where)]
             fix = "an operation makes a new expression: x.astype(dtype), x.reshape(shape)"
-            raise AttributeError(report(f"an expression is immutable: only its name can be set, not {field!r}", rows, fix))
+            may = "name and default_update" if isinstance(self, Shared) else "name"
+            raise AttributeError(report(f"an expression is immutable: only its {may} can be set, not {field!r}", rows, fix))
         if value is not None and not isinstance(value, str):
             raise TypeError(report(f"a name must be a string, not {value!r}", [("expression", self.label, self.where)]))
         _set(self, field, value)
@@ -224,6 +225,10 @@ class Shared(Expr):
         """Set the value; with `borrow` the array given may become the storage. Its shape may change where the type allows it."""
         self.container.set(value, borrow, self)
 
+    def zero(self, borrow: bool = False) -> None:
+        """Set every element to 0; `borrow` is accepted for code of others."""
+        self.set_value(np.zeros(self.container.shape, self.dtype))
+
 
 _LEAVES: dict[str, Op] = {}
 
@@ -279,12 +284,19 @@ def as_expr(value: Any, others: Sequence[str] = ()) -> Expr:
         return Constant(np.asarray(value, dtype))
     if isinstance(value, (list, tuple)) and holds_expr(value):
         return _JOIN[0](value)
-    array = np.asarray(value)
+    array = np.asarray(unmasked(value))
     if array.dtype == np.float64 and isinstance(value, (list, tuple, range)):
         array = array.astype(config.floatX)  # Python floats in a list, like one alone, must not bring float64
     if array.dtype.kind not in "biuf":
         raise TypeError(f"cannot make an expression of {value!r} ({type(value).__name__}): a number, an array or an expression is needed")
     return Constant(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def unmasked(value: Any) -> Any:
+    """Return a value that is about to become an array; one of NumPy's with elements masked away has none for them."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(report("an array with masked elements has no value for them", fix="say what they are: value.filled(0)"))
+    return value
 
 
 # -- walks: all of them iterative, so that a chain of 100,000 nodes needs no deep recursion ----------------------------
@@ -338,7 +350,10 @@ def with_inputs(node: Expr, inputs: tuple[Expr, ...]) -> Expr:
 
 
 def clone(
-    expr: Expr | Sequence[Expr], replace: Mapping[Any, Any] | Sequence[tuple[Any, Any]] = (), share_inputs: bool = True
+    expr: Expr | Sequence[Expr],
+    replace: Mapping[Any, Any] | Sequence[tuple[Any, Any]] = (),
+    share_inputs: bool = True,
+    strict: bool = True,
 ) -> Any:
     """Copy an expression with some of its nodes replaced.
 
@@ -348,6 +363,12 @@ def clone(
     replace : dict or pairs from a node to what takes its place (an expression or a value).
     share_inputs : if False, inputs and shared variables are copied too; the copy of a shared variable is another leaf on
         the same container, with a `default_update` of its own.
+    strict : whether what takes the place of a node must have as many axes. Its dtype may differ; types are worked out anew.
+
+    Raises
+    ------
+    TypeError
+        if a key of `replace` is no expression, or for another number of axes.
 
     Examples
     --------
@@ -356,13 +377,24 @@ def clone(
     >>> float(clone(x * 2 + 1, {x: y}).eval({y: 3}))
     7.0
     """
-    pairs = dict(replace)
-    swap = {old: as_expr(new, (old.dtype,)) for old, new in pairs.items()}
+    swap = {old: _replacement(old, new, strict) for old, new in dict(replace).items()}
     roots = [expr] if isinstance(expr, Expr) else list(expr)
     if not share_inputs:
         swap = {**{leaf: _copy_leaf(leaf) for leaf in leaves(roots)}, **swap}
     new = rebuild(roots, swap)
     return new[0] if isinstance(expr, Expr) else new
+
+
+def _replacement(old: Any, new: Any, strict: bool) -> Expr:
+    if not isinstance(old, Expr):
+        fix = "give the variable itself, not its name" if isinstance(old, str) else ""
+        raise TypeError(report(f"clone: a key of replace must be an expression, not {old!r}", fix=fix))
+    made = as_expr(new, (old.dtype,))
+    if strict and made.ndim != old.ndim:
+        rows = [("replaced", f"{old.label}  {old.type}", old.where), ("by", f"{made.label}  {made.type}", made.where)]
+        fix = "strict=False replaces it all the same"
+        raise TypeError(report(f"clone: {old.label} has {old.ndim} axes, what takes its place {made.ndim}", rows, fix))
+    return made
 
 
 def _copy_leaf(leaf: Expr) -> Expr:

@@ -14,7 +14,7 @@ import numpy as np
 from exprc import pickles, reference
 from exprc.arguments import DEFAULT, Slot, match
 from exprc.config import config
-from exprc.errors import report
+from exprc.errors import outside, report
 from exprc.expr import Constant, Expr, Input, Shared, leaves, rebuild
 from exprc.parameters import (
     In,
@@ -224,7 +224,7 @@ class Function:
 
     # -- calls
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, /, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
         return self._holding([c.lock for c in self._written], args, named)  # a fork gives them new ones
 
@@ -360,7 +360,7 @@ class Function:
         >>> float(g()), float(a.get_value()), float(b.get_value())
         (20.0, 1.0, 11.0)
         """
-        old, swaps = self._recipe, _checked_swap(self, swap or {})
+        old, swaps = self._recipe, _checked_swap(self, dict(pairs(swap, "swap")))
         own = [d if d is None or isinstance(one.value, Shared) else copy.deepcopy(d) for one, d in zip(old.inputs, old.defaults)]
         defaults = [None if d is None else swaps.get(d, d) for d in own]
         made = Recipe(old.inputs, defaults, old.states, old.keys, old.roots, old.updates, old.left, old.steps)
@@ -439,7 +439,7 @@ def _notice(text: str) -> None:
     """Say something once a process."""
     if text not in _noticed:
         _noticed.append(text)
-        warnings.warn(text, stacklevel=4)
+        warnings.warn(text, stacklevel=outside())
 
 
 def _load(graph: Any, recipe: Any, settings: Any) -> Function:
@@ -469,7 +469,8 @@ def _checked_steps(steps: int | None) -> int | None:
 def _checked_mode(mode: str | None) -> str:
     chosen = config.mode if mode is None else mode
     if chosen not in ("compiled", "reference"):
-        raise ValueError(f"mode is {chosen!r}: it must be 'compiled' or 'reference'")
+        fix = "compiled: generated C; reference: the NumPy interpreter, which needs no compiler"
+        raise ValueError(report(f"mode is {chosen!r}: it must be 'compiled' or 'reference'", fix=fix))
     return chosen
 
 
@@ -487,8 +488,9 @@ def _checked_swap(f: Function, swap: Mapping[Any, Any]) -> dict[Any, Any]:
             raise ValueError(report(what, rows_of("given", old), f"it uses {there}"))
         if not isinstance(new, Shared) or (new.dtype, new.ndim) != (old.dtype, old.ndim):
             rows = [*rows_of("replaced", old), *rows_of("by", new)]
-            what = f"copy: what takes the place of {old.label} must be a shared variable of its type, not {kind(new)}"
-            raise TypeError(report(what, rows))
+            other = f"{new.dtype} of {new.ndim} axes" if isinstance(new, Shared) else kind(new)
+            what = f"copy: what takes the place of {old.label} must be a shared variable of its type, not {other}"
+            raise TypeError(report(what, rows, "make it with exprc.shared(value)"))
     return dict(swap)
 
 
@@ -512,6 +514,9 @@ def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | No
     >>> float((x * x).eval({x: 3}))
     9.0
     """
+    if values is not None and not isinstance(values, Mapping):
+        fix = "name the variable that it is the value of: .eval({x: value})"
+        raise TypeError(report(f"eval takes a dict from variables to values, not {kind(values)}", fix=fix))
     given = dict(values or {})
     key = (self, tuple(given), mode, config.mode, config.device, config.precision)
     f = _evaluated.pop(key, None) or _eval_function(self, given, mode)
@@ -524,7 +529,8 @@ def evaluate(self: Expr, values: Mapping[Any, Any] | None = None, mode: str | No
 def _eval_function(expr: Expr, given: Mapping[Any, Any], mode: str | None) -> Function:
     for key in given:
         if not isinstance(key, Expr) or isinstance(key, Constant):
-            raise TypeError(f"eval: a key must be a variable, not {kind(key)}")
+            fix = "give the variable itself, not its name" if isinstance(key, str) else "it stands for the node that is given a value"
+            raise TypeError(report(f"eval: a key must be a variable, not {kind(key)}", fix=fix))
     stand_in = {x: x if isinstance(x, Input) else Input(x.type, x.name, strict=False) for x in given}
     swap = {x: y for x, y in stand_in.items() if x is not y}
     return function(list(stand_in.values()), expr, None, swap, None, mode, "ignore")

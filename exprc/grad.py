@@ -8,14 +8,13 @@ several uses are done here, never in the rule of an operation.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exprc import operators as operators  # the rules of the records use the operators of expressions
 from exprc.collector import collector_paused
-from exprc.errors import nearest, report
+from exprc.errors import nearest, outside, report
 from exprc.expr import Expr, as_expr, made_for
 from exprc.forms import ITEM, Formula, cast_to, shape_text
 from exprc.ops.formula import add
@@ -46,6 +45,7 @@ def grad(
     disconnected_inputs: str = "raise",
     known_grads: Mapping[Expr, Any] | None = None,
     return_disconnected: str = "zero",
+    add_names: bool = False,
 ) -> Any:
     """Return the gradient of a cost with respect to expressions.
 
@@ -58,6 +58,7 @@ def grad(
     known_grads : dict from expressions to their gradient, which is taken as given instead of being worked out from
         the cost.
     return_disconnected : what stands for the gradient of such a one: "zero" (zeros of its shape) or "none" (None).
+    add_names : whether the gradient of a cost c by an x, where both have names, is called ``(dc/dx)`` in dumps and messages.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def grad(
     check_choice("grad", "disconnected_inputs", disconnected_inputs, HOW)
     check_choice("grad", "return_disconnected", return_disconnected, STAND_INS)
     targets = several(wrt)
-    known = {node: given_grad("grad: known_grads", node, g) for node, g in (known_grads or {}).items()}
+    known = {node: given_grad("grad: known_grads", node, g) for node, g in dict(known_grads or ()).items()}
     for x in targets:
         check_wrt("grad", x)
     if cost is not None:
@@ -95,7 +96,15 @@ def grad(
         raise ValueError("grad: a cost or known_grads is needed")
     seeds = [(cost, as_expr(1.0, (cost.dtype,)))] if cost is not None and cost not in known else []
     sweep = Sweep("grad", targets, several(consider_constant), seeds, known)
-    return like(wrt, [sweep.gradient(x, disconnected_inputs, return_disconnected) for x in targets])
+    made = [sweep.gradient(x, disconnected_inputs, return_disconnected) for x in targets]
+    return like(wrt, [_called(g, cost, x) if add_names else g for g, x in zip(made, targets)])
+
+
+def _called(g: Expr | None, cost: Expr | None, x: Expr) -> Expr | None:
+    """The gradient with its name, where it is an unnamed node of the sweep, and cost and variable have one."""
+    if g is not None and g.inputs and not g.name and cost is not None and cost.name and x.name:
+        g.name = f"(d{cost.name}/d{x.name})"
+    return g
 
 
 # -- what may be asked for ----------------------------------------------------------------------------------------------
@@ -402,10 +411,3 @@ def complain(message: str, how: str) -> None:
     if how == "warn":
         warnings.warn(message, stacklevel=outside())
 
-
-def outside() -> int:
-    """The `stacklevel` for which a warning of the caller is shown at the user's line."""
-    frame, level = sys._getframe(1), 0
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "exprc":
-        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
-    return level + 1

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from exprc.errors import nearest, report
+from exprc.errors import report
 from exprc.expr import Expr
 from exprc.forms import blame, static_size
 from exprc.ops import PUBLIC, index, view
 from exprc.ops import formula as f
+from exprc.spellings import instead
 
 # -- operators ---------------------------------------------------------------------------------------------------------
 
@@ -173,6 +174,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "__contains__": _refuse("whether an expression holds a value is not known", "use eq(x, value).any(), or .eval() for its value"),
     "__setitem__": _refuse("an expression cannot be changed", "x = set_subtensor(x[...], value) makes a new one"),
     "__delitem__": _refuse("an expression cannot be changed", "choose what stays by indexing"),
+    "__format__": lambda self, spec: str(self) if not spec else _refuse("an expression is no number", "format .eval() of it")(self),
     "item": _refuse("an expression is no number", "use .eval() for its value, and item() of that"),
     "tolist": _refuse("an expression is no list", "use .eval() for its value, and tolist() of that"),
     "__array__": _refuse("an expression is no array", "use .eval() for its value, or exprc.tensor.stack to join expressions"),
@@ -185,7 +187,7 @@ def _missing(self: Expr, name: str) -> Any:
     """Called for an attribute that is not there."""
     if name.startswith("_") or name in Expr.__slots__:  # Python's own protocols ask for such, also before there is a label
         raise AttributeError(name)
-    fix = nearest(name, [n for n in dir(type(self)) if not n.startswith("_")])
+    fix = instead(name, [n for n in dir(type(self)) if not n.startswith("_")])
     if not fix and name in PUBLIC:
         fix = f"exprc.tensor.{name} is a function"
     raise AttributeError(report(f"an expression has no attribute {name!r}", [("expression", self.label, self.where)], fix))

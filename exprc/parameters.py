@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from exprc.errors import report
+from exprc.errors import outside, report
 from exprc.expr import Constant, Expr, Input, Shared, as_expr, leaves, rebuild, topological
 from exprc.forms import cast_to, shape_text
 from exprc.runtime.containers import Container, owned
-from exprc.types import promote
+from exprc.types import is_float, promote
 
 Row = tuple[str, str, str]
 _set = object.__setattr__
@@ -162,6 +162,10 @@ def read_outputs(outputs: Any) -> tuple[Any, list[Expr], frozenset[int]]:
     """Return how results are handed back (None, "single", a list's type or a dict's keys), the expressions, which stay on the device."""
     keys, listed = _form(outputs)
     wrapped = [x if isinstance(x, Out) else Out(x) for x in listed]
+    for key, x in zip(keys if isinstance(keys, list) else range(len(wrapped)), wrapped):
+        if x.expr is None:
+            fix = "an output is an expression: has the function that makes it no return?"
+            raise TypeError(report(f"the output {key!r} is None", fix=fix))
     return keys, [as_expr(x.expr) for x in wrapped], frozenset(k for k, x in enumerate(wrapped) if x.return_internal_type)
 
 
@@ -191,20 +195,28 @@ def pairs(given: Any, what: str) -> list[tuple[Any, Any]]:
     """Return a dict or a list of pairs as a list of pairs."""
     if given is None:
         return []
-    listed = list(given.items()) if isinstance(given, Mapping) else [tuple(p) for p in given]
-    if any(len(p) != 2 for p in listed):
-        raise TypeError(f"{what} must be a dict or a list of pairs")
-    return listed
+    single = isinstance(given, Expr) or not isinstance(given, Iterable)
+    listed = [given] if single else list(given.items()) if isinstance(given, Mapping) else list(given)
+    for one in listed:
+        if not isinstance(one, (tuple, list)) or len(one) != 2:
+            text = f"{what} must be a dict or a list of pairs; it is given {kind(one)}"
+            raise TypeError(report(text, rows_of("given", one), f"for example {what}={{variable: expression}}"))
+    return [(one[0], one[1]) for one in listed]
 
 
 def given_value(old: Any, new: Any) -> Expr:
     """Check that an expression can take the place of another, and cast it to the other's dtype."""
     if not isinstance(old, Expr):
-        raise TypeError(f"givens: a key must be an expression, not {old!r}")
+        fix = "give the variable itself, not its name" if isinstance(old, str) else "it stands for the node that is replaced"
+        raise TypeError(report(f"givens: a key must be an expression, not {old!r}", fix=fix))
     fresh = as_expr(new, (old.dtype,))
     if fresh.ndim != old.ndim:
         rows = [("replaced", f"{old.label}  {old.type}", old.where), ("by", f"{fresh.label}  {fresh.type}", fresh.where)]
         raise TypeError(report(f"givens: {old.label} has {old.ndim} dimensions, what takes its place {fresh.ndim}", rows))
+    if is_float(fresh.dtype) and not is_float(old.dtype):
+        rows = [*rows_of("replaced", old), *rows_of("by", fresh)]
+        fix = f"cast it where fractions may be dropped: .astype({old.dtype!r})"
+        raise TypeError(report(f"givens: {old.label} is {old.dtype}, what takes its place {fresh.dtype}", rows, fix))
     return cast_to(fresh, old.dtype)
 
 
@@ -327,4 +339,4 @@ def check_leaves(inputs: Sequence[In], roots: Sequence[Expr], unused: str) -> No
         text = report("an input is not needed by any output or update", rows, "leave it out, or pass on_unused_input='ignore'")
         if unused == "raise":
             raise ValueError(text)
-        warnings.warn(text, stacklevel=4)
+        warnings.warn(text, stacklevel=outside())

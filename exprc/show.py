@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from exprc.errors import report
 from exprc.expr import Constant, Expr
 from exprc.types import TensorType
 
@@ -23,7 +24,7 @@ def debugprint(obj: Any, file: Any = None) -> str | None:
 
     Parameters
     ----------
-    obj : an expression, or a list or tuple of them.
+    obj : an expression, a list or tuple of them, or a function: its outputs and then its updates, as they were written.
     file : an open text file to write to; None for standard output; "str" to have the text returned.
 
     Notes
@@ -41,14 +42,24 @@ def debugprint(obj: Any, file: Any = None) -> str | None:
     │  └─ x  float32, (?,)  ...
     └─ [1] ...
     """
-    roots = [obj] if isinstance(obj, Expr) else list(obj)
-    lines = _Tree(roots).lines()
+    lines = _Tree(_roots("debugprint", obj)).lines()
     if isinstance(file, str) and file == "str":
         return "\n".join(lines)
     out = sys.stdout if file is None else file
     for line in lines:
         out.write(line + "\n")
     return None
+
+
+def _roots(caller: str, obj: Any) -> list[Expr]:
+    """The expressions of one, of several, or of a function."""
+    obj = getattr(obj, "roots", obj) if not isinstance(obj, Expr) else [obj]
+    roots = list(obj) if isinstance(obj, (list, tuple)) else [obj]
+    for x in roots:
+        if not isinstance(x, Expr):
+            fix = "a function has .source and .explain(); a layer is shown by exprc.nn.layers.get_output(layer)"
+            raise TypeError(report(f"{caller}: an expression is needed, not {type(x).__name__}", fix=fix))
+    return roots
 
 
 class _Tree:
@@ -190,7 +201,8 @@ def pp(expr: Expr) -> str:
     >>> pp((x + y) * 2 - T.exp(-x ** 2).sum(axis=0))
     '(x + y) * 2.0 - sum(exp(-x ** 2.0), axes=(0,))'
     """
-    return _short_text(_Formula().text(expr, _FORMULA_DEEP)[0], _FORMULA_LONG)
+    (node,) = _roots("pp", [expr])
+    return _short_text(_Formula().text(node, _FORMULA_DEEP)[0], _FORMULA_LONG)
 
 
 class _Formula:

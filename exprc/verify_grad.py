@@ -55,6 +55,12 @@ def verify_grad(
     >>> import exprc.tensor as T
     >>> verify_grad(lambda x: T.tanh(x) ** 2, [[0.5, -1.0]])
     """
+    if not callable(fun):
+        fix = "for example verify_grad(lambda x: x**2, [[1.0, 2.0]])"
+        raise TypeError(report(f"verify_grad: a function of expressions is needed, not {getattr(fun, 'label', repr(fun))}", fix=fix))
+    if isinstance(points, np.ndarray):
+        fix = "for a function of one argument: [points]"
+        raise TypeError(report("verify_grad: points is a list with one array per argument, not an array", fix=fix))
     arrays = [_point(p) for p in points]
     with config.override(floatX="float64"):
         inputs = [Input(tensor_type(a.dtype.name, a.shape), f"argument {k}") for k, a in enumerate(arrays)]

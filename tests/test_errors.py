@@ -60,7 +60,10 @@ ONE_LINE = {
 UNPLACED = {
     "A number of steps that is none",
     "A dtype that is not supported", "A dim below zero", "A shape of another number of axes", "A misspelt operation",
-    "A shared variable of texts",
+    "A shared variable of texts", "A shared variable of a ragged list", "Axes of a shared variable that cannot broadcast",
+    "A mode of Theano's",
+    "The name of a variable as a key of givens", "An output that nobody returned", "A clone by a name", "A tree of something else",
+    "eval with a list", "eval with the name of a variable", "A gradient checked of an expression", "A module of Theano's",
     "A cost that is no expression", "A gradient by a number", "A setting of grad that is none", "A setting of on_unused_input that is none",
     "An argument too many", "An argument of another name", "An argument given twice", "A random seed that is a text",
     "A precision that there is not", "A precision that the device does not offer",

@@ -191,6 +191,14 @@ def test_clone_works_out_types_anew():
     assert exprc.clone(y, {x: T.matrix(shape=(2, 3))}).type.shape == (3,)
 
 
+def test_clone_keeps_the_number_of_axes_unless_told():
+    x, m = T.vector("x"), T.matrix("m")
+    with pytest.raises(TypeError, match="clone: x has 1 axes, what takes its place 2"):
+        exprc.clone(x * 2, {x: m})
+    assert exprc.clone(x * 2, {x: m}, strict=False).ndim == 2
+    assert exprc.clone(x * 2, {x: T.dvector()}).dtype == "float64"
+
+
 def test_clone_without_sharing_copies_the_leaves():
     x, w = T.scalar("x", dtype="float32"), exprc.shared(np.float32(3), "w")
     w.default_update = w + 1

@@ -521,6 +521,23 @@ def test_a_rule_whose_gradient_does_not_fit():
     assert "the gradient of same does not have the shape of the input" in text and "input     x  float32, (3,)" in text
 
 
+def test_known_grads_may_be_pairs():
+    x = T.vector("x")
+    y = x * 2
+    assert value(grad(None, x, known_grads=[(y, np.array([1, 10], "float32"))]), {x: [0, 0]}).tolist() == [2, 20]
+
+
+def test_gradients_are_named_where_that_is_asked_for():
+    x, y = T.scalar("x"), T.scalar()
+    cost = x**2 + T.exp(y)
+    cost.name = "cost"
+    named = grad(cost, [x, y], add_names=True)
+    assert [g.name for g in named] == ["(dcost/dx)", None]
+    assert grad(cost, x).name is None
+    given = grad(None, x, known_grads={x: (mine := y * 2)}, add_names=True)
+    assert given is mine and mine.name is None
+
+
 def test_known_grads_of_another_rank():
     x = T.vector("x")
     text = text_of(ValueError, lambda: grad(None, x, known_grads={x * 2: 1.0}))

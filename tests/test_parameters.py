@@ -244,7 +244,7 @@ def test_errors_of_values_say_what_would_mend_them() -> None:
     assert "an array of numbers is needed, not complex128" in message(TypeError, f, np.zeros((2, 2), complex), [0])
     assert "an array of numbers is needed, not object" in message(TypeError, f, None, [0])
     assert "its dtype is int32, that of the value float64" in message(TypeError, f, np.zeros((2, 2)), [0.5])
-    assert "that of the value int64" in message(TypeError, f, np.zeros((2, 2)), [2**40])
+    assert "that of the value int64" in message(TypeError, f, np.zeros((2, 2)), np.array([2**40]))
 
 
 # -- who owns which memory
@@ -379,3 +379,80 @@ def test_old_values_are_kept_only_where_an_index_may_be_out_of_bounds() -> None:
     computed(np.array([1, 1], "int32"))
     (runner,) = computed._compiled.bound_runners()
     assert runner.guard.unknown
+
+
+# -- what is given in another form than is meant
+
+
+def test_a_warning_of_an_idle_input_is_shown_at_the_users_line() -> None:
+    x, y = T.vectors("x", "y")
+    with pytest.warns(UserWarning, match="an input is not needed") as told:
+        exprc.function([x, y], x, on_unused_input="warn", mode="reference")
+    assert told[0].filename == __file__
+
+
+def test_pairs_may_come_from_anything_that_yields_them() -> None:
+    w, v = exprc.shared(1.0, "w"), exprc.shared(2.0, "v")
+    exprc.function([], updates=zip([w, v], [w + 1, v + 1]), mode="reference")()
+    exprc.function([], updates=[[w, w * 2]], mode="reference")()
+    assert float(w.get_value()) == 4 and float(v.get_value()) == 3
+    for wrong in (w, [w], (w, w + 1), [(w, w, w)], 3, "wv"):
+        assert "updates must be a dict or a list of pairs; it is given" in message(TypeError, exprc.function, [], updates=wrong)
+
+
+def test_integers_may_be_replaced_by_integers_and_floats_by_anything() -> None:
+    i, x = T.iscalar("i"), T.scalar("x")
+    assert exprc.function([], i, givens={i: np.int64(3)}, mode="reference")() == 3
+    assert exprc.function([], x, givens={x: np.float64(0.5)}, mode="reference")() == 0.5
+    assert exprc.function([], x, givens={x: 3}, mode="reference")() == 3
+    assert "cast it where fractions may be dropped" in message(TypeError, exprc.function, [], i, givens={i: 2.5})
+
+
+def test_an_input_may_be_called_self() -> None:
+    x = T.scalar("self")
+    assert exprc.function([x], x + 1, mode="reference")(self=2) == 3
+
+
+def test_a_copy_takes_pairs_for_its_swap() -> None:
+    w, v = exprc.shared(1.0, "w"), exprc.shared(5.0, "v")
+    assert exprc.function([], w * 2, mode="reference").copy(swap=[(w, v)])() == 10
+
+
+def test_integers_that_do_not_fit_are_told_from_other_dtypes() -> None:
+    i, x = T.ivector("i"), T.scalar("x")
+    f, g = exprc.function([i], i, mode="reference"), exprc.function([x], x, mode="reference")
+    assert "2147483648 does not fit int32" in message(TypeError, f, [1, 2**31])
+    assert "pass np.asarray(value, 'int32'), or allow_input_downcast=True" in message(TypeError, f, [1.5])
+    assert "pass value.astype('int32'), or allow_input_downcast=True" in message(TypeError, f, np.array([2**31]))
+    strictly = exprc.function([i], i, allow_input_downcast=False, mode="reference")
+    assert "its dtype is int32, that of the value int64" in message(TypeError, strictly, [1, 2])
+    assert "an integer beyond 64 bits: pass float(value)" in message(TypeError, g, 2**70)
+
+
+# -- shared variables
+
+
+def test_broadcastable_says_which_lengths_stay_one() -> None:
+    w = exprc.shared(np.zeros((1, 1, 3), "float32"), "w", broadcastable=(True, False, False))
+    assert w.type.shape == (1, None, 3) and w.broadcastable == (True, False, False)
+    state = exprc.shared(np.zeros((2, 1), "float32"), broadcastable=exprc.shared(np.zeros((2, 1))).broadcastable)
+    assert state.type.shape == (2, 1)
+    w.set_value(np.ones((1, 4, 3)))
+    assert "its shape is (1, ?, 3), that of the value (2, 4, 3)" in message(ValueError, w.set_value, np.ones((2, 4, 3)))
+    both = {"shape": (1,), "broadcastable": (True,)}
+    assert "shape and broadcastable say the same" in message(TypeError, exprc.shared, [1.0], **both)
+    assert "does not fit a value of shape (1,)" in message(ValueError, exprc.shared, [1.0], broadcastable=(True, False))
+
+
+def test_zero_keeps_type_and_storage() -> None:
+    kept = np.arange(4, dtype="int32").reshape(2, 2)
+    w = exprc.shared(kept, borrow=True)
+    w.zero()
+    assert w.get_value().tolist() == [[0, 0], [0, 0]] and w.dtype == "int32"
+
+
+def test_what_a_shared_variable_is_not_made_of() -> None:
+    assert "a name must be a string, not 3" in message(TypeError, exprc.shared, 1.0, 3)
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    assert "MaskedArray cannot be made an array\n  an array with masked elements" in message(TypeError, exprc.shared, masked)
+    assert exprc.shared(np.ma.masked_array([1.0, 2.0])).get_value().tolist() == [1, 2]

@@ -6,7 +6,9 @@ import io
 import re
 
 import numpy as np
+import pytest
 
+import exprc
 import exprc.tensor as T
 from exprc.show import debugprint, pp
 
@@ -76,6 +78,18 @@ def test_where_the_text_goes(capsys):
     file = io.StringIO()
     assert debugprint(x, file) is None and debugprint(x) is None
     assert file.getvalue() == capsys.readouterr().out == debugprint(x, "str") + "\n"
+
+
+def test_the_tree_of_a_function_has_outputs_and_updates():
+    x, w = T.scalar("x"), exprc.shared(1.0, "w")
+    f = exprc.function([x], x + 1, updates={w: w * 2}, mode="reference")
+    roots = [line for line in drawn(f) if line[0].isalpha()]
+    assert roots == ["add  float32, ()", "mul  float32, ()"]
+
+
+def test_what_is_no_expression_has_no_text():
+    with pytest.raises(TypeError, match="pp: an expression is needed, not int"):
+        pp(3)
 
 
 def test_a_deep_graph_goes_on_in_a_tree_of_its_own():

@@ -429,10 +429,10 @@ def _concatenate_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool],
 
 
 def _concatenate_call(arrays: Sequence[Any], axis: int | None = 0) -> Expr:
-    inputs = wrap(tuple(arrays))
     if axis is not None:
         axis = whole_number(axis, "concatenate: the axis", "the arrays go in a list: concatenate([a, b])")
-    else:
+    inputs = wrap(tuple(arrays))
+    if axis is None:
         inputs, axis = tuple(flatten(x) for x in inputs), 0
     if not inputs:
         raise ValueError(report("concatenate: at least one array is needed", fix="is the list that was given empty?"))
@@ -457,9 +457,10 @@ concatenate = view(
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Expr:
     """Join arrays of one shape along a new axis."""
+    axis = whole_number(axis, "stack: the axis", "the arrays go in a list: stack([a, b])")
     inputs = wrap(tuple(arrays))
     ndim = inputs[0].ndim + 1 if inputs else 1
-    (where_,) = normal_axes(whole_number(axis, "stack: the axis", "the arrays go in a list: stack([a, b])"), ndim, "stack")
+    (where_,) = normal_axes(axis, ndim, "stack")
     order = tuple("x" if a == where_ else a - (a > where_) for a in range(ndim))
     return concatenate([dimshuffle(x, order) for x in inputs], axis=where_)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from exprc.config import config
 from exprc.errors import report
-from exprc.expr import Expr, Shared
+from exprc.expr import Expr, Shared, unmasked
 from exprc.forms import shape_text
 from exprc.runtime.device_arrays import DeviceArray, on_device, taken
 from exprc.types import C_TYPES, TensorType, is_float
@@ -337,7 +337,7 @@ def as_array(value: Any) -> np.ndarray[Any, Any]:
         return value
     if hasattr(value, "__dlpack__") and not any(hasattr(value, n) for n in ("__array__", "__array_interface__", "__array_struct__")):
         return np.from_dlpack(value)
-    return np.asarray(value)
+    return np.asarray(unmasked(value))
 
 
 def _as_array_of_shared(self: Shared, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -402,6 +402,7 @@ def shared(
     shape: Sequence[int | None] | None = None,
     strict: bool = False,
     allow_downcast: bool | None = None,
+    broadcastable: Sequence[bool] | None = None,
 ) -> Shared:
     """Return a variable that keeps its value between calls, and that functions can update.
 
@@ -415,11 +416,13 @@ def shared(
     strict : whether `set_value` takes arrays of exactly this dtype only.
     allow_downcast : whether `set_value` may narrow a value's dtype. By default only to floats (from float64 and ints), and integers
         that fit.
+    broadcastable : which axes have length 1 and keep it, in place of `shape`; an axis of length 1 for which it says False may change its
+        length.
 
     Raises
     ------
     TypeError
-        for a value that is an expression or no numbers.
+        for a value that is an expression or no numbers, and for a name that is no text.
     ValueError
         if the value does not have the shape given.
 
@@ -431,13 +434,27 @@ def shared(
     >>> w.get_value().sum(), w.type
     (np.float32(6.0), TensorType(float32, (2, 3)))
     """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(report(f"shared: a name must be a string, not {name!r}", fix="shared(value, name='w')"))
     array = _first_value(value)
     storage = owned(array, borrow)
-    type_ = TensorType(array.dtype.name, tuple(array.shape if shape is None else shape))
+    dims = array.shape if shape is None else shape
+    type_ = TensorType(array.dtype.name, tuple(dims if broadcastable is None else _dims_of(array, shape, broadcastable)))
     leaf = Shared(Container(storage, strict, allow_downcast), type_, name)
     leaf.container.lent = borrow
     _check_shape(array, leaf)
     return leaf
+
+
+def _dims_of(array: np.ndarray[Any, Any], shape: Any, broadcastable: Sequence[bool]) -> list[int | None]:
+    """The dims that `broadcastable` states."""
+    given = tuple(map(bool, broadcastable))
+    if shape is not None:
+        raise TypeError(report("shared: shape and broadcastable say the same", fix="give one of them; shape=(1, None) says more"))
+    if len(given) != array.ndim or any(b and n != 1 for b, n in zip(given, array.shape)):
+        what = f"shared: broadcastable={given} does not fit a value of shape {shape_text(array.shape)}"
+        raise ValueError(report(what, fix="one bool for each axis, True only for lengths of 1"))
+    return [None if n == 1 and not b else n for b, n in zip(given, array.shape)]
 
 
 def _first_value(value: Any) -> np.ndarray[Any, Any]:
@@ -449,7 +466,12 @@ def _first_value(value: Any) -> np.ndarray[Any, Any]:
                 "use .eval() for its value",
             )
         )
-    array = as_array(value)
+    try:
+        array = as_array(value)
+    except Exception as error:  # ragged lists, and whatever the value's own protocol raises
+        what = f"shared: {type(value).__name__} cannot be made an array"
+        fix = "are all its rows as long?" if isinstance(value, (list, tuple)) else str(error).partition("\n")[0]
+        raise TypeError(report(what, fix=fix)) from error
     if array.dtype.name not in C_TYPES:
         text = f"shared: cannot hold {array.dtype} values: {value!r}"[:200]
         raise TypeError(report(text, fix="a shared variable holds booleans, integers or floats"))

@@ -13,18 +13,16 @@ The operations are those that the families of `exprc.ops` name in their ``__all_
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from exprc import dispatch as dispatch  # hangs NumPy's functions on Expr
 from exprc import operators as operators  # hangs the operators and methods on it
 from exprc.derivatives import Lop, Rop, hessian, jacobian
-from exprc.errors import nearest, report
 from exprc.expr import Constant, Expr, Input, Shared, clone
 from exprc.forms import composite
 from exprc.grad import grad
 from exprc.ops import PUBLIC
+from exprc.spellings import missing
 from exprc.tensor.leaves import as_tensor_variable, asarray, constant, constructors, get_scalar_constant_value
 from exprc.tensor.random import RandomStreams
 from exprc.types import TensorType
@@ -36,12 +34,9 @@ array, as_tensor = asarray, as_tensor_variable
 e, inf, nan, newaxis, pi = np.e, np.inf, np.nan, None, np.pi
 
 
-def __getattr__(name: str) -> Any:
-    raise AttributeError(report(f"exprc.tensor has no {name!r}", fix=nearest(name, __all__)))
-
-
 __all__ = [
     *constructors(), *PUBLIC, "Constant", "Expr", "Input", "Lop", "RandomStreams", "Rop", "Shared", "TensorType", "array",
     "as_tensor", "as_tensor_variable", "asarray", "clone", "composite", "constant", "e", "get_scalar_constant_value", "grad",
     "hessian", "inf", "jacobian", "nan", "newaxis", "pi",
 ]  # fmt: skip
+__getattr__ = missing("exprc.tensor", __all__)

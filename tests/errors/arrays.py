@@ -224,4 +224,37 @@ CASES = [
         x = T.vector("x")
         x.dtype = "float64"
         """, ("an expression is immutable: only its name can be set, not 'dtype", "x", "@1",
-         "an operation makes a new expression: x.astype(dtype), x.reshape(shape)")),]
+         "an operation makes a new expression: x.astype(dtype), x.reshape(shape)")),
+    ("Arrays to be joined without a list", TypeError, """
+        x, y = T.matrix("x"), T.matrix("y")
+        z = T.concatenate(x, y)
+        """, ("concatenate: the axis must be an integer, not the expression y", "x", "@1", "y", "@1",
+         "the arrays go in a list: concatenate([a, b])")),
+    ("An expression formatted as a number", TypeError, """
+        x = T.vector("x")
+        print(f"{x.mean():.3f}")
+        """, ("an expression is no number: it has no value until it is compiled and called", "mean(...)", "@2", "format .eval() of it")),
+    ("A method of PyTorch's", AttributeError, """
+        x = T.tensor4("x")
+        y = x.permute(0, 2, 3, 1)
+        """, ("an expression has no attribute 'permute'", "x", "@1", "x.transpose(axes), or x.dimshuffle(axes), does that here")),
+    ("A module of Theano's", AttributeError, """
+        x = T.vector("x")
+        y = T.nnet.softmax(x)
+        """, ("exprc.tensor has no 'nnet'", "its operations stand in exprc.tensor itself: T.softmax")),
+    ("A masked array in an expression", TypeError, """
+        x = T.vector("x")
+        y = T.maximum(x, np.ma.masked_array([1.0, 2.0], [False, True]))
+        """, ("an array with masked elements has no value for them", "x", "@1", "say what they are: value.filled(0)")),
+    ("A clone with another number of axes", TypeError, """
+        x, m = T.vector("x"), T.matrix("m")
+        y = exprc.clone(x.sum(axis=0), {x: m})
+        """, ("clone: x has 1 axes, what takes its place 2", "x", "@1", "m", "@1", "strict=False replaces it all the same")),
+    ("A clone by a name", TypeError, """
+        x = T.vector("x")
+        y = exprc.clone(x + 1, {"x": 3.0})
+        """, ("clone: a key of replace must be an expression, not 'x'", "give the variable itself, not its name")),
+    ("A tree of something else", TypeError, """
+        exprc.debugprint(L.InputLayer((None, 3)))
+        """, ("debugprint: an expression is needed, not InputLayer", "a layer is shown by exprc.nn.layers.get_output(layer)")),
+]

@@ -47,6 +47,30 @@ CASES = [
         x = T.matrix("x")
         f = exprc.function([x], updates={b: x})
         """, ("updates: b has 1 dimensions, its update 2", "b", "@1", "x", "@2")),
+    ("A pair where pairs belong", TypeError, """
+        w = exprc.shared(0.0, name="w")
+        f = exprc.function([], updates=(w, w + 1))
+        """, ("updates must be a dict or a list of pairs; it is given a shared variable", "w", "@1",
+         "for example updates={variable: expression}")),
+    ("A variable alone as givens", TypeError, """
+        x = T.vector("x")
+        f = exprc.function([x], x + 1, givens=x)
+        """, ("givens must be a dict or a list of pairs; it is given the expression x", "x", "@1",
+         "for example givens={variable: expression}")),
+    ("The name of a variable as a key of givens", TypeError, """
+        x = T.vector("x")
+        f = exprc.function([], x + 1, givens={"x": [1, 2]})
+        """, ("givens: a key must be an expression, not 'x'", "give the variable itself, not its name")),
+    ("Fractions in the place of integers", TypeError, """
+        labels = T.ivector("labels")
+        data = exprc.shared(np.array([0.2, 0.9]), name="data")
+        f = exprc.function([], labels + 1, givens={labels: data})
+        """, ("givens: labels is int32, what takes its place float64", "labels", "@1", "data", "@2",
+         "cast it where fractions may be dropped: .astype('int32')")),
+    ("An output that nobody returned", TypeError, """
+        x = T.vector("x")
+        f = exprc.function([x], [x + 1, None])
+        """, ("the output 1 is None", "an output is an expression: has the function that makes it no return?")),
     ("An update of what is no shared variable", TypeError, """
         x = T.vector("x")
         f = exprc.function([x], updates={x: x + 1})
@@ -55,6 +79,11 @@ CASES = [
         x = T.vector("x")
         f = exprc.function([x], x, on_unused_input="complain")
         """, ("on_unused_input is 'complain': it must be 'raise', 'warn' or 'ignore",)),
+    ("A mode of Theano's", ValueError, """
+        x = T.vector("x")
+        f = exprc.function([x], x, mode="FAST_COMPILE")
+        """, ("mode is 'FAST_COMPILE': it must be 'compiled' or 'reference'",
+         "compiled: generated C; reference: the NumPy interpreter, which needs no compiler")),
     ("A precision that there is not", ValueError, """
         x = T.matrix("x")
         f = exprc.function([x], T.dot(x, x), precision="bf16x3")
@@ -101,6 +130,18 @@ CASES = [
         f(np.array([0.5, 1.0]))
         """, ("function classes: wrong value for the input labels: its dtype is int32, that of the value float64",
          "labels", "@1", "pass value.astype('int32'), or allow_input_downcast=True to function()")),
+    ("An integer that does not fit an input", TypeError, """
+        x = T.bvector("x")
+        f = exprc.function([x], x + 1, name="next", mode="reference")
+        f([1, 300])
+        """, ("function next: wrong value for the input x: 300 does not fit int8, -128 to 127", "x", "@1",
+         "an input of a wider dtype takes it")),
+    ("A masked array as argument", TypeError, """
+        x = T.vector("x")
+        f = exprc.function([x], x + 1, name="next", mode="reference")
+        f(np.ma.masked_array([1.0, 2.0], [False, True]))
+        """, ("function next: wrong value for the input x: MaskedArray cannot be made an array", "x", "@1",
+         "an array with masked elements has no value for them")),
     ("A text as argument", TypeError, """
         x = T.scalar("x")
         f = exprc.function([x], x + 1, mode="reference")
@@ -130,6 +171,13 @@ CASES = [
         w = exprc.shared(["a", "b"], name="w")
         """, ("shared: cannot hold <U1 values: ['a', 'b']",
          "a shared variable holds booleans, integers or floats")),
+    ("A shared variable of a ragged list", TypeError, """
+        w = exprc.shared([[1.0, 2.0], [3.0]], name="w")
+        """, ("shared: list cannot be made an array", "are all its rows as long?")),
+    ("Axes of a shared variable that cannot broadcast", ValueError, """
+        w = exprc.shared(np.zeros((2, 3)), name="w", broadcastable=(True, False))
+        """, ("shared: broadcastable=(True, False) does not fit a value of shape (2, 3)",
+         "one bool for each axis, True only for lengths of 1")),
     ("A shared variable of an expression", TypeError, """
         x = T.vector("x")
         w = exprc.shared(x + 1, name="w")
@@ -158,4 +206,19 @@ CASES = [
         x, y = T.scalar("x"), T.scalar("y")
         print((x + y).eval({x: 1}))
         """, ("y is needed by the outputs or updates, but is not among the inputs", "y", "@1", "y", "@1",
-         "add it to inputs, or give it a value with givens=")),]
+         "add it to inputs, or give it a value with givens=")),    ("eval with a list", TypeError, """
+        x = T.vector("x")
+        (x + 1).eval([1, 2])
+        """, ("eval takes a dict from variables to values, not [1, 2] (list)",
+         "name the variable that it is the value of: .eval({x: value})")),
+    ("eval with the name of a variable", TypeError, """
+        x = T.vector("x")
+        (x + 1).eval({"x": [1, 2]})
+        """, ("eval: a key must be a variable, not 'x' (str)", "give the variable itself, not its name")),
+    ("A swap for a variable of another type", TypeError, """
+        w, v = exprc.shared(1.0, name="w"), exprc.shared([1.0], name="v")
+        f = exprc.function([], w + 1, mode="reference")
+        f.copy(swap={w: v})
+        """, ("copy: what takes the place of w must be a shared variable of its type, not float32 of 1 axes",
+         "w", "@1", "v", "@1", "make it with exprc.shared(value)")),
+]

@@ -47,4 +47,12 @@ CASES = [
     ("A setting of grad that is none", ValueError, """
         x = T.scalar("x")
         g = exprc.grad(x, x, disconnected_inputs="skip")
-        """, ("grad: disconnected_inputs='skip' is none of 'raise', 'warn', 'ignore",)),]
+        """, ("grad: disconnected_inputs='skip' is none of 'raise', 'warn', 'ignore",)),
+    ("A gradient checked of an expression", TypeError, """
+        x = T.vector("x")
+        exprc.verify_grad(x ** 2, [[1.0, 2.0]])
+        """, ("verify_grad: a function of expressions is needed, not power(...)", "for example verify_grad(lambda x: x**2, [[1.0, 2.0]])")),
+    ("A gradient checked at an array", TypeError, """
+        exprc.verify_grad(lambda x: x ** 2, np.ones(3))
+        """, ("verify_grad: points is a list with one array per argument, not an array", "for a function of one argument: [points]")),
+]

@@ -15,6 +15,7 @@ samples() : [(args, params), ...] for the tests, where they cannot be worked out
 batched(node, inputs, which, rows) : the result of `node` for `rows` values at once (see `exprc.vectorise`): `inputs` stand for its inputs,
     those for which `which` is true with a leading axis of length `rows`; the result (or each of them) has that axis too. None where it does
     not serve. Formulas, reductions and composites need none; another record without one is worked out row by row.
+called : what messages call it, where that is not its name.
 aliases : other names under which `exprc.tensor` shows the operation; those of NumPy's ufuncs make NumPy hand them over, too.
 """
 
@@ -29,6 +30,9 @@ from typing import Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 
+from exprc.blame import ShapeError as ShapeError
+from exprc.blame import blame as blame
+from exprc.blame import node_rows as node_rows
 from exprc.errors import arguments_of, name_function, nearest, report, whole_number
 from exprc.expr import Constant, Expr, Input, as_expr, set_leaf_records, topological
 from exprc.hooks import Consumer as Consumer
@@ -71,6 +75,7 @@ class Op:
     doc: str = ""
     aliases: tuple[str, ...] = ()
     batched: Callable[..., Any] | None = None
+    called: str = ""
 
     def __init_subclass__(cls) -> None:
         own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar"))
@@ -113,7 +118,7 @@ class Op:
         try:
             type_ = self.infer(inputs, params)
         except ShapeError as error:
-            raise ValueError(report(f"{self.name}: {error}", node_rows(inputs), error.fix)) from None
+            raise error.told(self, inputs) from None
         return Expr(self, inputs, params, type_)
 
     def infer(self, inputs: tuple[Expr, ...], params: Mapping[str, Any]) -> Any:
@@ -127,34 +132,6 @@ class Op:
 
     def data_inputs(self, node: Expr) -> tuple[Expr, ...]:
         return node.inputs if self.data is None else node.inputs[: self.data]
-
-
-class ShapeError(ValueError):
-    """Raised by a shape rule; the caller adds what the inputs are called and where they were made."""
-
-    def __init__(self, text: str, fix: str = ""):
-        super().__init__(text)
-        self.fix = fix
-
-
-def blame(error: Exception, given: Sequence[Any]) -> Exception:
-    """Return an error with rows for the expressions in `given`; one that says already where things were made stays as it is."""
-    text = str(error)
-    if " made at " in text:
-        return error
-    what, _, fix = text.partition("\n")
-    flat = [x for g in given for x in (g if isinstance(g, (list, tuple)) else (g,)) if isinstance(x, Expr)]
-    text = report(what, node_rows(flat), fix.strip() or getattr(error, "fix", ""))
-    if isinstance(error, ShapeError):
-        return ValueError(text)
-    error.args = (text,)
-    return error
-
-
-def node_rows(inputs: Sequence[Expr]) -> list[tuple[str, str, str]]:
-    """Rows for a message about a node: its inputs with type and the user's line."""
-    roles = {1: ("input",), 2: ("left", "right")}.get(len(inputs)) or tuple(f"input {i}" for i in range(len(inputs)))
-    return [(role, f"{x.label}  {x.type}", x.where) for role, x in zip(roles, inputs)]
 
 
 def known(shape: Sequence[Dim]) -> tuple[int | None, ...]:

@@ -9,7 +9,7 @@ from exprc.errors import report
 from exprc.expr import Expr, as_expr
 from exprc.forms import cast_to, node_rows, shape_text
 from exprc.ops.formula import where
-from exprc.ops.index import _no_index, gather, mask_index, mixed_index, scatter
+from exprc.ops.index import _no_index, gather, mask_index, masked_rows, mixed_index, scatter
 from exprc.ops.nonzero import nonzero
 from exprc.ops.view import broadcast_to, dim_of, dimshuffle, place, subtensor
 from exprc.types import is_float
@@ -83,6 +83,7 @@ def _assign(name: str, part: Any, value: Any, mode: str) -> Expr:
 
 def _where_masked(x: Expr, mask: Expr, value: Expr, mode: str) -> Expr:
     """Every masked row takes the same value: no need to know how many there are."""
+    x = masked_rows(x, mask)
     row = value if value.ndim < x.ndim - mask.ndim + 1 else dimshuffle(value, tuple(range(1, value.ndim)))
     full = where(dimshuffle(mask, (*range(mask.ndim), *("x",) * (x.ndim - mask.ndim))), row, x if mode == "set" else 0)
     return full if mode == "set" else x + full
@@ -105,7 +106,7 @@ def _replace(name: str, part: Expr, value: Expr, mode: str) -> Expr:
     if part.op is gather:
         return scatter(base, rest, value, mode)
     if part.op is mask_index:
-        return scatter(base, nonzero(rest[0]), value, mode)
+        return scatter(masked_rows(base, rest[0]), nonzero(rest[0]), value, mode)
     if part.op is dimshuffle:
         undone = _undo_shuffle(value, part.params["order"], base.ndim)
         if base.op in (subtensor, gather, mixed_index, mask_index):
@@ -113,7 +114,8 @@ def _replace(name: str, part: Expr, value: Expr, mode: str) -> Expr:
         return undone if mode == "set" else base + undone
     if part.op is mixed_index:
         return _replace_chain(part.op.open(part.inputs, part.params), base, value, mode)
-    raise TypeError(_no_index(part, f"{name}: the first argument must be an indexed expression x[...]"))
+    text = f"{name}: the first argument must be an indexed expression x[...]"
+    raise TypeError(_no_index(part, text, "index last: set_subtensor(f(x)[...], value); the whole of x is x[:]"))
 
 
 def _replace_slices(x: Expr, slices: tuple[Any, ...], sizes: Sequence[Expr], value: Expr, mode: str) -> Expr:

@@ -156,30 +156,49 @@ def shape_padaxis(x: Any, axis: int) -> Expr:
 # -- what is known of a shape ------------------------------------------------------------------------------------------
 
 
-def _specify_shape(args: Sequence[Arg], shape: tuple[int | None, ...]) -> tuple[Dim, ...]:
+def _specify_shape(args: Sequence[Arg], shape: tuple[int | None, ...], what: str = "", mask: bool = False) -> tuple[Dim, ...]:
     x, wanted = args[0].shape, fill_dims(shape, [a.value for a in args[1:]])
     if len(x) != len(wanted):
         raise ShapeError(f"an array of {len(x)} dimensions cannot have the shape {shape_text(wanted)}")
-    return tuple(same_dim(w, d, f"the shape is {shape_text(x)}, not {shape_text(wanted)}") for w, d in zip(wanted, x))
+    try:
+        return tuple(same_dim(w, d, what or f"the shape is {shape_text(x)}, not {shape_text(wanted)}") for w, d in zip(wanted, x))
+    except ShapeError as error:
+        raise ShapeError(str(error), kind=IndexError if mask else ValueError, whole=bool(what)) from None
 
 
 def _specify_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: Any) -> Expr:
     static, sizes = split_dims((rows,))
-    return specify_shape_record.node((inputs[0], *sizes, *inputs[1:]), {"shape": (*static, *node.params["shape"])})
+    return specify_shape_record.node((inputs[0], *sizes, *inputs[1:]), {**node.params, "shape": (*static, *node.params["shape"])})
 
 
 specify_shape_record = view(
-    "specify_shape", data=1, shape=_specify_shape, index=lambda i, args, load, shape: Source(tuple(i)),
-    grad=lambda g, y, x, *sizes, shape: g, numpy=lambda x, *sizes, shape: _checked(x, fill_dims(shape, sizes)),
+    "specify_shape", data=1, shape=_specify_shape, index=lambda i, args, load, **params: Source(tuple(i)),
+    grad=lambda g, y, x, *sizes, **params: g,
+    numpy=lambda x, *sizes, shape, what="", mask=False: _checked(x, fill_dims(shape, sizes), what, mask),
     samples=lambda: [((np.arange(6.0).reshape(2, 3),), {"shape": (2, 3)})], batched=_specify_rows,
     doc="`x`, whose shape is stated; a call with another one is an error",
 )  # fmt: skip
 
 
-def _checked(x: Any, shape: tuple[Any, ...]) -> Any:
-    if x.shape != tuple(int(d) for d in shape):
-        raise ValueError(f"specify_shape: the shape is {shape_text(x.shape)}, not {shape_text(shape)}")
+def _checked(x: Any, shape: tuple[Any, ...], what: str, mask: bool) -> Any:
+    wrong = next(((int(w), d) for w, d in zip(shape, x.shape) if int(w) != d), None)
+    if wrong is not None or len(shape) != x.ndim:
+        stated_ = f"specify_shape: the shape is {shape_text(x.shape)}, not {shape_text(shape)}"
+        raise (IndexError if mask else ValueError)(f"{what}: {wrong[0]} ≠ {wrong[1]}" if what and wrong else stated_)
     return x
+
+
+def stated(x: Expr, dims: Sequence[Any], what: str, mask: bool = False) -> Expr:
+    """Return `x` with its first axes checked to have the lengths `dims` (None: any) at each call; `what` says what is wrong else.
+
+    mask : whether the lengths are those of a mask, so that the error is an IndexError.
+
+    It is `x` itself where nothing is to be checked any more.
+    """
+    if all(d is None or (isinstance(d, int) and d == n) for d, n in zip(dims, x.type.shape)):
+        return x
+    static, sizes = split_dims([dim_of(x, a) if a >= len(dims) or dims[a] is None else dims[a] for a in range(x.ndim)])
+    return specify_shape_record.node((x, *sizes), {"shape": static, "what": what, "mask": mask})
 
 
 def specify_shape(x: Any, shape: Any) -> Expr:

@@ -13,8 +13,9 @@ from exprc.errors import report
 from exprc.expr import Expr, as_expr
 from exprc.forms import cast_to
 from exprc.ops.formula import eq, eye, ge, iota, maximum, power, where
-from exprc.ops.view import broadcast_to, dim_of, dimshuffle, stack
-from exprc.types import dtype_name, float_of, is_float, promote
+from exprc.ops.rounding import floor
+from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape, stack
+from exprc.types import dtype_name, float_of, is_float, is_integer, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
@@ -126,7 +127,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ex
 
 
 def _arange_dtype(entries: Sequence[Any]) -> str:
-    if any(isinstance(e, float) for e in entries):
+    if any(isinstance(e, (float, np.floating)) for e in entries):
         return config.floatX
     return promote([e.dtype for e in entries if isinstance(e, Expr)] or ["int64"])
 
@@ -135,7 +136,7 @@ def _arange_length(start: Any, stop: Any, step: Any) -> Any:
     if not any(isinstance(e, Expr) for e in (start, stop, step)):
         return max(0, int(np.ceil((stop - start) / step)))
     for e in (start, stop, step):
-        if isinstance(e, float) or (isinstance(e, Expr) and "int" not in e.dtype):
+        if isinstance(e, (float, np.floating)) or (isinstance(e, Expr) and "int" not in e.dtype):
             rows = [("given", e.label, e.where)] if isinstance(e, Expr) else []
             raise TypeError(report("arange: beside expressions, start, stop and step must be integers", rows, "use linspace?"))
     start, stop, step = (cast_to(e, "int64") if isinstance(e, Expr) else e for e in (start, stop, step))
@@ -151,7 +152,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retste
     num : an int or an integer scalar expression.
     endpoint : whether `stop` is the last of them.
     retstep : whether to return (numbers, step).
-    dtype : by default the float dtype in which start and stop meet.
+    dtype : by default the float dtype in which start and stop meet; for integers the numbers are rounded down.
 
     >>> linspace(0.0, 1.0, 5).type
     TensorType(float32, (5,))
@@ -171,7 +172,8 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retste
         x = where(eq(k, num - 1) if isinstance(num, Expr) or num > 1 else False, stop, x)  # exactly, whatever was rounded
     at = axis % (ndim + 1)
     x = x if not at else dimshuffle(x, (*range(1, at + 1), 0, *range(at + 1, ndim + 1)))
-    x = x if dtype is None else cast_to(x, dtype_name(dtype))
+    if dtype is not None:
+        x = cast_to(floor(x) if is_integer(dtype_name(dtype)) else x, dtype_name(dtype))
     return (x, step) if retstep else x
 
 
@@ -240,14 +242,14 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
     Parameters
     ----------
-    xi : vectors (scalars count as vectors of one element).
+    xi : vectors; other arrays count as the vector of their elements.
     sparse : leave the other axes at length 1.
     indexing : "xy" (the first two axes exchanged) or "ij".
     copy : taken for NumPy's sake; expressions share nothing.
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing={indexing!r} is neither 'xy' nor 'ij'")
-    vectors = [v if v.ndim else dimshuffle(v, ("x",)) for v in map(as_expr, xi)]
+    vectors = [v if v.ndim == 1 else reshape(v, (-1,)) for v in map(as_expr, xi)]
     n = len(vectors)
     order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
     lengths: list[Any] = [0] * n

@@ -11,7 +11,7 @@ from exprc.errors import report
 from exprc.expr import Expr, as_expr
 from exprc.forms import Arg, Source, cast_to, fill_dims, same_dim, shape_text, split_dims, view
 from exprc.ops.axes import array_row, moveaxis, ravel
-from exprc.ops.create import lower_mask, shape_of
+from exprc.ops.create import lower_mask, shape_of, zeros_like
 from exprc.ops.formula import eq, iota, where
 from exprc.ops.reduce import sum_
 from exprc.ops.rows import as_it_is
@@ -139,13 +139,13 @@ def _triangle(name: str, x: Any, k: Any) -> tuple[Expr, Expr]:
 def tril(x: Any, k: Any = 0) -> Expr:
     """Return the matrices in the last two axes with zeros above the k-th diagonal."""
     x, mask = _triangle("tril", x, k)
-    return where(mask, x, 0)
+    return where(mask, x, zeros_like(x))
 
 
 def triu(x: Any, k: Any = 0) -> Expr:
     """Return the matrices in the last two axes with zeros below the k-th diagonal."""
     x, mask = _triangle("triu", x, k - 1)
-    return where(mask, 0, x)
+    return where(mask, zeros_like(x), x)
 
 
 def fill_diagonal(x: Any, value: Any) -> Expr:

@@ -261,7 +261,8 @@ def _power_size(a: Dim, b: Dim) -> Dim:
 
 power: Formula = formula(
     "power", "power({a}, {b})", numpy=_power, size=_power_size, meet="number", cheap=False,
-    grad=lambda g, y, a, b: (g * b * power(a, b - 1), g * where(eq(a, 0), 0, y * log(where(gt(a, 0), a, 1)))),
+    grad=lambda g, y, a, b: (  # of a**0, which is 1 everywhere, it is 0 also at 0
+        g * b * power(a, where(eq(b, 0), 0, b - 1)), g * where(eq(a, 0), 0, y * log(where(gt(a, 0), a, 1)))),
     aliases=("pow",), doc="a to the power b; a negative exponent of an integer truncates toward 0",
 )  # fmt: skip
 

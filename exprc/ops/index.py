@@ -34,6 +34,7 @@ from exprc.forms import (
     view,
 )  # fmt: skip
 from exprc.ops import view as views
+from exprc.ops.axes import stated
 from exprc.ops.formula import cast, eq, floor_div, iota, maximum, minimum, where
 from exprc.ops.nonzero import nonzero
 from exprc.ops.rows import everywhere, fold, unfold
@@ -54,7 +55,10 @@ def _gather_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
     x, *indices = args
     if len(indices) > len(x.shape):
         raise ShapeError(f"{len(indices)} index arrays for an array of {len(x.shape)} dimensions")
-    return (*broadcast([a.shape for a in indices]), *x.shape[len(indices) :])
+    positions = broadcast([a.shape for a in indices])
+    if 0 not in positions and UNKNOWN not in positions and any(isinstance(d, int) and d == 0 for d in x.shape[: len(indices)]):
+        raise ShapeError(f"there is no element to take: {shape_text(x.shape)}", "the axis that is indexed is empty", IndexError)
+    return (*positions, *x.shape[len(indices) :])
 
 
 def _gather_index(i: Sequence[Dim], args: Sequence[Arg], load: Any) -> Source:
@@ -282,6 +286,7 @@ def getitem(x: Any, index: Any) -> Expr:
     for axis, e in enumerate(spread):
         _check_range(x, axis, e)
         if isinstance(e, slice) and isinstance(e.step, Expr) and not isinstance(static_size(e.step), int):
+            views.check_integer(e.step, "the step of a slice")
             stepped = getitem(x, (slice(None),) * axis + (_stepped(x, axis, e),))
             rest = tuple(slice(None) if other is e else other for other in entries)
             return stepped if all(_is_full(other) or other is Ellipsis for other in rest) else getitem(stepped, rest)
@@ -397,8 +402,13 @@ def _mask_samples() -> list[Any]:
     return [((x, m), {}), ((x, x > 4.0), {}), ((x, np.zeros(3, "bool")), {})]
 
 
+def masked_rows(x: Expr, mask: Expr) -> Expr:
+    """Return `x`, at each call as long as the mask along the axes that this stands for."""
+    return stated(x, [dim_of(mask, a) for a in range(mask.ndim)], "boolean index did not match", mask=True)
+
+
 mask_index = Composite(
-    "mask_index", body=lambda x, mask: gather.node((x, *nonzero(mask)), {}), shape=_mask_shape, dtype=lambda dtypes: dtypes[0],
+    "mask_index", body=lambda x, mask: gather.node((masked_rows(x, mask), *nonzero(mask)), {}), shape=_mask_shape, dtype=first_dtype,
     numpy=lambda x, mask: x[mask], samples=_mask_samples, doc="x[mask]: the elements, or rows, where a mask is true",
 )  # fmt: skip
 

@@ -109,7 +109,7 @@ gemm: Kernel = kernel(
     meet=lambda dtypes: [float_of(promote(dtypes))] * 2,
     grad=lambda g, y, a, b: (gemm(g, _swap(b)), gemm(_swap(a), g)), batched=_gemm_rows,
     samples=lambda: [((np.ones((2, 3, 4)) * 0.5, np.arange(40.0).reshape(2, 4, 5)), {}), ((np.ones((1, 2, 0)), np.ones((1, 0, 3))), {})],
-    doc="products of stacks of matrices: (batch, m, k) · (batch, k, n)",
+    doc="products of stacks of matrices: (batch, m, k) · (batch, k, n)", called="dot",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, as_expr
-from exprc.forms import cast_to, kernel
+from exprc.forms import cast_to, kernel, wrap
 from exprc.ops.create import shape_of
 from exprc.ops.formula import floor_div, maximum, minimum, mod, neq, where
 from exprc.ops.view import flatten, stack
@@ -67,7 +67,7 @@ def nonzero(x: Any, return_matrix: bool = False) -> Any:
 
 def _where_call(condition: Any, *values: Any) -> Any:
     """Return ``where(c, a, b)``, a where c is true, else b; with c alone, where it is true: `nonzero`."""
-    return where.apply(condition, *values) if values else nonzero(condition)
+    return where.apply(as_expr(condition), *wrap(values)) if values else nonzero(condition)  # no number takes the condition's dtype
 
 
 object.__setattr__(where, "call", _where_call)  # its record comes before that of `nonzero`

@@ -14,7 +14,7 @@ import numpy as np
 from exprc.errors import report
 from exprc.expr import Expr, as_expr
 from exprc.forms import cast_to, node_rows, wrap
-from exprc.ops.axes import one_axis, ravel, roll, shape_padleft
+from exprc.ops.axes import one_axis, ravel, roll, shape_padleft, stated
 from exprc.ops.create import shape_of
 from exprc.ops.diagonal import diagonal
 from exprc.ops.formula import mul
@@ -51,12 +51,13 @@ def cross(a: Any, b: Any, axis: int = -1) -> Expr:
     Raises
     ------
     ValueError
-        if the axis is known not to have three elements.
+        if the axis does not have three elements.
     """
     a, b = wrap((a, b))
     for x in (a, b):
         if x.type.shape[one_axis("cross", axis, x.ndim, x)] not in (3, None):
             raise ValueError(report("cross: vectors must have three elements", node_rows((a, b))))
+    a, b = (stated(x, [None] * (axis % x.ndim) + [3], "cross: vectors must have three elements") for x in (a, b))
     return roll(a, -1, axis) * roll(b, -2, axis) - roll(a, -2, axis) * roll(b, -1, axis)
 
 
@@ -221,7 +222,7 @@ def _contracted(name: str, terms: list[Term], output: list[int], optimize: Any =
     """Multiply the operands, two at a time, and sum over every label as soon as nothing else needs it."""
     operands = [x for x, _ in terms]
     dtype = promote([x.dtype for x in operands])
-    terms = _squeezed([_without_doubles(cast_to(x, dtype), labels) for x, labels in terms])
+    terms = _squeezed([_without_doubles(name, cast_to(x, dtype), labels) for x, labels in terms])
     _check_lengths(name, terms, operands)
     for pair in _path(terms, output) if optimize and len(terms) > 2 else _left_to_right(len(terms)):
         chosen = [terms[k] for k in pair]
@@ -235,13 +236,14 @@ def _contracted(name: str, terms: list[Term], output: list[int], optimize: Any =
     return dimshuffle(x, tuple(labels.index(k) for k in output))  # type: ignore[no-any-return]
 
 
-def _without_doubles(x: Expr, labels: Sequence[int]) -> Term:
+def _without_doubles(name: str, x: Expr, labels: Sequence[int]) -> Term:
     """Axes of one operand with the same label become its diagonal."""
     labels = list(labels)
     while len(set(labels)) < len(labels):
         double = next(k for k in labels if labels.count(k) > 1)
         first = labels.index(double)
         second = labels.index(double, first + 1)
+        x = stated(x, [None] * second + [dim_of(x, first)], f"{name}: axes of one operand that go together differ in length")
         x = diagonal(x, 0, first, second)
         labels = [k for a, k in enumerate(labels) if a not in (first, second)] + [double]
     return x, labels

@@ -10,14 +10,15 @@ import numpy as np
 from exprc.errors import report
 from exprc.expr import Constant, Expr, as_expr
 from exprc.forms import cast_to, composite, node_rows, wrap
-from exprc.ops.axes import one_axis, ravel, swapaxes
-from exprc.ops.create import lower_mask, shape_of
+from exprc.ops.axes import one_axis, ravel, stated, swapaxes
+from exprc.ops.create import lower_mask, shape_of, zeros_like
 from exprc.ops.cumulative import cumprod, cumsum, diff
 from exprc.ops.formula import (
     cast,
     clip,
     eq,
     exp2,
+    floor_div,
     iota,
     isinf,
     isnan,
@@ -33,7 +34,7 @@ from exprc.ops.formula import (
 )
 from exprc.ops.index import getitem
 from exprc.ops.nonzero import nonzero
-from exprc.ops.numbers import copysign
+from exprc.ops.numbers import copysign, signbit
 from exprc.ops.reduce import all_, any_, sum_
 from exprc.ops.rounding import trunc
 from exprc.ops.sort import searchsorted
@@ -87,7 +88,7 @@ def real(x: Any) -> Expr:
 
 def imag(x: Any) -> Expr:
     """Return zeros of the shape and dtype of `x`: there are no complex dtypes."""
-    return mul(as_expr(x), 0)  # type: ignore[no-any-return]
+    return zeros_like(x)
 
 
 def conj(x: Any) -> Expr:
@@ -99,10 +100,10 @@ conjugate = conj
 
 
 def angle(x: Any, deg: bool = False) -> Expr:
-    """Return the angle of the real numbers `x` in the complex plane: 0, or below 0 π (180 with `deg`)."""
+    """Return the angle of the real numbers `x` in the complex plane: 0, or π (180 with `deg`) where their sign is negative."""
     x = as_expr(x)
     x = x if is_float(x.dtype) else cast(x, "floatX")
-    return where(isnan(x), x, where(lt(x, 0), 180.0 if deg else math.pi, 0.0))  # type: ignore[no-any-return]
+    return where(isnan(x), x, where(signbit(x), 180.0 if deg else math.pi, 0.0))  # type: ignore[no-any-return]
 
 
 def modf(x: Any) -> tuple[Expr, Expr]:
@@ -118,10 +119,17 @@ def modf(x: Any) -> tuple[Expr, Expr]:
 
 
 def ldexp(x: Any, exponent: Any) -> Expr:
-    """Return ``x * 2**exponent``, `exponent` being integers."""
-    x, exponent = wrap((x, exponent))
+    """Return ``x * 2**exponent``, `exponent` being integers.
+
+    >>> float(ldexp(0.5, 128).eval()) == 2.0**127
+    True
+    """
+    x, exponent = as_expr(x), as_expr(exponent)
     x = x if is_float(x.dtype) else cast(x, float_of(x.dtype))
-    return mul(x, exp2(cast(exponent, x.dtype)))  # type: ignore[no-any-return]
+    part = floor_div(exponent, 3)  # in three factors, each of which is a number where the result is one
+    for e in (part, part, exponent - 2 * part):
+        x = mul(x, exp2(cast(e, x.dtype)))
+    return x
 
 
 def logaddexp2(a: Any, b: Any) -> Expr:
@@ -224,6 +232,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Exp
     x, xp, fp = wrap((x, xp, fp))
     if xp.ndim != 1 or fp.ndim != 1:
         raise ValueError(report("interp: the points must be two vectors", node_rows((x, xp, fp))))
+    fp = stated(fp, [dim_of(xp, 0)], "interp: the two vectors of points differ in length")
     k = clip(searchsorted(xp, x, "right") - 1, 0, maximum(dim_of(xp, 0) - 2, 0))
     behind = minimum(k + 1, dim_of(xp, 0) - 1)
     x0, x1, f0, f1 = xp[k], xp[behind], fp[k], fp[behind]

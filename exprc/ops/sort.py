@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from exprc.errors import report
-from exprc.expr import Expr, as_expr
+from exprc.errors import report, whole_number
+from exprc.expr import Constant, Expr, as_expr
 from exprc.forms import Arg, ShapeError, cast_to, kernel, normal_axes, restore_axes, results, same_dim
-from exprc.ops.axes import array_row, moveaxis, one_axis, ravel
+from exprc.ops.axes import array_row, moveaxis, one_axis, ravel, stated
 from exprc.ops.create import shape_of
 from exprc.ops.formula import cast, eq, isnan, maximum, minimum, where
 from exprc.ops.index import getitem
@@ -105,13 +105,14 @@ def topk_and_argtopk(x: Any, kth: int, axis: int | None = -1, sorted: bool = Tru
     Raises
     ------
     ValueError
-        if `kth` is 0, or more than there are elements (where that is known).
+        if `kth` is 0, or more than there are elements.
 
     >>> values, where_ = topk_and_argtopk([5, 9, 7], 2)
     >>> values.eval().tolist(), where_.eval().tolist()
     ([9, 7], [1, 2])
     """
     x, at = _line("topk", x, axis)
+    kth = whole_number(kth, "topk: kth", "how many there are must be known while building")
     n = x.type.shape[at]
     if kth == 0 or (n is not None and abs(kth) > n):
         text = f"topk: kth must be between 1 and the number of elements, {'?' if n is None else n}, not {kth}"
@@ -119,6 +120,7 @@ def topk_and_argtopk(x: Any, kth: int, axis: int | None = -1, sorted: bool = Tru
     order = argsort_record.node((x,), {"axis": at})
     part = slice(None, -kth) if kth < 0 else slice(-1, -kth - 1, -1)
     found = getitem(order, (slice(None),) * at + (part,))
+    found = stated(found, [None] * at + [abs(kth)], "topk: there are fewer elements than kth")
     return take_along_axis(x, found, at), cast(found, idx_dtype)
 
 
@@ -255,8 +257,28 @@ def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Expr
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Expr:
-    """Return the number of the interval between ascending `bins` in which each element of `x` lies."""
-    return searchsorted(bins, x, "left" if right else "right")
+    """Return the number of the interval between `bins` in which each element of `x` lies: NumPy's digitize.
+
+    Parameters
+    ----------
+    bins : ascending, or numbers (no expression) that descend.
+    right : whether an interval holds its greater end instead of its smaller one.
+
+    Raises
+    ------
+    ValueError
+        for numbers that neither ascend nor descend.
+
+    >>> digitize([0.5, 2.5], [3.0, 2.0, 1.0]).eval().tolist()
+    [3, 1]
+    """
+    edges, side = as_expr(bins), "left" if right else "right"
+    steps = np.diff(edges.value) if isinstance(edges, Constant) else np.zeros(0)
+    if (steps < 0).any():
+        if (steps > 0).any():
+            raise ValueError(report("digitize: the bins must ascend or descend", array_row(edges), "sort them?"))
+        return len(edges.value) - searchsorted(edges.value[::-1], x, side)  # type: ignore[no-any-return]
+    return searchsorted(edges, x, side)
 
 
 def _bincount_numpy(x: Any, weights: Any = None, *, minlength: int) -> Any:

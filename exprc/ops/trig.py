@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exprc.forms import Formula, formula
-from exprc.ops.formula import function, inv, sqr, sqrt
+from exprc.ops.formula import eq, function, inv, sqr, sqrt, where
 
 #: What `exprc.tensor` shows of this family.
 __all__ = [
@@ -34,6 +34,7 @@ arctan = function(
 
 def _arctan2_grad(g: Any, y: Any, a: Any, b: Any) -> Any:
     square = sqr(a) + sqr(b)
+    square = where(eq(square, 0), 1, square)  # the origin has no angle that changes: 0, not NaN
     return g * b / square, -g * a / square
 
 

@@ -281,7 +281,7 @@ def slice_range(entry: tuple[Any, ...], n: Dim, sizes: Any) -> tuple[Dim, Dim, i
         at = _from_start(values[0], n)
         if isinstance(n, int) and isinstance(at, int) and not 0 <= at < n:
             fix = f"indices go from 0 to {n - 1}, or from -{n} to -1 from the end" if n else "the axis is empty"
-            raise ShapeError(f"index {values[0]} is out of bounds for an axis of length {n}", fix)
+            raise ShapeError(f"index {values[0]} is out of bounds for an axis of length {n}", fix, IndexError)
         return at, 1, 1
     start, stop, step = values
     step = 1 if step is None else step
@@ -518,8 +518,7 @@ def _part(part: Any, sizes: list[Expr]) -> Any:
         return None
     if not isinstance(part, Expr):
         return whole_number(part, "a bound of a slice", "round it and cast it to an integer")
-    if part.ndim or not is_integer(part.dtype):
-        raise TypeError(report(f"a bound of a slice must be an integer scalar, not {part.type}", node_rows((part,)), "cast it to 'int64'?"))
+    check_integer(part, "a bound of a slice")
     value = static_size(part)
     if isinstance(value, int):
         return value
@@ -527,3 +526,7 @@ def _part(part: Any, sizes: list[Expr]) -> Any:
     return "?"
 
 
+def check_integer(x: Expr, what: str) -> None:
+    """Refuse an expression that is no integer scalar; `what` says what it stands for."""
+    if x.ndim or not is_integer(x.dtype):
+        raise TypeError(report(f"{what} must be an integer scalar, not {x.type}", node_rows((x,)), "cast it to 'int64'?"))

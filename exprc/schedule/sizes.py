@@ -14,7 +14,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, made_for, topological
-from exprc.forms import Arg, ShapeError, broadcast, node_rows, shape_text, size_value
+from exprc.forms import Arg, ShapeError, broadcast, shape_text, size_value
 from exprc.size import UNKNOWN, Dim, Symbol, atoms_of, substitute, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
@@ -191,7 +191,7 @@ class _Binder:
             if op.form != "item" and any(isinstance(d, int) and d < 0 for d in dims):
                 raise ShapeError(f"a length is negative: {shape_text(dims)}")
         except ShapeError as error:
-            raise ValueError(report(f"{op.name}: {error}", node_rows(inputs), error.fix)) from None
+            raise error.told(op, inputs) from None
         dims = self._pin(dims)
         fresh = Expr(op, inputs, node.params, _bound_type(node.type, dims), node.name)
         self.dims[fresh] = dims

@@ -163,12 +163,22 @@ m.clip(x, None, 0.5)                        | m.clip(x, -0.5, None)             
 m.around(x, 1)
 """
 
+#: Less usual spellings, and values at the edges.
+UNUSUAL = """
+m.where(k, 1000, 0)                         | m.where(c, 1000, -1)                   | m.where(c, 2.5, 1)
+m.digitize(x, [1.0, 0.0, -1.0])             | m.digitize(x, [1.0, 0.0], right=True)  | m.imag(n)
+m.imag(b)                                   | m.angle(n)                             | m.angle(-0.0 * x)
+m.ldexp(x * 1e-300, 997)                    | m.ldexp(0.5, 1024)                     | m.tril(b)
+m.triu(b, 1)                                | m.linspace(-2.5, 2.5, 4, dtype=int)    | m.meshgrid(x, v)
+m.arange(np.float32(0), np.float32(1), np.float32(0.25)) | x ** 0                    | m.arctan2(x - x, y - y)
+"""
+
 
 def lines(text: str, mark: str = "|") -> list[str]:
     return [part.strip() for row in text.strip().splitlines() for part in row.split(mark)]
 
 
-LINES = [*lines(REDUCTIONS), *lines(SHAPES), *lines(INDEXING), *lines(SORTING), *lines(PRODUCTS)]
+LINES = [*lines(REDUCTIONS), *lines(SHAPES), *lines(INDEXING), *lines(SORTING), *lines(PRODUCTS), *lines(UNUSUAL)]
 
 #: Methods and operators of an array.
 METHODS = lines("""

@@ -134,6 +134,13 @@ WRONG = [
     (lambda: T.get_scalar_constant_value(s * 2), ValueError, "the value is not known before the call"),
     (lambda: T.h_softmax(x, 3, 9, 2, 4, x.T, v, m3, x), ValueError, "h_softmax: 2 classes of 4 hold fewer than 9 outputs"),
     (lambda: x.clip(), TypeError, "clip: give one of min and max"),
+    (lambda: x[::s], TypeError, "the step of a slice must be an integer scalar, not float32, ()"),
+    (lambda: T.digitize(x, [1, 3, 2]), ValueError, "digitize: the bins must ascend or descend"),
+    (lambda: T.einsum("ii", x), ValueError, "einsum: axes of one operand that go together differ in length: 3 ≠ 4"),
+    (lambda: T.interp(x, [0.0, 1.0], [0.0]), ValueError, "interp: the two vectors of points differ in length: 2 ≠ 1"),
+    (lambda: T.topk(x, T.iscalar("k")), TypeError, "topk: kth must be an integer, not the expression k"),
+    (lambda: T.set_subtensor(x[0] * 1, 1), TypeError, "index last: set_subtensor(f(x)[...], value); the whole of x is x[:]"),
+    (lambda: x[5], IndexError, "index 5 is out of bounds for axis 0 of length 3"),
 ]  # fmt: skip
 
 
@@ -142,6 +149,48 @@ def test_messages(call, kind, text):
     with pytest.raises(kind) as error:
         call()
     assert text in str(error.value)
+
+
+square, rows, mask, other = T.matrix("square"), T.vector("rows"), T.TensorType("bool", (None, None))("mask"), T.matrix("other")
+
+#: (what, its inputs with values, the error, what its text says): known only at the call.
+WRONG_AT_THE_CALL = [
+    (T.dot(square, other), {square: X, other: X}, ValueError, "dot: inner sizes differ: (3, 4) · (3, 4): 4 ≠ 3\n  left   square"),
+    (T.dot(square, rows), {square: X, rows: [1, 2]}, ValueError, "right  rows  float32, (2,)"),
+    (square[5], {square: X}, IndexError, "index 5 is out of bounds"),
+    (square[mask], {square: X, mask: X[:2, :2] > 0}, IndexError, "boolean index did not match: 2 ≠ 3\n  input  square"),
+    (square[rows > 0], {square: X, rows: [1, 2]}, IndexError, "boolean index did not match: 2 ≠ 3"),
+    (T.set_subtensor(square[mask], 1), {square: X, mask: X[:1] > 0}, IndexError, "boolean index did not match: 1 ≠ 3"),
+    (T.einsum("ii", square), {square: X}, ValueError, "einsum: axes of one operand that go together differ in length: 3 ≠ 4"),
+    (T.interp(square, rows, T.ones(2)), {square: X, rows: [1, 2, 3]}, ValueError, "interp: the two vectors of points differ in length"),
+    (T.cross(square, other), {square: X, other: X}, ValueError, "cross: vectors must have three elements: 3 ≠ 4"),
+    (T.topk(rows, 3), {rows: [1, 2]}, ValueError, "topk: there are fewer elements than kth: 3 ≠ 2"),
+    (T.median(rows), {rows: []}, IndexError, "there is no element to take: (0,)"),
+    (T.pad(rows, 3, mode="edge"), {rows: []}, IndexError, "there is no element to take: (0,)\n  left   rows"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expr", "given", "kind", "text"), WRONG_AT_THE_CALL, ids=[text[:40] for *_, text in WRONG_AT_THE_CALL])
+def test_messages_at_the_call(expr, given, kind, text):
+    with pytest.raises(kind) as caught:
+        expr.eval(given)
+    assert text in str(caught.value)
+    assert "made at test_shapes.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("expr, given, kind", [case[:3] for case in WRONG_AT_THE_CALL])
+def test_the_interpreter_refuses_the_same(expr, given, kind):
+    with pytest.raises(kind, match="made at test_shapes.py"):
+        expr.eval(given, mode="reference")
+
+
+def test_the_gradient_at_the_edges():
+    """Of what is constant there it is 0, not NaN."""
+    at = T.vector("at")
+    cost = T.sum(at**0) + T.sum(T.arctan2(at, 0.0 * at)) + T.sum(sum(at**k for k in range(4)))
+    for mode in ("reference", "compiled"):
+        got = exprc.function([at], exprc.grad(cost, at), mode=mode)([0.0, 2.0])
+        np.testing.assert_allclose(got, [1.0, 1 + 4 + 12])
 
 
 def test_a_misspelt_attribute_names_the_right_one():

@@ -47,7 +47,7 @@ def saturated(x: np.ndarray[Any, Any], dtype: str) -> Any:
 def _as_dtype(x: Any, dtype: str) -> Any:
     x = np.asarray(x)
     with np.errstate(all="ignore"):
-        return saturated(x, dtype) if is_float(x.dtype.name) and is_integer(dtype) else x.astype(dtype)
+        return saturated(x, dtype) if x.dtype.kind == "f" and is_integer(dtype) else x.astype(dtype)
 
 
 def _cast_text(dtypes: Sequence[str], dtype: str) -> str:

@@ -20,7 +20,7 @@ __all__ = [
 
 def _whole(function: Any) -> Any:
     """A reference that leaves bools and integers as they are."""
-    return lambda x: function(x) if is_float(np.asarray(x).dtype.name) else np.array(x)
+    return lambda x: function(x) if np.asarray(x).dtype.kind == "f" else np.array(x)
 
 
 def _rounding(name: str, reference: Any, doc: str, **record: Any) -> Formula:

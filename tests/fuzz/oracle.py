@@ -41,9 +41,10 @@ def truths(roots: Sequence[Expr], values: Mapping[Expr, Any], witnesses: int = W
     """The values of nodes with their tolerances."""
     exact = evaluate(roots, values)
     order = topological(roots)
-    known, wide = _Walk().nodes(order, values), _WideWalk().nodes(order, values)
-    moved = [_MovedWalk(known, wide, k) for k in range(witnesses)]
+    known = _Walk().nodes(order, values)
     try:
+        wide = _WideWalk().nodes(order, values)
+        moved = [_MovedWalk(known, wide, k) for k in range(witnesses)]
         others = [walk.nodes(order, values) for walk in (*moved, _SteadyWalk(known, wide, witnesses))]
     except IndexError:  # rounding decides whether there is a result at all
         return [Truth(v, np.zeros(v.shape), np.zeros(v.shape, bool)) for v in map(np.asarray, exact)]

@@ -48,6 +48,15 @@ def test_updates_read_the_old_values():
     assert (float(a.get_value()), float(b.get_value())) == (3, 5)
 
 
+def test_an_update_of_several_functions_reads_the_old_values():
+    """Each function has a loop of its own; only the last one writes."""
+    start, x = np.linspace(-1, 1, 1300, dtype="float32"), np.linspace(2, 0, 1300, dtype="float32")
+    w, v = exprc.shared(start), T.vector("v")
+    old = exprc.function([v], w * 2, updates=[(w, T.exp(T.sin(w) * v) + w)])(x)
+    np.testing.assert_array_equal(old, start * 2)
+    np.testing.assert_allclose(w.get_value(), np.exp(np.sin(start) * x) + start, rtol=1e-5)
+
+
 def test_the_precision_of_a_function_is_asked_for_or_set_and_stays_with_its_copies():
     x = T.matrix("x", shape=(2, 2))
     f = exprc.function([x], T.dot(x, x), precision="strict")

@@ -18,8 +18,9 @@ import exprc.tensor as T
 from exprc.compiled import Compiled, storable
 from exprc.expr import Expr, Input
 from exprc.interpret import interpret, interpret_function
-from exprc.loops import Barrier, Program
+from exprc.loops import Barrier, Let, Load, Loop, Program, Store
 from exprc.loops_text import text_of
+from exprc.lower import distribute
 from exprc.machines.cpu import CpuMachine
 from exprc.reference import evaluate
 from exprc.rewrite.expand import expand
@@ -98,6 +99,7 @@ GRAPHS: list[tuple[str, list[Input], Callable[[], Any]]] = [
     ("integers", [k], lambda: [k // 3, k % 3, k * k, T.cast(k, "int8") + T.cast(100, "int8")]),
     ("two results", [x, y], lambda: [x + y, (x + y).sum(axis=1), (x * y).max()]),
     ("where", [x], lambda: T.where(x > 0, x, T.exp(x) - 1)),
+    ("functions in turn", [x, y], lambda: [T.exp(T.sin(x) + y) * T.tanh(x), T.where(T.tanh(x) > y, T.sinh(y), x), T.erf(y) - x]),
 ]
 
 SHAPES = [(4, 6), (5, 18), (9, 2), (3, 37)]
@@ -163,6 +165,38 @@ def test_rows_cut_in_parts(no_compiler: None, monkeypatch: pytest.MonkeyPatch) -
     [(loaded, sizes)] = programs(roots, [x], [[values[x]]], compiler.AVX512)
     assert "in 16 parts" in text_of(loaded.lowered)
     agree(run(loaded, sizes, values), roots, values)
+
+
+def flat_loops(roots: Sequence[Expr], values: dict[Input, np.ndarray]) -> list[Loop]:
+    """The loops of a program that is one elementwise kernel; its results are compared with the references."""
+    [(loaded, sizes)] = programs(roots, list(values), [list(values.values())], compiler.AVX512)
+    agree(run(loaded, sizes, values), roots, values)
+    [kernel] = loaded.lowered.steps
+    return [s for s in kernel.body if isinstance(s, Loop)]
+
+
+def test_a_loop_calls_one_function(no_compiler: None) -> None:
+    """What was worked out is handed on in arrays, what is only read is read again; a value that both results need is worked out once."""
+    random = np.random.default_rng(2)
+    u = T.vector("u")
+    values = {i: random.standard_normal(1100).astype("float32") for i in (v, u)}
+    later = T.exp(T.sin(v) + u)
+    loops = flat_loops([later * v, later > T.tanh(u)], values)
+    assert [len(distribute.calls(loop.body)) for loop in loops] == [1, 1, 1]
+    stored = [[s.buffer for s in loop.body if isinstance(s, Store)] for loop in loops]
+    loaded = [[s.value.buffer for s in loop.body if isinstance(s, Let) and isinstance(s.value, Load)] for loop in loops]
+    handed_on = [b for b in stored[0] if b.local]
+    assert len(handed_on) == 1 and handed_on[0] in loaded[1]
+    assert sum(not b.local for loop in stored for b in loop) == 2
+    assert len({b for loop in loaded for b in loop if not b.local}) == 2 < sum(not b.local for loop in loaded for b in loop)
+
+
+def test_one_function_or_too_much_to_hand_on_is_one_loop(no_compiler: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {v: np.linspace(-2, 2, 700, dtype="float32")}
+    assert len(flat_loops([T.exp(v) * v + T.sqrt(abs(v))], values)) == 1
+    assert len(flat_loops([T.exp(T.sin(v))], values)) == 2
+    monkeypatch.setattr(distribute, "ROOM", 4 * distribute.PIECE - 1)
+    assert len(flat_loops([T.exp(T.sin(v))], values)) == 1
 
 
 def test_hooks_of_a_matrix_product(no_compiler: None) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from exprc.loops import Alloc, Buffer, Index, Kernel, Let, Load, Loop, Store
-from exprc.lower.emit import Scope, start_value
+from exprc.lower.distribute import PIECE, calls, distributed
+from exprc.lower.emit import Emitter, Scope, start_value
 from exprc.lower.nest import Nest, Pass, combined, comment, nest, symbol_names
 from exprc.schedule.fuse import Group, Root, placed
 from exprc.schedule.plan import Plan, Stored
@@ -94,13 +95,22 @@ class GroupLowering(Nest):
         )
 
     def _flat_body(self) -> tuple[list[Any], Dim]:
+        loop, blocks = self._flat_loop(CHUNK)
+        if len(calls(loop.body)) < 2:
+            return [loop], blocks
+        self.emit = Emitter(self.plan)
+        loop, blocks = self._flat_loop(PIECE)
+        return distributed(loop, self.emit.written, self.emit.fresh), blocks
+
+    def _flat_loop(self, chunk: int) -> tuple[Loop, Dim]:
+        """One loop over the elements of a block, and how many blocks of that length there are."""
         total = product(self.group.outer)
         scope = Scope()
-        block, e = symbol("block"), symbol("e", 0, CHUNK - 1)
-        self.emit.address = lambda stored, at: block * CHUNK + e if stored.address(at) == self.flat else stored.address(at)
+        block, e = symbol("block"), symbol("e", 0, chunk - 1)
+        self.emit.address = lambda stored, at: block * chunk + e if stored.address(at) == self.flat else stored.address(at)
         for root in self.group.roots:
             self._store_root(root, self._index(root), scope)
-        return [Loop("e", minimum(CHUNK, total - block * CHUNK), "lanes", tuple(scope.body))], ceildiv(total, CHUNK)  # type: ignore[operator]
+        return Loop("e", minimum(chunk, total - block * chunk), "lanes", tuple(scope.body)), ceildiv(total, chunk)  # type: ignore[operator]
 
     def _nest(self) -> tuple[list[Any], Dim]:
         if self.lane is not None:

@@ -45,10 +45,10 @@ def blame(error: Exception, given: Sequence[Any]) -> Exception:
 def node_rows(inputs: Sequence[Expr]) -> list[tuple[str, str, str]]:
     """Rows for a message about a node: its inputs with type and the user's line."""
     roles = {1: ("input",), 2: ("left", "right")}.get(len(inputs)) or tuple(f"input {i}" for i in range(len(inputs)))
-    return [(role, f"{x.label}  {x.type}", x.where) for role, x in zip(roles, map(_as_written, inputs))]
+    return [(role, f"{x.label}  {x.type}", x.where) for role, x in zip(roles, map(as_written, inputs))]
 
 
-def _as_written(x: Expr) -> Expr:
+def as_written(x: Expr) -> Expr:
     """What the user has in hand, where the operation that he called cast it or gave it axes of length 1."""
     while x.name is None and (x.op.name == "cast" or _only_adds_axes(x)):
         x = x.inputs[0]

@@ -134,6 +134,11 @@ class Op:
         return node.inputs if self.data is None else node.inputs[: self.data]
 
 
+def shape_rule(op: Any, args: Sequence[Arg], params: Mapping[str, Any]) -> Any:
+    """Run a record's shape rule; a formula without one broadcasts."""
+    return op.shape(args, **params) if op.shape is not None else broadcast([a.shape for a in args])
+
+
 def known(shape: Sequence[Dim]) -> tuple[int | None, ...]:
     return tuple(None if isinstance(d, Unknown) else int(d) for d in shape)  # type: ignore[arg-type]
 

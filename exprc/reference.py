@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from exprc.blame import ShapeError, as_written
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Shared, topological
-from exprc.forms import shape_text
+from exprc.forms import Arg, shape_rule, shape_text
 from exprc.types import TupleType
 
 
@@ -81,15 +82,44 @@ def value_of(node: Expr, inputs: Sequence[Any]) -> Any:
     except (ValueError, IndexError, TypeError) as error:
         if " made at " in str(error):
             raise
-        kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
-        raise kind(_at_node(node, inputs, str(error))) from error
+        raise _told(node, inputs, error) from error
 
 
-def _at_node(node: Expr, inputs: Sequence[Any], text: str) -> str:
-    what, _, fix = text.partition("\n")
-    shapes = [f"{x.label}  {np.asarray(a).dtype}, {shape_text(np.shape(a))}" for x, a in zip(node.inputs, inputs)]
-    rows = [("expression", node.label, node.where)]
-    return report(what, [*rows, *(("of", shape, x.where) for x, shape in zip(node.inputs, shapes))], fix.strip())
+def _told(node: Expr, inputs: Sequence[Any], error: Exception) -> Exception:
+    """The error for the user: what the shape rule of a node says of the arrays, else what NumPy said."""
+    kind: type[Exception] = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
+    name = node.op.called or node.op.name
+    what, _, fix = str(error).partition("\n")
+    misfit = _misfit(node, inputs)
+    if misfit and (kind is ValueError or misfit.kind is kind):
+        what, fix, kind = str(misfit) if misfit.whole else f"{name}: {misfit}", misfit.fix, misfit.kind
+    rows = [("expression", node.name or f"{name}(...)", node.where)]
+    return kind(report(what, [*rows, *(_given_row(x, a) for x, a in zip(node.inputs, inputs))], fix.strip()))
+
+
+def _misfit(node: Expr, inputs: Sequence[Any]) -> ShapeError | None:
+    if any(isinstance(x.type, TupleType) for x in node.inputs):
+        return None
+    data = len(inputs) if node.op.data is None else node.op.data
+    args = [Arg(np.shape(a), x.dtype) for x, a in zip(node.inputs[:data], inputs)]
+    args += [Arg((), "int64", int(a)) for a in inputs[data:]]
+    try:
+        shape_rule(node.op, args, node.params)
+    except ShapeError as error:
+        return error
+    return None
+
+
+def _given_row(x: Expr, value: Any) -> tuple[str, str, str]:
+    """A row for an input of a node and its value, without what the operation that the user called did to it."""
+    if isinstance(x.type, TupleType):
+        return "of", f"{x.label}  {x.type}", x.where
+    shape, written = np.shape(value), as_written(x)
+    while x is not written:
+        if x.op.name == "dimshuffle":
+            shape = tuple(n for n, a in zip(shape, x.params["order"]) if a != "x")
+        x = x.inputs[0]
+    return "of", f"{x.label}  {x.dtype}, {shape_text(shape)}", x.where
 
 
 def _open(node: Expr, inputs: Sequence[Any]) -> Any:

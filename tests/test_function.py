@@ -160,6 +160,25 @@ def test_shapes_that_disagree_only_when_called():
     says(error, "add: shapes do not broadcast: (2, 3) · (2, 2): 3 ≠ 2", HERE)
 
 
+MISFITS = {
+    "dot: inner sizes differ: (2, 5) · (4, 3): 5 ≠ 4": lambda x, y: T.dot(x, y),
+    "add: shapes do not broadcast: (2, 5) · (4, 3): 2 ≠ 4": lambda x, y: x + y,
+    "concatenate: lengths of axis 1 differ": lambda x, y: T.concatenate([x, y]),
+    "reshape: cannot reshape (2, 5) to (3, 3): numbers of elements differ: 10 ≠ 9": lambda x, y: x.reshape((3, -1)) + y.sum(),
+}
+
+
+@pytest.mark.parametrize("mode", ["compiled", "reference"])
+@pytest.mark.parametrize("text", MISFITS)
+def test_both_modes_say_the_same_of_shapes_that_disagree(text, mode):
+    x, y = T.matrix("x"), T.matrix("y")
+    f = exprc.function([x, y], MISFITS[text](x, y), mode=mode)
+    with pytest.raises(ValueError) as error:
+        f(np.zeros((2, 5)), np.zeros((4, 3)))
+    said = str(error.value)
+    assert said.startswith(text) and "x  float32, (2, 5)    made at test_function.py:" in said and "dimshuffle(" not in said
+
+
 def test_missing_extra_and_unknown_inputs():
     x, y = T.scalar("x"), T.scalar("y")
     f = exprc.function([x, y], x + y, name="sum2")

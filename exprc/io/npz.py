@@ -12,7 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -133,6 +133,9 @@ def named(values: Arrays) -> dict[str, Any]:
     """
     if isinstance(values, Mapping):
         return dict(values)
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        fix = "those of a network are exprc.nn.layers.get_all_param_values(layer)"
+        raise TypeError(report(f"arrays are given as a dict or a list, not as {type(values).__name__}", fix=fix))
     return {f"arr_{i}": value for i, value in enumerate(values)}
 
 

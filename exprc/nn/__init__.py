@@ -22,6 +22,7 @@ from exprc.nn import random as random
 from exprc.nn import regularization as regularization
 from exprc.nn import updates as updates
 from exprc.nn import utils as utils
+from exprc.spellings import missing
 
 __all__ = [
     "init",
@@ -33,3 +34,7 @@ __all__ = [
     "updates",
     "utils",
 ]
+
+for _module in (init, layers, nonlinearities, objectives, regularization, updates):
+    setattr(_module, "__getattr__", missing(_module.__name__, _module.__all__))  # noqa: B010 (type checkers know what is there)
+globals()["__getattr__"] = missing("exprc.nn", __all__)

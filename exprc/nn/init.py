@@ -11,6 +11,7 @@ a unit, which an initialiser reads off the shape:
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,8 @@ class Constant(Initializer):
     """
 
     def __init__(self, val: Any = 0.0) -> None:
+        if np.asarray(val).dtype.kind not in "biuf":
+            raise TypeError(report(f"Constant: val is a number or an array of numbers, got {val!r}", fix="for example Constant(0.1)"))
         self.val = val
 
     def sample(self, shape: Sequence[int]) -> np.ndarray:
@@ -85,6 +88,8 @@ class Normal(Initializer):
     """
 
     def __init__(self, std: float = 0.01, mean: float = 0.0) -> None:
+        if std < 0:
+            raise ValueError(report(f"Normal: std must be at least 0, got {std}", fix="the mean comes second: Normal(0.01, mean)"))
         self.std = std
         self.mean = mean
 
@@ -114,11 +119,21 @@ class Uniform(Initializer):
             # A uniform distribution of width 2a has variance a² / 3.
             self.range = (mean - np.sqrt(3) * std, mean + np.sqrt(3) * std)
         else:
-            low, high = range if np.ndim(range) else (-range, range)
-            self.range = (low, high)
+            self.range = _ends(range)
 
     def sample(self, shape: Sequence[int]) -> np.ndarray:
         return floatX(get_rng().uniform(low=self.range[0], high=self.range[1], size=tuple(shape)))
+
+
+def _ends(range: Any) -> tuple[Any, Any]:
+    """Return the lowest and the highest value that a range stands for."""
+    given = tuple(range) if np.ndim(range) else (range, range)
+    if len(given) == 2 and all(isinstance(end, numbers.Real) for end in given):
+        low, high = given if np.ndim(range) else (-range, range)
+        if low <= high:
+            return low, high
+    fix = "a number r, at least 0, stands for (-r, r)"
+    raise ValueError(report(f"Uniform: range is a number or a pair (low, high), got {range!r}", fix=fix))
 
 
 def _gain(owner: Initializer, gain: float | str) -> float:

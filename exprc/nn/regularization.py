@@ -14,7 +14,10 @@ from types import MappingProxyType
 from typing import Any
 
 import exprc.tensor as T
+from exprc.errors import report
+from exprc.expr import Expr
 from exprc.nn.layers import get_all_params
+from exprc.nn.layers.base import label
 
 __all__ = [
     "apply_penalty",
@@ -66,6 +69,12 @@ def apply_penalty(tensor_or_tensors: Any, penalty: Callable[..., Any], **kwargs:
     >>> float(apply_penalty([T.constant([1.0]), T.constant([2.0])], l2).eval())
     5.0
     """
+    if not callable(penalty):
+        fix = "for example exprc.nn.regularization.l2"
+        raise TypeError(report(f"a penalty is a function of an expression, not {penalty!r}", fix=fix))
+    if hasattr(tensor_or_tensors, "get_params"):
+        fix = "regularize_layer_params(layer, penalty) penalises the parameters of a layer"
+        raise TypeError(report(f"apply_penalty takes expressions, not the layer {label(tensor_or_tensors)}", fix=fix))
     if hasattr(tensor_or_tensors, "ndim"):  # one array; it could be iterated over, too
         return penalty(tensor_or_tensors, **kwargs)
     return sum(penalty(x, **kwargs) for x in tensor_or_tensors)
@@ -90,6 +99,9 @@ def regularize_layer_params(
     -------
     scalar expression
     """
+    if isinstance(layer, Expr):
+        fix = "apply_penalty(parameter, penalty) penalises one parameter"
+        raise TypeError(report("regularize_layer_params takes layers", [("given", layer.label, layer.where)], fix))
     layers: Iterable[Any] = [layer] if hasattr(layer, "get_params") else layer
     return apply_penalty([p for item in layers for p in item.get_params(**tags)], penalty, **kwargs)
 
@@ -109,6 +121,9 @@ def regularize_layer_params_weighted(
     -------
     scalar expression
     """
+    if not isinstance(layers, Mapping):
+        fix = "for example {hidden: 0.1, out: 0.01}"
+        raise TypeError(report(f"layers must be a dict from layer to weight, not {type(layers).__name__}", fix=fix))
     return sum(weight * regularize_layer_params(layer, penalty, tags, **kwargs) for layer, weight in layers.items())
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import exprc
 import exprc.tensor as T
 from exprc.errors import report
-from exprc.expr import Shared
+from exprc.expr import Expr, Shared
 from exprc.nn import utils
 
 __all__ = [
@@ -59,8 +59,10 @@ def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> list[Any]
     Raises
     ------
     ValueError
-        If a parameter is no shared variable, or if the number of gradients is not that of the parameters.
+        If a parameter is no shared variable, or there is none, or if the number of gradients is not that of the
+        parameters.
     """
+    _check_list(params)
     for param in params:
         if not isinstance(param, Shared):
             raise ValueError(
@@ -76,6 +78,16 @@ def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> list[Any]
         fix = "give one gradient for each parameter, in their order, or the loss itself"
         raise ValueError(report(f"got {len(loss_or_grads)} gradients for {len(params)} parameters", fix=fix))
     return list(loss_or_grads)
+
+
+def _check_list(params: Any) -> None:
+    """Raise ValueError unless there is a list of parameters, and something in it."""
+    if isinstance(params, Expr):
+        text = "params must be a list of shared variables, not one variable alone"
+        raise ValueError(report(text, [("given", params.label, params.where)], f"did you mean [{params.label}]?"))
+    if not params:
+        fix = "exprc.nn.layers.get_all_params(layer, trainable=True) lists those of a network"
+        raise ValueError(report("params is empty: there is nothing to train", fix=fix))
 
 
 def _state(param: Any, what: str) -> Shared:
@@ -335,7 +347,7 @@ def adam(
 
 
 def norm_constraint(
-    tensor_var: Any, max_norm: Any, norm_axes: Sequence[int] | None = None, epsilon: float = 1e-7
+    tensor_var: Any, max_norm: Any, norm_axes: int | Sequence[int] | None = None, epsilon: float = 1e-7
 ) -> Any:
     """Scale down the incoming weights of every unit whose norm is too large.
 
@@ -345,7 +357,7 @@ def norm_constraint(
         A parameter or, more often, its new value in a dictionary of updates.
     max_norm : float or scalar expression
         The largest Euclidean norm allowed.
-    norm_axes : sequence of int, optional
+    norm_axes : int or sequence of int, optional
         The axes to sum over; by default the first for a matrix (dense layer), and all but the first for 3 to 5
         dimensions (convolution).
     epsilon : float
@@ -373,10 +385,10 @@ def norm_constraint(
     return tensor_var * (T.minimum(norms, max_norm) / (epsilon + norms))
 
 
-def _constraint_axes(tensor_var: Any, norm_axes: Sequence[int] | None) -> tuple[int, ...]:
+def _constraint_axes(tensor_var: Any, norm_axes: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the axes of the incoming weights of a unit."""
     if norm_axes is not None:
-        return tuple(norm_axes)
+        return tuple(np.atleast_1d(norm_axes).tolist())
     if tensor_var.ndim == 2:
         return (0,)
     if tensor_var.ndim in (3, 4, 5):
@@ -417,6 +429,10 @@ def total_norm_constraint(
     >>> print(norm.eval(), [round(float(s.eval()[0]), 2) for s in scaled])
     5.0 [0.6, 0.8]
     """
+    if isinstance(tensor_vars, Expr):
+        rows = [("given", f"{tensor_vars.label}  {tensor_vars.type}", tensor_vars.where)]
+        fix = f"did you mean [{tensor_vars.label}]?"
+        raise TypeError(report("total_norm_constraint takes a list of expressions", rows, fix))
     norm = T.sqrt(sum(T.sum(T.sqr(tensor)) for tensor in tensor_vars))
     multiplier = T.minimum(norm, max_norm) / (epsilon + norm)
     scaled = [tensor * multiplier for tensor in tensor_vars]

@@ -244,9 +244,17 @@ def create_param(spec: Any, shape: Sequence[int], name: str | None = None) -> Ex
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     shape = tuple(shape)
+    if not all(isinstance(size, int_types) for size in shape):
+        text = f"create_param: every size must be an int, got shape={shape} for the parameter {name!r}"
+        raise TypeError(report(text, _place(name), "give a whole number of units, filters or channels"))
     if any(size <= 0 for size in shape):
         text = f"create_param: every size must be positive, got shape={shape} for the parameter {name!r}"
         raise ValueError(report(text, _place(name), "give at least one unit, filter or channel"))
+    if isinstance(spec, (type, bool)):
+        what, fix = f"the bool {spec}", "None leaves the parameter out"
+        if isinstance(spec, type):
+            what, fix = f"the class {spec.__name__}", f"make one of it: {spec.__name__}()"
+        raise TypeError(report(f"create_param: the value for the parameter {name!r} is {what}", _place(name), fix))
     source = "value"
     if callable(spec) and not isinstance(spec, Expr):
         source, spec = "value that the callable returned", spec(shape)

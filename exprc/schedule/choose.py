@@ -12,8 +12,8 @@ from typing import Any
 
 from exprc.errors import report
 from exprc.expr import Expr, made_for, topological
-from exprc.forms import Arg, Implementation, Kernel, Op, Reduce, Source, View
-from exprc.schedule.sizes import Bound, Dims, shape_rule
+from exprc.forms import Arg, Implementation, Kernel, Op, Reduce, Source, View, shape_rule
+from exprc.schedule.sizes import Bound, Dims
 from exprc.types import TupleType, itemsize, tensor_type
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, made_for, topological
-from exprc.forms import Arg, ShapeError, broadcast, shape_text, size_value
+from exprc.forms import Arg, ShapeError, shape_rule, shape_text, size_value
 from exprc.size import UNKNOWN, Dim, Symbol, atoms_of, substitute, symbol
 from exprc.types import TensorType, TupleType, tensor_type
 
@@ -235,11 +235,6 @@ class _Binder:
 def _flat(shape: Any) -> list[Any]:
     """The dims of a node, of all its results if it has several."""
     return [d for part in shape for d in (part if isinstance(part, tuple) else (part,))]
-
-
-def shape_rule(op: Any, args: Sequence[Arg], params: Mapping[str, Any]) -> Any:
-    """Run a record's shape rule; a formula without one broadcasts."""
-    return op.shape(args, **params) if op.shape is not None else broadcast([a.shape for a in args])
 
 
 def _number(x: Expr, value: Dim) -> Expr:

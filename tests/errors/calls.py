@@ -221,4 +221,10 @@ CASES = [
         f.copy(swap={w: v})
         """, ("copy: what takes the place of w must be a shared variable of its type, not float32 of 1 axes",
          "w", "@1", "v", "@1", "make it with exprc.shared(value)")),
+    ("A batch of another width than the network's", ValueError, """
+        x = T.matrix("x")
+        net = L.DenseLayer(L.InputLayer((None, 784), x), 10)
+        f = exprc.function([x], L.get_output(net), name="predict")
+        f(np.zeros((32, 28), "float32"))
+        """, ("dot: inner sizes differ: (32, 28) · (784, 10): 28 ≠ 784", "x  float32, (32, 28)", "@1", "W  float32, (784, 10)", "@2")),
 ]

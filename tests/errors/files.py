@@ -125,4 +125,13 @@ CASES = [
          "write texts and settings to a JSON file beside it")),
     ("Weights under a name that no file can hold", ValueError, """
         io.save_npz(folder / "weights.npz", {"a\\nb": np.zeros(3)})
-        """, ("save_npz: 'a\\nb' cannot name an array", "a name is a printable text without backslashes")),]
+        """, ("save_npz: 'a\\nb' cannot name an array", "a name is a printable text without backslashes")),
+    ("A network in place of its weights", TypeError, """
+        net = L.DenseLayer(L.InputLayer((None, 784)), 10)
+        io.save_npz(folder / "weights.npz", net)
+        """, ("arrays are given as a dict or a list, not as DenseLayer",
+         "those of a network are exprc.nn.layers.get_all_param_values(layer)")),
+    ("A folder that is not there", FileNotFoundError, """
+        io.save_npz(folder / "runs" / "weights.npz", [np.zeros(3)])
+        """, ("there is no such folder; make it first", "runs")),
+]

@@ -182,4 +182,108 @@ CASES = [
     ("A generator that is none of NumPy's", TypeError, """
         nn.random.set_rng(42)
         """, ("set_rng: int has no method normal",
-         "give a numpy.random.RandomState; for a Generator g, numpy.random.RandomState(g.bit_generator)")),]
+         "give a numpy.random.RandomState; for a Generator g, numpy.random.RandomState(g.bit_generator)")),
+    ("An activation by its name", TypeError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.DenseLayer(net, 10, nonlinearity="relu", name="hidden")
+        """, ("hidden (DenseLayer): nonlinearity must be a function of expressions, not 'relu'", "@2",
+         "nonlinearities.rectify does that here")),
+    ("A class in place of an activation", TypeError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.DenseLayer(net, 10, nonlinearity=nn.nonlinearities.LeakyRectify)
+        """, ("DenseLayer: nonlinearity must be a function of expressions, not the class LeakyRectify", "@2",
+         "make one of it: LeakyRectify()")),
+    ("A class in place of an initialiser", TypeError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.DenseLayer(net, 10, W=nn.init.GlorotUniform)
+        """, ("create_param: the value for the parameter 'W' is the class GlorotUniform", "@2", "make one of it: GlorotUniform()")),
+    ("Biases switched off by a bool", TypeError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.DenseLayer(net, 10, b=False)
+        """, ("create_param: the value for the parameter 'b' is the bool False", "@2", "None leaves the parameter out")),
+    ("Half a unit", TypeError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.DenseLayer(net, 2.5)
+        """, ("create_param: every size must be an int, got shape=(784, 2.5) for the parameter 'W'", "@2",
+         "give a whole number of units, filters or channels")),
+    ("An argument that a layer does not have", TypeError, """
+        net = L.InputLayer((None, 1, 28, 28), name="images")
+        net = L.Conv2DLayer(net, 20, 5, padding=2)
+        """, ("Conv2DLayer() has no argument 'padding'", "@2", "did you mean 'pad'?")),
+    ("Steps of no length", ValueError, """
+        net = L.InputLayer((None, 1, 28, 28), name="images")
+        net = L.Conv2DLayer(net, 20, 5, stride=0, name="conv")
+        """, ("conv (Conv2DLayer): stride must be at least 1, got 0", "(None, 1, 28, 28)", "@1", "does not fit", "@2")),
+    ("Three sizes for two axes", ValueError, """
+        net = L.InputLayer((None, 1, 28, 28), name="images")
+        net = L.MaxPool2DLayer(net, (2, 2, 2), name="pool")
+        """, ("pool (MaxPool2DLayer): pool_size must be an int, or 2 of them, got (2, 2, 2)", "(None, 1, 28, 28)", "@1", "does not fit",
+         "@2")),
+    ("Dropout along an axis that is not there", ValueError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.DropoutLayer(net, shared_axes=(2, 3), name="drop")
+        """, ("drop (DropoutLayer): shared_axes=(2, 3) are out of range for a 2-dimensional input", "@1", "does not fit", "@2")),
+    ("A number as the shape of an input", TypeError, """
+        net = L.InputLayer(784, name="images")
+        """, ("images (InputLayer): shape must be a tuple of int or None, got 784", "@1", "did you mean (None, 784)?")),
+    ("An array as the variable of an input", TypeError, """
+        net = L.InputLayer((None, 784), np.zeros((5, 784)), name="images")
+        """, ("images (InputLayer): input_var must be a variable, not ndarray", "@1", "values are given to get_output(layer, inputs)")),
+    ("Layers to be merged without a list", TypeError, """
+        a, b = L.InputLayer((None, 3), name="a"), L.InputLayer((None, 3), name="b")
+        net = L.ElemwiseSumLayer(a, b)
+        """, ("ElemwiseSumLayer: incomings is a list of layers, got a (InputLayer)", "@2", "put the layers in a list: [first, second]")),
+    ("An expression in place of a layer", TypeError, """
+        net = L.DenseLayer(L.InputLayer((None, 784), name="images"), 10)
+        probabilities = L.get_output(net)
+        params = L.get_all_params(probabilities, trainable=True)
+        """, ("a layer, or a list of layers, is needed, not an expression", "@2",
+         "get_output() of a layer is an expression; here the layer itself is needed")),
+    ("A network that nobody returned", TypeError, """
+        def build():
+            net = L.DenseLayer(L.InputLayer((None, 784)), 10)
+        L.get_output(build())
+        """, ("a layer, or a list of layers, is needed, not None", "has the function that builds the network no return?")),
+    ("An output that a layer does not return", TypeError, """
+        class Twice(L.Layer):
+            def get_output_for(self, input, **kwargs):
+                2 * input
+        net = Twice(L.InputLayer((None, 10), name="numbers"))
+        y = L.get_output(net)
+        """, ("Twice: get_output_for() gave None", "@4", "has it no return?")),
+    ("A parameter before the layer is set up", RuntimeError, """
+        class Scale(L.Layer):
+            def __init__(self, incoming):
+                self.factor = self.add_param(nn.init.Constant(1), (1,))
+        net = Scale(L.InputLayer((None, 10), name="numbers"))
+        """, ("Scale: add_param() before the layer is set up", "call super().__init__(incoming, name=name) first")),
+    ("A dict of weights", TypeError, """
+        net = L.DenseLayer(L.InputLayer((None, 784)), 10, name="classes")
+        L.set_all_param_values(net, {"W": np.zeros((784, 10)), "b": np.zeros(10)})
+        """, ("set_all_param_values takes a list of arrays, not a dict",
+         "list(values.values()), where they stand in the order of get_all_params()")),
+    ("A parameter alone where a list belongs", ValueError, """
+        w = exprc.shared(np.zeros(3, "float32"), name="w")
+        updates = nn.updates.sgd((w ** 2).sum(), w, learning_rate=0.1)
+        """, ("params must be a list of shared variables, not one variable alone", "w", "@1", "did you mean [w]?")),
+    ("Nothing to train", ValueError, """
+        w = exprc.shared(np.zeros(3, "float32"), name="w")
+        updates = nn.updates.sgd((w ** 2).sum(), [], learning_rate=0.1)
+        """, ("params is empty: there is nothing to train",
+         "exprc.nn.layers.get_all_params(layer, trainable=True) lists those of a network")),
+    ("A layer in place of its parameters", TypeError, """
+        net = L.DenseLayer(L.InputLayer((None, 784)), 10, name="classes")
+        penalty = nn.regularization.apply_penalty(net, nn.regularization.l2)
+        """, ("apply_penalty takes expressions, not the layer classes (DenseLayer)",
+         "regularize_layer_params(layer, penalty) penalises the parameters of a layer")),
+    ("A penalty by its name", TypeError, """
+        net = L.DenseLayer(L.InputLayer((None, 784)), 10, name="classes")
+        penalty = nn.regularization.regularize_network_params(net, "l2")
+        """, ("a penalty is a function of an expression, not 'l2'", "for example exprc.nn.regularization.l2")),
+    ("A range from high to low", ValueError, """
+        W = nn.init.Uniform((1, -1))
+        """, ("Uniform: range is a number or a pair (low, high), got (1, -1)", "a number r, at least 0, stands for (-r, r)")),
+    ("A layer of PyTorch's", AttributeError, """
+        net = L.Linear(L.InputLayer((None, 784)), 10)
+        """, ("exprc.nn.layers has no 'Linear'", "DenseLayer(incoming, num_units, nonlinearity=None) does that here")),
+]

@@ -113,3 +113,13 @@ def test_subclasses_define_sample():
         init.Initializer()((2, 3))
     with pytest.raises(NotImplementedError, match=r"Fans does not define std\(shape\)"):
         type("Fans", (init._Scaled,), {})(init.Normal)((2, 3))
+
+
+def test_what_no_distribution_has():
+    for range in ("a", (1, -1), (1, 2, 3), -0.5):
+        with pytest.raises(ValueError, match="Uniform: range is a number or a pair"):
+            init.Uniform(range)
+    with pytest.raises(ValueError, match="Normal: std must be at least 0, got -1"):
+        init.Normal(std=-1)
+    with pytest.raises(TypeError, match="Constant: val is a number or an array of numbers, got 'a'"):
+        init.Constant("a")

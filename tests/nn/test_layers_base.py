@@ -46,7 +46,7 @@ def test_layer_takes_anything_with_an_output_shape():
 def test_incoming_must_be_a_layer_or_a_shape():
     with pytest.raises(TypeError, match=r"incoming is a layer or a tuple \(a shape\), got \[None, 3\] of type list"):
         Layer([None, 3])
-    with pytest.raises(TypeError, match="MergeLayer: incomings is a list of layers, got <"):
+    with pytest.raises(TypeError, match="MergeLayer: incomings is a list of layers, got Layer"):
         MergeLayer(Layer((2, 3)))
     with pytest.raises(ValueError, match="MergeLayer: the list of incoming layers is empty"):
         MergeLayer([])

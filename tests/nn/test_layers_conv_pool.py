@@ -152,8 +152,8 @@ ERRORS = [
     ((None, 3, 8, 8), {"num_groups": 3}, ValueError, "num_groups=3 must divide the 3 channels and the 4 filters"),
     ((None, 3, 8, 8), {"num_groups": 0}, ValueError, "num_groups=0 must divide"),
     ((None, 3, 8, 8), {"pad": "half"}, ValueError, "pad is an int, .* 'full', 'same' or 'valid', got 'half'"),
-    ((None, 3, 8, 8), {"pad": 0.5}, TypeError, "expected a single int or an iterable of int, got 0.5"),
-    ((None, 3, 8, 8), {"stride": (1, 1, 1)}, ValueError, r"length 2, got \(1, 1, 1\) of length 3"),
+    ((None, 3, 8, 8), {"pad": 0.5}, TypeError, "pad must be an int, or 2 of them, got 0.5"),
+    ((None, 3, 8, 8), {"stride": (1, 1, 1)}, ValueError, r"stride must be an int, or 2 of them, got \(1, 1, 1\)"),
     ((None, 3, 8, None), {"untie_biases": True}, ValueError, "untied biases need a fixed output size"),
     ((None, 3, 8, 8), {"filter_size": 4, "pad": "same"}, NotImplementedError, r"odd filter sizes, got \(4, 4\)"),
     ((None, 3, 8, 2), {}, ValueError, r"the output would be empty: axis 3 has size 2 \(pad 0\), the filter 3"),
@@ -250,7 +250,7 @@ POOL_ERRORS = [
     ((None, 1, 8, 8), {"mode": "mean"}, "mode is one of max, sum, average_inc_pad, average_exc_pad, got 'mean'"),
     ((None, 1, 8, 8), {"pad": 1, "ignore_border": False}, r"pad=\(1, 1\) needs ignore_border=True"),
     ((None, 1, 8, 8), {"pad": (0, 2)}, r"the padding \(0, 2\) must be smaller than the window \(2, 2\)"),
-    ((None, 1, 8, 8), {"pool_size": (2, 2, 2)}, "expected a single value or an iterable of length 2"),
+    ((None, 1, 8, 8), {"pool_size": (2, 2, 2)}, "pool_size must be an int, or 2 of them"),
 ]
 
 

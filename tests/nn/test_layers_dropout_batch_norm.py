@@ -244,3 +244,12 @@ def test_batch_norm_function_equals_its_parts(value, rng):
     expected = normalised(activation, (0, 2, 3), 0, 1)[0]
     np.testing.assert_allclose(out, np.maximum(expected, 0), rtol=1e-3, atol=1e-3)
     assert bn.mean.get_value().tolist() == [0, 0, 0]
+
+
+def test_dropout_refuses_what_it_cannot_use(value):
+    l_in = InputLayer((None, 6))
+    assert DropoutLayer(l_in, shared_axes=-1).shared_axes == (1,)
+    with pytest.raises(ValueError, match=r"shared_axes=\(7,\) are out of range for a 2-dimensional input"):
+        DropoutLayer(l_in, shared_axes=(7,))
+    with pytest.raises(TypeError, match="p must be a number or a scalar expression, got 'half'"):
+        DropoutLayer(l_in, p="half")

@@ -245,3 +245,28 @@ def test_every_layer_is_exported():
         FlattenLayer ReshapeLayer NonlinearityLayer ConcatLayer ElemwiseSumLayer Layer MergeLayer""".split()
     assert set(wanted) <= exported
     assert all(hasattr(nn.layers, name) for name in nn.layers.__all__)
+
+
+def test_a_misspelt_tag_is_warned_of():
+    layer = DenseLayer(InputLayer((None, 2)), 1)
+    with pytest.warns(UserWarning, match=r"no parameter has the tag trainble \(perhaps you meant trainable\)") as told:
+        assert get_all_params(layer, trainble=True) == []
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert get_all_params(layer, mine=True) == [] and len(get_all_params(layer, mine=False)) == 2
+        layer.params[layer.W].add("trainee")
+        assert get_all_params(layer, trainee=True) == [layer.W]
+
+
+def test_set_param_values_refuses_what_a_parameter_cannot_hold_and_changes_nothing():
+    layer = DenseLayer(InputLayer((None, 2)), 1, W=nn.init.Constant(3))
+    with pytest.raises(TypeError, match="cannot set the value of b: its dtype is float32, that of the value complex128"):
+        set_all_param_values(layer, [np.ones((2, 1)), np.ones(1, complex)])
+    assert layer.W.get_value().tolist() == [[3], [3]]
+
+
+def test_only_layers_are_keys_of_inputs():
+    layer = DenseLayer(InputLayer((None, 2)), 1)
+    with pytest.raises(TypeError, match=r"a layer, or a list of layers, is needed, not 'x' \(str\)"):
+        get_output(layer, {"x": T.matrix()})

@@ -211,3 +211,11 @@ def test_total_norm_constraint(value, max_norm, factor):
     np.testing.assert_allclose(a, [3 * factor, 0], rtol=1e-5)
     np.testing.assert_allclose(b, [[4 * factor]], rtol=1e-5)
     assert isinstance(updates.total_norm_constraint(tensors, max_norm), list)
+
+
+def test_one_axis_of_a_norm_may_be_an_int():
+    w = exprc.shared(np.full((3, 2), 2.0), name="w")
+    expected = updates.norm_constraint(w, 1, norm_axes=(0,)).eval()
+    assert np.array_equal(updates.norm_constraint(w, 1, norm_axes=0).eval(), expected)
+    with pytest.raises(TypeError, match="total_norm_constraint takes a list of expressions"):
+        updates.total_norm_constraint(w, 1)

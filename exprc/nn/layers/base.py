@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from exprc.errors import report
+from exprc.errors import nearest, report
 from exprc.expr import Expr, place_of, user_line
-from exprc.nn import utils
+from exprc.nn import nonlinearities, utils
+from exprc.spellings import instead
 
 __all__ = ["Layer", "MergeLayer"]
 
@@ -26,12 +28,14 @@ class _Node:
     get_output_kwargs: list[str]
     where: str
 
-    def _begin(self, name: str | None) -> None:
-        """Set the attributes that do not depend on the inputs."""
+    def _begin(self, name: str | None, unknown: Iterable[str] = ()) -> None:
+        """Set the attributes that do not depend on the inputs; refuse arguments that no class of the layer takes."""
         self.name = name
         self.params = {}
         self.get_output_kwargs = []
         self.where = place_of(user_line())
+        for argument in unknown:
+            raise _unknown_argument(self, argument)
 
     @property
     def output_shape(self) -> Shape:
@@ -91,6 +95,9 @@ class _Node:
         shared variable or expression
             To be kept as an attribute and used in `get_output_for`.
         """
+        if not hasattr(self, "params"):
+            text = f"{type(self).__name__}: add_param() before the layer is set up"
+            raise RuntimeError(report(text, fix="call super().__init__(incoming, name=name) first"))
         if name is not None and self.name is not None:
             name = f"{self.name}.{name}"
         param = utils.create_param(spec, shape, name)
@@ -134,8 +141,8 @@ class Layer(_Node):
     (None, 3)
     """
 
-    def __init__(self, incoming: Any, name: str | None = None) -> None:
-        self._begin(name)
+    def __init__(self, incoming: Any, name: str | None = None, **unknown: Any) -> None:
+        self._begin(name, unknown)
         self.input_layer, self.input_shape = split_incoming(incoming)
         check_sizes(self, self.input_shape, "input_shape")
 
@@ -197,10 +204,11 @@ class MergeLayer(_Node):
     (None, 3)
     """
 
-    def __init__(self, incomings: Iterable[Any], name: str | None = None) -> None:
-        self._begin(name)
+    def __init__(self, incomings: Iterable[Any], name: str | None = None, **unknown: Any) -> None:
+        self._begin(name, unknown)
         if not isinstance(incomings, Iterable):
-            raise TypeError(f"{label(self)}: incomings is a list of layers, got {incomings!r}")
+            text = f"{label(self)}: incomings is a list of layers, got {label(incomings)}"
+            raise TypeError(report(text, [("layer", label(self), self.where)], "put the layers in a list: [first, second]"))
         pairs = [split_incoming(incoming) for incoming in incomings]
         if not pairs:
             raise ValueError(f"{label(self)}: the list of incoming layers is empty")
@@ -219,6 +227,15 @@ class MergeLayer(_Node):
     def get_output_for(self, inputs: list[Any], **kwargs: Any) -> Any:
         """Return the output as an expression of the list of inputs; every subclass defines it."""
         raise _lacks(self, "get_output_for(inputs, **kwargs)")
+
+
+def _unknown_argument(layer: Any, argument: str) -> TypeError:
+    made_by = [vars(kind)["__init__"] for kind in type(layer).__mro__[:-1] if "__init__" in vars(kind)]
+    parameters = {p.name: p for make in made_by for p in inspect.signature(make).parameters.values()}
+    known = [name for name, p in parameters.items() if name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    text = f"{type(layer).__name__}() has no argument {argument!r}"
+    fix = nearest(argument, known) or f"its arguments are {', '.join(known)}"
+    return TypeError(report(text, [("layer", label(layer), layer.where)], fix))
 
 
 def _lacks(layer: Any, method: str) -> NotImplementedError:
@@ -241,10 +258,48 @@ def split_incoming(incoming: Any) -> tuple[Any, Shape]:
 
 
 def check_sizes(layer: Any, shape: Shape, which: str) -> None:
-    """Raise ValueError if a known size of a shape is not positive."""
+    """Raise TypeError if a known size of a shape is no int, ValueError if one is not positive."""
+    if not all(size is None or isinstance(size, utils.int_types) for size in shape):
+        raise TypeError(str(geometry_error(layer, f"every size must be an int or None, got {which} {shape}")))
     if any(size is not None and size <= 0 for size in shape):
         fix = "give None for a size that may vary"
         raise geometry_error(layer, f"every size must be positive or None, got {which} {shape}", fix)
+
+
+def read_sizes(layer: Any, what: str, value: Any, n: int, lowest: int) -> tuple[int, ...]:
+    """Return a number, or one for each of `n` axes, as a tuple; raise for what is none, or less than `lowest`."""
+    try:
+        sizes: tuple[int, ...] = utils.as_tuple(value, n, int)
+    except (TypeError, ValueError) as error:
+        text = f"{what} must be an int" + (f", or {n} of them" if n > 1 else "") + f", got {value!r}"
+        raise type(error)(str(geometry_error(layer, text))) from None
+    if min(sizes, default=lowest) < lowest:
+        raise geometry_error(layer, f"{what} must be at least {lowest}, got {value!r}")
+    return sizes
+
+
+def read_axes(layer: Any, what: str, axes: Any, fix: str = "") -> tuple[int, ...]:
+    """Return an axis, or several, of the input of a layer as a tuple of int, none negative."""
+    ndim = len(layer.input_shape)
+    entries = (axes,) if isinstance(axes, utils.int_types) else tuple(axes)
+    if any(not -ndim <= axis < ndim for axis in entries):
+        raise geometry_error(layer, f"{what}={axes} are out of range for a {ndim}-dimensional input", fix)
+    return tuple(int(axis) % ndim for axis in entries)
+
+
+def read_nonlinearity(layer: Any, nonlinearity: Any) -> Any:
+    """Return what a layer applies: the identity for None; raise TypeError for what cannot be called with an expression."""
+    if nonlinearity is None:
+        return nonlinearities.identity
+    if callable(nonlinearity) and not isinstance(nonlinearity, (type, Expr)):
+        return nonlinearity
+    if isinstance(nonlinearity, type):
+        what, fix = f"the class {nonlinearity.__name__}", f"make one of it: {nonlinearity.__name__}()"
+    else:
+        what = f"the expression {nonlinearity.label}" if isinstance(nonlinearity, Expr) else repr(nonlinearity)
+        fix = instead(str(nonlinearity), nonlinearities.__all__) or "for example exprc.nn.nonlinearities.rectify"
+    text = f"{label(layer)}: nonlinearity must be a function of expressions, not {what}"
+    raise TypeError(report(text, [("layer", label(layer), layer.where)], fix))
 
 
 def geometry_error(layer: Any, what: str, fix: str = "") -> ValueError:

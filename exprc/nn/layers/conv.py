@@ -8,8 +8,7 @@ from typing import Any
 import exprc.tensor as T
 from exprc.errors import nearest
 from exprc.nn import init, nonlinearities
-from exprc.nn.layers.base import Layer, Shape, geometry_error
-from exprc.nn.utils import as_tuple
+from exprc.nn.layers.base import Layer, Shape, geometry_error, read_nonlinearity, read_sizes
 
 __all__ = ["BaseConvLayer", "Conv2DLayer", "conv_output_length"]
 
@@ -114,15 +113,15 @@ class BaseConvLayer(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(incoming, **kwargs)
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = read_nonlinearity(self, nonlinearity)
         self.n = len(self.input_shape) - 2 if n is None else n
         self.num_filters = num_filters
         self.num_groups = num_groups
         self.untie_biases = untie_biases
         self.flip_filters = flip_filters
         self._check_input()
-        self.filter_size = as_tuple(filter_size, self.n, int)
-        self.stride = as_tuple(stride, self.n, int)
+        self.filter_size = read_sizes(self, "filter_size", filter_size, self.n, 1)
+        self.stride = read_sizes(self, "stride", stride, self.n, 1)
         self.pad = self._read_pad(pad)
         self._check_positions()
         self.W = self.add_param(W, self.get_W_shape(), name="W")
@@ -156,7 +155,7 @@ class BaseConvLayer(Layer):
         if isinstance(pad, str) and pad not in ("full", "same", "valid"):
             text = f"pad is an int, a tuple of int, 'full', 'same' or 'valid', got {pad!r}"
             raise geometry_error(self, text, nearest(pad, ("full", "same", "valid")))
-        return pad if pad in ("full", "same") else as_tuple(0 if pad == "valid" else pad, self.n, int)
+        return pad if pad in ("full", "same") else read_sizes(self, "pad", 0 if pad == "valid" else pad, self.n, 0)
 
     def _check_positions(self) -> None:
         """Raise if there is no position for the filter along some axis."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import exprc.tensor as T
 from exprc.nn import init, nonlinearities
-from exprc.nn.layers.base import Layer, Shape, geometry_error
+from exprc.nn.layers.base import Layer, Shape, geometry_error, read_nonlinearity
 
 __all__ = ["DenseLayer"]
 
@@ -55,7 +55,7 @@ class DenseLayer(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(incoming, **kwargs)
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = read_nonlinearity(self, nonlinearity)
         self.num_units = num_units
         self.num_leading_axes = num_leading_axes
         self.W = self.add_param(W, (self._count_inputs(), num_units), name="W")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import exprc.tensor as T
@@ -44,7 +45,10 @@ class InputLayer(Layer):
 
     def __init__(self, shape: Shape, input_var: Any = None, name: str | None = None, **kwargs: Any) -> None:
         # No input_layer: an input layer is where every walk from layer to layer ends.
-        self._begin(name, **kwargs)
+        self._begin(name, kwargs)
+        if not isinstance(shape, Iterable):
+            text = f"{label(self)}: shape must be a tuple of int or None, got {shape!r}"
+            raise TypeError(report(text, [("layer", label(self), self.where)], f"did you mean (None, {shape!r})?"))
         self.shape: Shape = tuple(shape)
         check_sizes(self, self.shape, "shape")
         self.input_var = self._new_variable() if input_var is None else self._checked(input_var)
@@ -58,6 +62,10 @@ class InputLayer(Layer):
 
     def _checked(self, input_var: Any) -> Any:
         """Return the variable that the user gave if it can have the shape of the layer."""
+        if not hasattr(input_var, "ndim") or not hasattr(input_var, "type"):
+            text = f"{label(self)}: input_var must be a variable, not {type(input_var).__name__}"
+            fix = "values are given to get_output(layer, inputs), or to the function that is made of its result"
+            raise TypeError(report(text, [("layer", label(self), self.where)], fix))
         if input_var.ndim != len(self.shape):
             text = f"the shape {self.shape} has {len(self.shape)} dimensions, but the variable {input_var.name!r} has {input_var.ndim}"
             raise self._misfit(text, input_var)

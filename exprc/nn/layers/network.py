@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from exprc.errors import report
+from exprc.errors import outside, report
+from exprc.expr import Expr
 from exprc.nn import utils
 from exprc.nn.layers.base import Shape, label
 from exprc.nn.layers.input import InputLayer
@@ -47,7 +48,7 @@ def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> l
     >>> get_all_layers(l2) == [l1, l2]
     True
     """
-    stack = [(item, False) for item in reversed(_as_list(layer))]
+    stack = [(item, False) for item in reversed(_checked(layer))]
     ends = set(treat_as_input or ())
     done: set[Any] = set()
     order: list[Any] = []
@@ -67,6 +68,19 @@ def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> l
 
 def _as_list(layer_or_layers: Any) -> list[Any]:
     return list(layer_or_layers) if isinstance(layer_or_layers, (list, tuple)) else [layer_or_layers]
+
+
+def _checked(layer_or_layers: Any) -> list[Any]:
+    """Return one or several layers as a list; raise TypeError for what is none."""
+    layers = _as_list(layer_or_layers)
+    for item in layers:
+        if not any(hasattr(item, name) for name in ("get_output_for", "output_shape", "get_params")):
+            rows = [("given", f"{item.label}  {item.type}", item.where)] if isinstance(item, Expr) else []
+            fix = "has the function that builds the network no return?" if item is None else ""
+            fix = "get_output() of a layer is an expression; here the layer itself is needed" if rows else fix
+            what = "an expression" if rows else "None" if item is None else f"{item!r} ({type(item).__name__})"[:100]
+            raise TypeError(report(f"a layer, or a list of layers, is needed, not {what}", rows, fix))
+    return layers
 
 
 def _inputs_of(layer: Any) -> list[Any]:
@@ -122,6 +136,9 @@ def get_output(layer_or_layers: Any, inputs: Any = None, **kwargs: Any) -> Any:
             outputs[layer] = layer.input_var
             continue
         outputs[layer] = layer.get_output_for(_feed(layer, outputs, "get_output", "expression"), **kwargs)
+        if outputs[layer] is None:
+            rows = [("layer", label(layer), getattr(layer, "where", ""))]
+            raise TypeError(report(f"{label(layer)}: get_output_for() gave None", rows, "has it no return?"))
         accepted |= _accepted_kwargs(layer)
     _warn_of_unused(set(kwargs) - accepted, accepted)
     return _pick(layer_or_layers, outputs)
@@ -134,6 +151,7 @@ def _given_outputs(layer_or_layers: Any, inputs: Any) -> dict[Any, Any]:
     if not isinstance(inputs, Mapping):
         ends = [layer for layer in get_all_layers(layer_or_layers) if isinstance(layer, InputLayer)]
         inputs = dict.fromkeys(ends, inputs)
+    _checked(list(inputs))
     return {layer: utils.as_expression(value) for layer, value in inputs.items()}
 
 
@@ -176,7 +194,7 @@ def _warn_of_unused(unused: set[str], accepted: set[str]) -> None:
     for name in sorted(unused):
         close = get_close_matches(name, sorted(accepted), n=1)
         lines.append(f"{name} (perhaps you meant {close[0]})" if close else name)
-    warnings.warn("get_output() was called with unused kwargs:\n\t" + "\n\t".join(lines), stacklevel=3)
+    warnings.warn("get_output() was called with unused kwargs:\n\t" + "\n\t".join(lines), stacklevel=outside())
 
 
 def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
@@ -206,8 +224,8 @@ def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
     ((None, 8, 30, 30), (1, 8, 62, 62))
     """
     if not input_shapes:
-        many = isinstance(layer_or_layers, (list, tuple))
-        return [layer.output_shape for layer in layer_or_layers] if many else layer_or_layers.output_shape
+        shapes = {layer: layer.output_shape for layer in _checked(layer_or_layers)}
+        return _pick(layer_or_layers, shapes)
     shapes = _given_shapes(layer_or_layers, input_shapes)
     for layer in get_all_layers(layer_or_layers, treat_as_input=list(shapes)):
         if layer in shapes:
@@ -244,6 +262,11 @@ def get_all_params(layer: Any, unwrap_shared: bool = True, **tags: bool) -> list
         Each one once, in the order of `get_all_layers` and within a layer in the order in which they were added.  This
         is also the order of weights in files.
 
+    Warns
+    -----
+    UserWarning
+        If no parameter has a tag that is spelt almost like one that there is.
+
     Examples
     --------
     >>> from exprc.nn.layers import DenseLayer, InputLayer
@@ -252,7 +275,18 @@ def get_all_params(layer: Any, unwrap_shared: bool = True, **tags: bool) -> list
     (['out.W', 'out.b'], ['out.W'])
     """
     layers = get_all_layers(layer)
+    _warn_of_misspelt(tags, layers)
     return utils.unique(p for item in layers for p in item.get_params(unwrap_shared=unwrap_shared, **tags))
+
+
+def _warn_of_misspelt(tags: Iterable[str], layers: Iterable[Any]) -> None:
+    """Warn of a tag that no parameter has, where it is spelt almost like one that there is."""
+    params = [own for own in (getattr(item, "params", {}) for item in layers) if isinstance(own, Mapping)]
+    known = {"trainable", "regularizable", *(tag for own in params for tag_set in own.values() for tag in tag_set)}
+    for tag in sorted(set(tags) - known):
+        close = get_close_matches(tag, sorted(known), n=1)
+        if close:
+            warnings.warn(f"no parameter has the tag {tag} (perhaps you meant {close[0]})", stacklevel=outside())
 
 
 def count_params(layer: Any, **tags: bool) -> int:
@@ -306,6 +340,8 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
     ------
     ValueError
         If the number of values or one of the shapes does not fit; nothing is changed then.
+    TypeError
+        If a value is no array of numbers, or of a dtype that the parameter cannot hold; nothing is changed then.
 
     Examples
     --------
@@ -316,6 +352,9 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
     [[1.0], [1.0]]
     """
     params = get_all_params(layer, **tags)
+    if isinstance(values, Mapping):
+        fix = "list(values.values()), where they stand in the order of get_all_params()"
+        raise TypeError(report("set_all_param_values takes a list of arrays, not a dict", fix=fix))
     if len(params) != len(values):
         rows = [("parameter", f"{p.label}  {p.type}", p.where) for p in params]
         fix = "get_all_param_values() of the same network gives as many, in this order"
@@ -330,5 +369,6 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
                     "these are the values of another network, or in another order",
                 )
             )
-    for param, value in zip(params, values, strict=True):
-        param.set_value(np.asarray(value, dtype=param.dtype))
+    fitting = [param.container.fitting(value, param) for param, value in zip(params, values, strict=True)]
+    for param, value in zip(params, fitting, strict=True):
+        param.set_value(value)

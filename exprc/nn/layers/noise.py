@@ -6,7 +6,8 @@ from numbers import Real
 from typing import Any
 
 import exprc.tensor as T
-from exprc.nn.layers.base import Layer, geometry_error
+from exprc.expr import Expr
+from exprc.nn.layers.base import Layer, geometry_error, read_axes
 from exprc.nn.random import get_rng
 
 __all__ = ["DropoutLayer", "dropout"]
@@ -22,7 +23,7 @@ class DropoutLayer(Layer):
         The probability of zero.  A shared variable can be changed during training.
     rescale : bool
         Divide by :math:`1 - p` (in training only).
-    shared_axes : tuple of int
+    shared_axes : int or tuple of int
         Axes along which all elements share their fate: ``(2, 3)`` drops whole feature maps.
     name : str, optional
 
@@ -53,15 +54,17 @@ class DropoutLayer(Layer):
     """
 
     def __init__(
-        self, incoming: Any, p: Any = 0.5, rescale: bool = True, shared_axes: tuple[int, ...] = (), **kwargs: Any
+        self, incoming: Any, p: Any = 0.5, rescale: bool = True, shared_axes: Any = (), **kwargs: Any
     ) -> None:
         super().__init__(incoming, **kwargs)
         if isinstance(p, Real) and not 0 <= float(p) < 1:
             fix = "p=0.5 drops half of the units; p=1 would leave nothing"
             raise geometry_error(self, f"p is the probability of zero, 0 <= p < 1, got {p}", fix)
+        if not isinstance(p, (Real, Expr)):
+            raise TypeError(str(geometry_error(self, f"p must be a number or a scalar expression, got {p!r}")))
         self.p = p
         self.rescale = rescale
-        self.shared_axes = tuple(shared_axes)
+        self.shared_axes = read_axes(self, "shared_axes", shared_axes)
         self._srng = T.RandomStreams(get_rng().randint(1, 2**31 - 1))
 
     def get_output_for(self, input: Any, deterministic: bool = False, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import exprc
 import exprc.tensor as T
 from exprc.nn import init, nonlinearities
-from exprc.nn.layers.base import Layer, geometry_error
+from exprc.nn.layers.base import Layer, geometry_error, read_axes
 from exprc.nn.layers.special import NonlinearityLayer
 
 __all__ = ["BatchNormLayer", "batch_norm"]
@@ -87,14 +87,9 @@ class BatchNormLayer(Layer):
 
     def _read_axes(self, axes: Any) -> tuple[int, ...]:
         """Return the axes as a tuple of int, none negative."""
-        ndim = len(self.input_shape)
         if axes == "auto":
-            return (0, *range(2, ndim))
-        entries = (axes,) if isinstance(axes, int) else tuple(axes)
-        if any(not -ndim <= axis < ndim for axis in entries):
-            fix = "axes='auto' normalises over all axes but that of the channels"
-            raise geometry_error(self, f"axes={axes} are out of range for a {ndim}-dimensional input", fix)
-        return tuple(axis % ndim for axis in entries)
+            return (0, *range(2, len(self.input_shape)))
+        return read_axes(self, "axes", axes, "axes='auto' normalises over all axes but that of the channels")
 
     def _statistics_shape(self) -> tuple[int, ...]:
         """Return the sizes of the axes over which no mean is taken."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import exprc.tensor as T
 from exprc.errors import nearest
-from exprc.nn.layers.base import Layer, Shape, geometry_error
-from exprc.nn.utils import as_tuple
+from exprc.nn.layers.base import Layer, Shape, geometry_error, read_sizes
 
 __all__ = ["GlobalPoolLayer", "MaxPool2DLayer", "Pool2DLayer", "pool_output_length"]
 
@@ -89,9 +88,9 @@ class Pool2DLayer(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(incoming, **kwargs)
-        self.pool_size = as_tuple(pool_size, 2, int)
-        self.stride = self.pool_size if stride is None else as_tuple(stride, 2, int)
-        self.pad = as_tuple(pad, 2, int)
+        self.pool_size = read_sizes(self, "pool_size", pool_size, 2, 1)
+        self.stride = self.pool_size if stride is None else read_sizes(self, "stride", stride, 2, 1)
+        self.pad = read_sizes(self, "pad", pad, 2, 0)
         self.ignore_border = ignore_border
         self.mode = mode
         self._check_arguments()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exprc.nn import nonlinearities
-from exprc.nn.layers.base import Layer
+from exprc.nn.layers.base import Layer, read_nonlinearity
 
 __all__ = ["NonlinearityLayer"]
 
@@ -29,7 +29,7 @@ class NonlinearityLayer(Layer):
 
     def __init__(self, incoming: Any, nonlinearity: Any = nonlinearities.rectify, **kwargs: Any) -> None:
         super().__init__(incoming, **kwargs)
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = read_nonlinearity(self, nonlinearity)
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
         return self.nonlinearity(input)

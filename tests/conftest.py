@@ -55,3 +55,16 @@ def seeds() -> None:
     """Let each test begin with the same random numbers, alone or in the suite."""
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(params=["avx512", "avx2", "scalar"])
+def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Programs are compiled for vectors of this width, where the CPU has them; its name in ``EXPRC_CPU``."""
+    from exprc.runtime import cpu
+
+    monkeypatch.setenv("EXPRC_CPU", request.param)
+    try:
+        cpu.host_vectors()
+    except ValueError as error:
+        pytest.skip(str(error))
+    return str(request.param)

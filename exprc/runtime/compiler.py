@@ -79,8 +79,10 @@ class Target:
         return max(1, self.vector_bytes // dtype_size)
 
 
-# gcc alone: it would turn the short copies of packed panels into `rep movs`, which takes longer to start than to copy.
-_GCC_FLAGS = ("-fno-tree-loop-distribute-patterns",)
+# gcc alone: it would turn the short copies of packed panels into `rep movs`, which takes longer to start than to copy. And where a loop
+# copies from an argument to a local array, gcc 12 addresses the array relative to the argument, takes it for no local any more, and moves
+# a load of it before the loop that fills it (`tests/ops/test_pool.py`: windows of 3 x 3 side by side in images of 3 columns).
+_GCC_FLAGS = ("-fno-tree-loop-distribute-patterns", "-fno-gcse-lm")
 
 _AVX2_FLAGS = ("-mavx2", "-mfma", "-mf16c")
 _AVX512_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512")
@@ -175,7 +177,7 @@ def flags(target: Target) -> tuple[str, ...]:
     >>> flags(SCALAR)[0], flags(SCALAR)[-1]
     ('-O2', '-fopenmp')
     """
-    return (*FLAGS, *_GCC_FLAGS[: target.compiler == "gcc"], *target.features, "-fopenmp" if target.openmp else "-fopenmp-simd")
+    return (*FLAGS, *(_GCC_FLAGS if target.compiler == "gcc" else ()), *target.features, "-fopenmp" if target.openmp else "-fopenmp-simd")
 
 
 def key(texts: Sequence[str], target: Target) -> str:

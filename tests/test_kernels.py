@@ -236,8 +236,13 @@ X_AT = {"c": "CIN", "k": "c", "h": "H", "i": "h", "w": "W", "j": "w_"}
 Y_AT = {"c": "O", "k": "o", "h": "P", "i": "p", "w": "Q", "j": "q"}
 
 
+def in_rows(template: str) -> bool:
+    """Whether a text takes images in the plain layout."""
+    return "plain" in template or "rows" in template
+
+
 def conv_instance(template: str, kernel: str, ctype: str, lanes: int, constants: Sizes) -> Instance:
-    plain, gradient = "plain" in template, "grad" in template
+    plain, gradient = in_rows(template), "grad" in template
     at = PLAIN if plain else INNER
     hooks = {"LOAD_x(b, c, h, w_)" if plain else "PTR_x(b, c, h, w_)": f"{'*' if plain else ''}(x + {at.format(**X_AT)})"}
     if gradient:
@@ -253,7 +258,7 @@ def conv_instance(template: str, kernel: str, ctype: str, lanes: int, constants:
 
 
 def check_conv(instance: Instance, library: ctypes.CDLL, s: Sizes, images: int) -> None:
-    plain, gradient = "plain" in instance.template, "grad" in instance.template
+    plain, gradient = in_rows(instance.template), "grad" in instance.template
     dtype, lanes = DTYPES[str(instance.macros["T"])], int(str(instance.macros["LANES"]))
     layout = (lambda v: v) if plain else (lambda v: to_lanes(v, lanes))
     x = normal(1, dtype, images, s["CIN"], s["H"], s["W"])
@@ -276,6 +281,24 @@ def test_convolutions_of_random_geometry(template: str, lanes: int, tmp_path: pa
     for number, instance in itertools.product(range(4), instances):
         s = random_geometry(rng, spread=number % 2 == 1 and "grad" not in template)
         check_conv(instance, library, {**s, "PARTS": int(rng.integers(1, 4))}, int(rng.integers(1, 20)))
+
+
+@pytest.mark.parametrize("lanes", [16, 8, 2])
+def test_convolutions_along_rows(lanes: int, tmp_path: pathlib.Path) -> None:
+    """Filters and strides are constants; sizes, padding and channels are not. Narrow images, several strips, tiles that overlap."""
+    shapes = ((3, 3, 1, 1, 1), (2, 4, 1, 3, 2), (3, 1, 2, 1, 1), (1, 5, 1, 1, 1))
+    filters = [dict(zip(("KH", "KW", "SH", "DH", "DW"), f, strict=True)) for f in shapes]
+    made = [(f, conv_instance("conv2d_rows", f"rows{k}_{ctype}", ctype, lanes if ctype == "float" else lanes // 2, f))
+            for k, f in enumerate(filters) for ctype in DTYPES]
+    library = library_of([instance for _, instance in made], tmp_path)
+    rng = np.random.default_rng(lanes)
+    for number, (f, instance) in itertools.product(range(3), made):
+        s = {**random_geometry(rng, spread=False), **f, "SW": 1}
+        for size, kernel, out, axis in (("H", "KH", "P", "H"), ("W", "KW", "Q", "W")):
+            reach = (s[kernel] - 1) * s["D" + axis]
+            s[size] = int(rng.integers(1, 11)) + reach + (300 if number == 2 and size == "W" else 0)
+            s[out] = (s[size] + 2 * s["P" + axis] - reach - 1) // s["S" + axis] + 1
+        check_conv(instance, library, s, int(rng.integers(1, 4)))
 
 
 @pytest.mark.parametrize("template", ["conv2d", "conv2d_grad_weight"])

@@ -64,7 +64,13 @@ def convolutions() -> Any:
     return [x, w, b], [y, *exprc.grad(loss, [x, w, b])], [floats(37, 3, 20, 20), floats(8, 3, 5, 5), floats(8)]
 
 
-NETS = [elementwise, softmax_rows, sums_to_scalars, sums_to_few, bias_gradients, products, convolutions]
+def rows_of_images() -> Any:
+    x, w = T.tensor4("x"), T.tensor4("w", shape=(6, 1, 3, 3))
+    pooled = [T.pool_2d(x, (2, 2), mode="sum"), T.pool_2d(x, (3, 3), stride=(2, 2), pad=(1, 1))]
+    return [x, w], [T.conv2d(x, w, border_mode="half", num_groups=6), *pooled], [floats(7, 6, 60, 61), floats(6, 1, 3, 3)]
+
+
+NETS = [elementwise, softmax_rows, sums_to_scalars, sums_to_few, bias_gradients, products, convolutions, rows_of_images]
 
 
 @pytest.mark.parametrize("net", NETS)

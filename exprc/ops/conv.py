@@ -12,6 +12,7 @@ spatial axes reversed (`turned`); so the two share one text. Each of the three r
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -311,8 +312,8 @@ _FILTER = Hook("load", 1, lambda o, c, u, v: (o, c, u, v))
 
 def _correlations(
     sizes: Callable[..., dict[str, Dim]], flops: Callable[..., Dim], absorbs: Consumer | None = None
-) -> tuple[Implementation, Implementation]:
-    """A vector of images at a time where there are enough; else image by image."""
+) -> tuple[Implementation, ...]:
+    """Row by row where filters see one channel; a vector of images at a time where there are enough; else image by image."""
     lanes = Implementation(
         name="conv2d", text="conv2d.h", sizes=sizes, when=_fills_lanes, layouts=(("lanes", "turned"), ("lanes",)), flops=flops,
         absorbs=absorbs, hooks={
@@ -329,7 +330,27 @@ def _correlations(
             "STORE_y": Hook("store", 0, lambda n, o, p, q: (n, o, p, q)),
         },
     )  # fmt: skip
-    return lanes, plain
+    rows = dataclasses.replace(plain, name="conv2d_rows", text="conv2d_rows.h", when=partial(_goes_along_rows, sizes=sizes))
+    return rows, lanes, plain
+
+
+#: The largest filters that conv2d_rows.h is written out for: elements, and rows that they span.
+_ELEMENTS, _SPAN = 25, 32
+
+
+def _goes_along_rows(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int, sizes: Callable[..., dict[str, Dim]]) -> bool:
+    """Whether a pixel meets too few weights to pay for turning images into lanes: filters see one channel, and images lie in rows.
+
+    They do where the call gives them, and where they are too few to fill lanes.
+    """
+    (filters, channels, kh, kw), own = args[1].shape, sizes(args, outs, params, lanes)
+    if not all(isinstance(d, int) for d in (filters, channels, kh, kw)):
+        return False
+    few = channels == 1 and filters <= 2 * params["groups"]  # type: ignore[operator]
+    small = kh * kw <= _ELEMENTS and span(kh, params["dilation"][0]) <= _SPAN  # type: ignore[operator]
+    side_by_side = own["SW"] == own["UP_H"] == own["UP_W"] == 1 and own["SH"] in (1, 2)
+    wide = not isinstance(own["Q"], int) or own["Q"] > lanes // 2
+    return few and small and side_by_side and wide and (args[0].leaf or not _fills_lanes(args, outs, params, lanes))
 
 
 def _weight_sizes(args: Any, outs: Any, params: Any, lanes: int) -> dict[str, Dim]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import exprc
 import exprc.tensor as T
 from exprc.expr import Input
 from exprc.ops.conv import _conv_numpy, conv2d_record, pads
@@ -93,6 +94,59 @@ def test_gradients_of_gradients_are_transposes(seed: int) -> None:
         first, second = node.op.grad(eh, node, *node.inputs, **node.params)
         value, v1, v2, in1, in2 = evaluate([node, first, second, *node.inputs[:2]], {**values, eh: h})
         np.testing.assert_allclose([np.vdot(in1, v1), np.vdot(in2, v2)], np.vdot(value, h), rtol=1e-9)
+
+
+#: Images, filters of a channel, their rows and columns, padding, dilation, stride.
+DEPTHWISE: list[tuple[Any, int, Any, Any, Any, Any]] = [
+    ((18, 3, 9, 30), 1, (3, 3), ((0, 0), (0, 0)), (1, 1), (1, 1)),
+    ((2, 5, 8, 16), 1, (3, 3), "half", (1, 1), (1, 1)),
+    ((2, 2, 3, 11), 2, (2, 5), "full", (1, 1), (1, 1)),  # fewer rows than a tile, fewer columns than a vector
+    ((1, 1, 7, 290), 2, (4, 3), ((3, 0), (1, 5)), (2, 3), (1, 1)),  # more columns than wait at a time
+    ((3, 4, 13, 21), 1, (5, 5), ((2, 2), (2, 2)), (1, 1), (2, 1)),
+]
+
+
+def test_filters_of_one_channel_go_along_rows(vectors: str) -> None:
+    """Forward, with what is worked out from the sums as they are stored, and both gradients."""
+    rng = np.random.default_rng(5)
+    inputs, outputs, arrays = [], [], []
+    for k, (shape, per, size, pad, dilation, stride) in enumerate(DEPTHWISE):
+        dtype = "float32" if k % 2 else "float64"
+        for made in (shape, (shape[1] * per, 1, *size), (shape[1] * per,)):
+            arrays.append(rng.normal(size=made).astype(dtype))
+            inputs.append(Input(TensorType(dtype, made)))
+        x, w, b = inputs[-3:]
+        y = conv2d_record.node((x, w), {"stride": stride, "pad": pad, "dilation": dilation, "groups": shape[1]})
+        z = T.relu(y + b.dimshuffle("x", 0, "x", "x"))
+        outputs += [y, z, *exprc.grad((z * z).sum(), [x, w])]
+    f = exprc.function(inputs, outputs)
+    assert f.source.count("conv2d_rows.h: ") >= len(DEPTHWISE)
+    for got, want in zip(f(*arrays), evaluate(outputs, dict(zip(inputs, arrays))), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=64 * np.finfo(got.dtype).eps * np.abs(want).max())
+
+
+def test_images_in_lanes_stay_there() -> None:
+    """Many images that are worked out, or strides along rows, take the text for vectors of images."""
+    w = T.tensor4("w", shape=(4, 1, 3, 3))
+    for images, stride, computed, along in ((20, 1, False, True), (20, 1, True, False), (3, 1, True, True), (20, 2, False, False)):
+        x = T.tensor4("x", shape=(images, 4, 20, 20))
+        y = T.conv2d(T.conv2d(x, w, num_groups=4) if computed else x, w, num_groups=4, subsample=(1, stride))
+        assert exprc.function([x, w], y).source.count("conv2d_rows.h: ") == along + computed
+
+
+def test_padding_is_not_multiplied_along_rows(vectors: str) -> None:
+    """An infinite weight makes infinities where it meets the image, and no NaN where it meets padding; a NaN reaches its neighbours."""
+    x, w = np.ones((1, 1, 6, 20), "float32"), np.ones((1, 1, 3, 3), "float32")
+    w[0, 0, 0, 0] = np.inf
+    ex, ew = (Input(TensorType("float32", a.shape)) for a in (x, w))
+    f = exprc.function([ex, ew], T.conv2d(ex, ew, border_mode="half", filter_flip=False))
+    want = np.full((6, 20), np.inf, "float32")
+    want[0], want[1:, 0] = 6, 6
+    want[0, [0, -1]] = want[-1, 0] = 4
+    np.testing.assert_array_equal(f(x, w)[0, 0], want)
+    x[0, 0, 3, 9] = np.nan
+    nan = np.isnan(f(x, w)[0, 0])
+    assert nan[2:5, 8:11].all() and nan.sum() == 9
 
 
 def test_flipped_filters_give_the_mathematical_convolution() -> None:

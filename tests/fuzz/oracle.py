@@ -166,9 +166,17 @@ class _MovedWalk(_Walk):
         divided = isinstance(node.op, Reduce) and "/" in node.op.finish  # a mean of equal elements was rounded on the way to them
         element = not divided and np.isin(value, inputs[0]).all()
         moved = value if element else self.reordered(node, inputs, value)
-        numbers = super().apply(node, [np.where(np.isfinite(i), np.abs(i), 0).astype(i.dtype) if _kind(i) == "f" else i for i in inputs])
         # where numbers overflow, the order, and whether a product is rounded, decide whether that is an infinity or NaN
-        return np.where(np.isfinite(numbers), moved, np.where(np.isfinite(value), np.inf, 0))
+        return np.where(self.overflows(node, inputs).reshape(value.shape), np.where(np.isfinite(value), np.inf, 0), moved)
+
+    def overflows(self, node: Expr, inputs: list[Any]) -> Array:
+        """Where the numbers of a result, in some order, overflow on the way, or where a product of them vanishes."""
+        numbers = [np.where(np.isfinite(i), np.abs(i), 0).astype(i.dtype) if _kind(i) == "f" else i for i in inputs]
+        if node.op.name != "prod":
+            return ~np.isfinite(super().apply(node, numbers))
+        powers = np.log2(np.where(numbers[0] == 0, 1, numbers[0]))
+        reach = [np.sum(np.maximum(sign * powers, 0), axis=node.params["axes"]) for sign in (1, -1)]
+        return np.maximum(*reach) >= np.finfo(numbers[0].dtype).maxexp
 
     def reordered(self, node: Expr, inputs: list[Any], value: Array) -> Array:
         """A sum as another order of its terms would give it."""

@@ -25,11 +25,20 @@ _ARRAY_FUNCTION = type(np.sum)
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Expr:
-    """NumPy's norm, of vectors only: for matrices its orders mean something else."""
+    """NumPy's norm, of vectors, and the Frobenius norm of matrices: other orders mean something else for these."""
+    ord = None if ord == "fro" else ord
     if ord is not None and (isinstance(axis, tuple) or (axis is None and as_expr(x).ndim == 2)):
         text = f"np.linalg.norm: order {ord!r} of a matrix is not supported on expressions, only that of vectors"
         raise TypeError(report(text, fix="name one axis, or leave the order out"))
     return PUBLIC["norm"](x, 2 if ord is None else ord, axis, keepdims)  # type: ignore[no-any-return]
+
+
+def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Expr:
+    return PUBLIC["norm"](x, ord, axis, keepdims)  # type: ignore[no-any-return]
+
+
+def _matrix_norm(x: Any, keepdims: bool = False, ord: Any = "fro") -> Expr:
+    return _norm(x, ord, (-2, -1), keepdims)
 
 
 def _length(x: Any, axis: int | None = None) -> Any:
@@ -50,7 +59,8 @@ def _twins() -> dict[Any, Callable[..., Any]]:
     made.update({twin: PUBLIC[same.get(name, name)] for name, twin in names.items()})
     made.update({
         np.linalg.diagonal: functools.partial(PUBLIC["diagonal"], **last), np.linalg.trace: functools.partial(PUBLIC["trace"], **last),
-        np.linalg.norm: _norm, np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: _length,
+        np.linalg.norm: _norm, np.linalg.vector_norm: _vector_norm, np.linalg.matrix_norm: _matrix_norm,
+        np.astype: PUBLIC["cast"], np.shape: lambda a: a.shape, np.ndim: lambda a: a.ndim, np.size: _length,
         np.copy: copy, np.square: PUBLIC["sqr"],
         np.divide: PUBLIC["true_div"],
         np.reciprocal: PUBLIC["inv"], np.isnan: PUBLIC["isnan"], np.isinf: PUBLIC["isinf"], np.conjugate: PUBLIC["conj"],

@@ -288,7 +288,8 @@ def as_expr(value: Any, others: Sequence[str] = ()) -> Expr:
     if array.dtype == np.float64 and isinstance(value, (list, tuple, range)):
         array = array.astype(config.floatX)  # Python floats in a list, like one alone, must not bring float64
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"cannot make an expression of {value!r} ({type(value).__name__}): a number, an array or an expression is needed")
+        text = f"cannot make an expression of {value!r} ({type(value).__name__}): a number, an array or an expression is needed"
+        raise TypeError(report(text, fix="there are no complex dtypes: use one array for each part" if array.dtype.kind == "c" else ""))
     return Constant(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 

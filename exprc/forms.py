@@ -39,7 +39,7 @@ from exprc.hooks import Consumer as Consumer
 from exprc.hooks import Hook as Hook
 from exprc.hooks import argument_names as argument_names
 from exprc.size import UNKNOWN, Dim, Unknown
-from exprc.types import TensorType, TupleType, dtype_name, float_of, promote, tensor_type
+from exprc.types import TensorType, TupleType, dtype_name, float_of, is_integer, promote, tensor_type
 
 
 class Arg(NamedTuple):
@@ -172,12 +172,21 @@ def size_value(x: Expr, dim_of: Callable[[Expr, int], Dim], leaf: Callable[[Expr
     return values[x]
 
 
-def wrap(args: Sequence[Any]) -> tuple[Expr, ...]:
-    """Make expressions of arguments; Python scalars take their dtype from the others."""
+def wrap(args: Sequence[Any], compared: bool = False) -> tuple[Expr, ...]:
+    """Make expressions of arguments; Python scalars take their dtype from the others.
+
+    compared : whether they are only compared: then an int that is out of their range is no error.
+    """
     if all(isinstance(a, Expr) and type(a.type) is TensorType for a in args):
         return tuple(args)
     others = [_dtype_of(a) for a in args if not isinstance(a, (bool, int, float)) or isinstance(a, np.integer)]
-    return tuple(as_expr(a, others) for a in args)
+    return tuple(as_expr(a, () if compared and _beyond(a, others) else others) for a in args)
+
+
+def _beyond(value: Any, others: Sequence[str]) -> bool:
+    """Whether a Python int does not fit in the dtype of the integers that it meets."""
+    meet = promote(others) if others else ""
+    return type(value) is int and is_integer(meet) and not np.iinfo(meet).min <= value <= np.iinfo(meet).max
 
 
 def _dtype_of(value: Any) -> str:
@@ -234,7 +243,8 @@ def fill_dims(shape: Sequence[int | None], sizes: Sequence[Any]) -> tuple[Any, .
 
 def split_dims(shape: Any) -> tuple[tuple[int | None, ...], tuple[Expr, ...]]:
     """Split a shape given by the user in its static part (None where an expression stands) and those expressions."""
-    entries = [shape] if isinstance(shape, Expr) or not isinstance(shape, (tuple, list)) else list(shape)
+    several = isinstance(shape, (tuple, list)) or (isinstance(shape, (Expr, np.ndarray)) and shape.ndim == 1)
+    entries = list(shape) if several else [shape]
     static: list[int | None] = []
     sizes: list[Expr] = []
     for entry in entries:
@@ -295,11 +305,12 @@ class Formula(Op):
 
     def apply(self, *args: Any, **params: Any) -> Any:
         if len(args) != len(self.operands):
-            text = f"{self.name} takes {len(self.operands)} operands, {len(args)} {'was' if len(args) == 1 else 'were'} given"
+            count = f"{len(self.operands)} operand{'s' * (len(self.operands) != 1)}"
+            text = f"{self.name} takes {count}, {len(args)} {'was' if len(args) == 1 else 'were'} given"
             raise TypeError(report(text, fix=f"call it as {self.name}({', '.join(self.operands)})"))
         if params:
             self._check_params(params)
-        inputs = wrap(args)
+        inputs = wrap(args, compared=self.meet == "compare")
         dtypes = [x.type.dtype for x in inputs]
         wanted = self.meeting(dtypes)[0]
         cast = inputs if list(wanted) == dtypes else tuple(map(cast_to, inputs, wanted))
@@ -464,7 +475,8 @@ def normal_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     entries = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
-    entries = [whole_number(a, f"{name}: an axis") for a in entries]
+    fix = "this argument says along which axes: a number, a tuple of them, or None"
+    entries = [whole_number(a, f"{name}: an axis", fix) for a in entries]
     for a in entries:
         if not -ndim <= a < ndim:
             raise ShapeError(f"{name}: axis {a} is out of bounds for an array of {ndim} dimensions", axes_there_are(ndim))

@@ -67,11 +67,16 @@ _NAMES = (
     " tan tanh trunc"
 ).split()
 
+
+def _is_int(x: Any) -> bool:
+    return hasattr(x, "__index__") and not hasattr(x, "__len__")
+
+
 _METHODS: dict[str, Callable[..., Any]] = {
     **{name: PUBLIC[name] for name in _NAMES},
     "astype": f.cast, "compress": lambda self, condition, axis=None: PUBLIC["compress"](condition, self, axis),
     "reshape": lambda self, *shape, ndim=None, order="C": view.reshape(self, shape[0] if len(shape) == 1 else shape, ndim, order),
-    "transpose": lambda self, *axes: view.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None),
+    "transpose": lambda self, *axes: view.transpose(self, axes[0] if len(axes) == 1 and not _is_int(axes[0]) else axes or None),
     "copy": lambda self: f.cast(self, self.dtype), "conj": lambda self: self, "conjugate": lambda self: self,
 }  # fmt: skip
 
@@ -139,7 +144,7 @@ def _getitem(self: Expr, entries: Any) -> Expr:
         raise blame(error, (self,))  # noqa: B904 (it is the same error)
 
 
-def _length(self: Expr) -> int:
+def _length(self: Expr, fix: str = "state it, shape=(10,), or use x.shape[0], an expression, instead of len(x)") -> int:
     if self.ndim == 0:
         fix = "only arrays of one axis or more can be counted and walked over"
         raise TypeError(report("a scalar has no length", [("expression", self.label, self.where)], fix))
@@ -148,14 +153,15 @@ def _length(self: Expr) -> int:
             report(
                 "the length of the first axis is not known",
                 [("expression", f"{self.label}  {self.type}", self.where)],
-                "state it, shape=(10,), or use x.shape[0], an expression, instead of len(x)",
+                fix,
             )
         )
     return int(self.type.shape[0])
 
 
 def _iterate(self: Expr) -> Iterator[Expr]:
-    return iter([self[k] for k in range(_length(self))])
+    fix = "state it, shape=(10,), to walk over it; arrays go in a list: concatenate([x, y]); x.sum(), x.max() ... need no loop"
+    return iter([self[k] for k in range(_length(self, fix))])
 
 
 def _index(self: Expr) -> int:
@@ -165,9 +171,11 @@ def _index(self: Expr) -> int:
     return _refuse("an expression is no number", "use .eval() for its value")(self)  # type: ignore[no-any-return]
 
 
+_NO_BRANCH = "use where(condition, a, b); (a < x) & (x < b) for a < x < b; & | ~ for and, or, not; maximum for max; .eval() for a value"
+
 _SPECIAL: dict[str, Callable[..., Any]] = {
     "__getitem__": _getitem, "__len__": _length, "__iter__": _iterate, "__index__": _index,
-    "__bool__": _refuse("an expression is neither true nor false", "use where(condition, a, b), or .eval() for its value"),
+    "__bool__": _refuse("an expression is neither true nor false", _NO_BRANCH),
     "__float__": _refuse("an expression is no number", "use .eval() for its value"),
     "__int__": _refuse("an expression is no number", "use .eval() for its value"),
     "__complex__": _refuse("an expression is no number", "use .eval() for its value"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from exprc.config import config
-from exprc.errors import nearest, report
+from exprc.errors import nearest, report, whole_number
 
 #: name -> the C type that holds one element. 16-bit floats are only stored (see `exprc.rewrite.half`).
 C_TYPES = {
@@ -40,6 +39,8 @@ def dtype_name(dtype: Any) -> str:
         known = _NAMES.get(np.dtype(dtype))
     except TypeError:
         fix = nearest(dtype, DTYPES) if isinstance(dtype, str) else ""
+        if isinstance(dtype, (int, np.integer)):
+            fix = "several lengths or axes go in one tuple: zeros((3, 4)), sum(axis=(0, 1))"
         raise TypeError(report(f"{dtype!r} is no dtype", fix=fix or f"expressions take {', '.join(DTYPES)}")) from None
     if known is None:
         name = np.dtype(dtype).name
@@ -142,7 +143,7 @@ def _checked_dim(dim: Any) -> int | None:
         return None
     if isinstance(dim, (bool, np.bool_)):
         return 1 if dim else None
-    dim = operator.index(dim)
+    dim = whole_number(dim, "a length of a shape", "or None, where it is not known")
     if dim < 0:
         raise ValueError(report(f"a dim must be 0 or more, not {dim}", fix="None stands for a length that is not known"))
     return dim

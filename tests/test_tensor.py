@@ -256,7 +256,7 @@ def test_a_scalar_has_no_length_and_known_axes_do():
 def test_what_an_expression_cannot_be():
     x = T.scalar("x")
     assert "an expression is neither true nor false" in message(TypeError, bool, x > 0)
-    assert "use where(condition, a, b), or .eval() for its value" in message(TypeError, bool, x > 0)
+    assert "use where(condition, a, b); (a < x) & (x < b) for a < x < b" in message(TypeError, bool, x > 0)
     for kind in (float, int):
         assert "an expression is no number" in message(TypeError, kind, x)
     assert "an expression is no array: it has no value until it is compiled and called" in message(
@@ -323,9 +323,9 @@ def test_numpys_functions_build_expressions(call):
 
 
 def test_functions_that_are_not_there_say_so():
-    text = message(TypeError, np.nanpercentile, T.vector("v"), 50)
-    assert text.startswith("np.nanpercentile is not supported on expressions")
-    assert "v    made at test_tensor.py" in text and "did you mean 'percentile'?" in text
+    text = message(TypeError, np.nextafter, T.vector("v"), 50)
+    assert text.startswith("np.nextafter is not supported on expressions")
+    assert "v    made at test_tensor.py" in text and "did you mean" in text
     assert "np.hypot.at is not supported" in message(TypeError, np.hypot.at, T.vector(), [0], 1)
 
 

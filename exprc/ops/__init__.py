@@ -32,10 +32,12 @@ from exprc.ops import (
     pad,
     pool,
     products,
+    quantiles,
     random,
     recipes,
     reduce,
     rounding,
+    series,
     sliding,
     sort,
     special,
@@ -50,8 +52,8 @@ from exprc.ops import (
 #: The families, each of which imports only those to its left.
 families: tuple[ModuleType, ...] = (
     formula, bits, rounding, trig, special, view, create, reduce, numbers, axes, join, diagonal, nonzero, index, take, assign, pad,
-    cumulative, linalg, products, sort, statistics, recipes, composite, classification, gradient, sliding, conv, unshared,
-    convolve, volumes, pool, downsample, neighbours, random,
+    cumulative, linalg, products, sort, quantiles, statistics, recipes, composite, classification, gradient, sliding, series, conv,
+    unshared, convolve, volumes, pool, downsample, neighbours, random,
 )  # fmt: skip
 
 

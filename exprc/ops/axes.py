@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from exprc.errors import report, whole_number
-from exprc.expr import Constant, Expr, as_expr
+from exprc.expr import Expr, as_expr
 from exprc.forms import (
     Arg,
     ShapeError,
     Source,
+    axes_there_are,
     broadcast_dim,
     fill_dims,
     same_dim,
@@ -35,8 +36,8 @@ from exprc.size import Dim, mod
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
     "addbroadcast", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "expand_dims", "flip", "fliplr", "flipud", "moveaxis",
-    "patternbroadcast", "permute_dims", "ravel", "repeat", "roll", "rollaxis", "rot90", "shape_padaxis", "shape_padleft",
-    "shape_padright", "specify_shape", "swapaxes", "tile", "unbroadcast",
+    "patternbroadcast", "permute_dims", "ravel", "roll", "rollaxis", "rot90", "shape_padaxis", "shape_padleft", "shape_padright",
+    "specify_shape", "swapaxes", "tile", "unbroadcast",
 ]  # fmt: skip
 
 # -- axes by number ----------------------------------------------------------------------------------------------------
@@ -58,12 +59,17 @@ def one_axis(name: str, axis: Any, ndim: int, x: Expr | None = None) -> int:
     number = whole_number(axis, f"{name}: an axis")
     if not -ndim <= number < ndim:
         text = f"{name}: axis {number} is out of bounds for an array of {ndim} dimensions"
-        raise ValueError(report(text, array_row(x) if x is not None else ()))
+        raise ValueError(report(text, array_row(x) if x is not None else (), axes_there_are(ndim)))
     return number % ndim
 
 
+def entries_of(value: Any) -> list[Any]:
+    """The numbers of an argument that takes one or several, these in a tuple, a list or an array."""
+    return list(value) if isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim) else [value]
+
+
 def _axes(name: str, axis: Any, ndim: int, x: Expr) -> list[int]:
-    entries = list(axis) if isinstance(axis, (tuple, list)) else [axis]
+    entries = entries_of(axis)
     axes = [one_axis(name, a, ndim, x) for a in entries]
     if len(set(axes)) != len(axes):
         raise ValueError(report(f"{name}: an axis is named twice: {tuple(entries)}", array_row(x)))
@@ -73,7 +79,7 @@ def _axes(name: str, axis: Any, ndim: int, x: Expr) -> list[int]:
 def expand_dims(x: Any, axis: Any) -> Expr:
     """Return `x` with axes of length 1 put in, `axis` being their place (or places) in the result."""
     x = as_expr(x)
-    ndim = x.ndim + (len(axis) if isinstance(axis, (tuple, list)) else 1)
+    ndim = x.ndim + len(entries_of(axis))
     new, kept = _axes("expand_dims", axis, ndim, x), iter(range(x.ndim))
     return dimshuffle(x, tuple("x" if a in new else next(kept) for a in range(ndim)))  # type: ignore[no-any-return]
 
@@ -277,48 +283,6 @@ def broadcast_arrays(*arrays: Any) -> tuple[Expr, ...]:
     return tuple(broadcast_to(x, shape) for x in inputs)
 
 
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Expr:
-    """Return `x` with each element along an axis (None: of the flattened array) repeated.
-
-    Parameters
-    ----------
-    repeats : an int or an integer scalar expression; or one int for each element.
-
-    >>> import exprc.tensor as T
-    >>> repeat(T.matrix(shape=(2, 3)), 2, axis=1).type.shape
-    (2, 6)
-    """
-    x = as_expr(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    at = one_axis("repeat", axis, x.ndim, x)
-    counts = as_expr(repeats)
-    if "int" not in counts.dtype or counts.ndim > 1:
-        raise TypeError(report(f"repeat: repeats must be integers, a number or one an element, not {counts.type}", array_row(x)))
-    if counts.ndim and not isinstance(counts, Constant):
-        text = "repeat: one number for each element must be known while building: the length follows from it"
-        raise TypeError(report(text, [("repeats", f"{counts.label}  {counts.type}", counts.where)], "give integers, or one expression"))
-    if isinstance(counts, Constant) and np.any(counts.value < 0):
-        raise ValueError(report("repeat: repeats must be 0 or more", array_row(x)))
-    return _repeat_all(x, repeats, at) if not counts.ndim else _repeat_each(x, np.asarray(counts.value), at)  # type: ignore[attr-defined]
-
-
-def _repeat_all(x: Expr, times: Any, at: int) -> Expr:
-    dims = list(shape_of(x))
-    wide = broadcast_to(expand_dims(x, at + 1), (*dims[: at + 1], times, *dims[at + 1 :]))
-    return reshape(wide, (*dims[:at], dims[at] * times, *dims[at + 1 :]))  # type: ignore[no-any-return]
-
-
-def _repeat_each(x: Expr, counts: Any, at: int) -> Expr:
-    n = x.type.shape[at]
-    if len(counts) == 1:
-        return _repeat_all(x, int(counts[0]), at)
-    if n is not None and n != len(counts):
-        raise ValueError(report(f"repeat: {len(counts)} numbers for {n} elements", array_row(x)))
-    x = specify_shape(x, tuple(len(counts) if a == at else None for a in range(x.ndim)))
-    return x[(slice(None),) * at + (np.repeat(np.arange(len(counts)), counts),)]
-
-
 def tile(x: Any, reps: Any, ndim: int | None = None) -> Expr:
     """Return `x` put side by side with itself, ``reps[k]`` times along axis k: NumPy's tile.
 
@@ -332,7 +296,10 @@ def tile(x: Any, reps: Any, ndim: int | None = None) -> Expr:
     (2, 2, 6)
     """
     x = as_expr(x)
-    times = list(reps) if isinstance(reps, (tuple, list)) else [reps]
+    times: list[Any] = [t if isinstance(t, Expr) else whole_number(t, "tile: a number of times") for t in entries_of(reps)]
+    negative = next((t for t in times if isinstance(t, int) and t < 0), None)
+    if negative is not None:
+        raise ValueError(report(f"tile: a number of times must be 0 or more, not {negative}", array_row(x)))
     axes = max(x.ndim, len(times), ndim or 0)
     times = [1] * (axes - len(times)) + times
     x = shape_padleft(x, axes - x.ndim) if axes > x.ndim else x
@@ -406,8 +373,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Expr:
     x = as_expr(x)
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), shape_of(x)) if x.ndim != 1 else roll(x, shift, 0)
-    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
+    axes, shifts = entries_of(axis), entries_of(shift)
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
     axes = axes if len(axes) == len(shifts) else axes * len(shifts)
     if len(axes) != len(shifts):
         raise ValueError(report(f"roll: {len(shifts)} shifts for {len(axes)} axes", array_row(x)))
@@ -419,7 +386,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Expr:
 
 def _shift(by: Any) -> tuple[int | None, tuple[Expr, ...]]:
     if not isinstance(by, Expr):
-        return operator.index(by), ()
+        return whole_number(by, "roll: a shift"), ()
     if by.ndim or "int" not in by.dtype:
         raise TypeError(report(f"roll: a shift must be an integer scalar, not {by.type}", [("shift", by.label, by.where)]))
     value = static_size(by)

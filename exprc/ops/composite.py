@@ -47,7 +47,7 @@ from exprc.ops.formula import (
     where,
 )
 from exprc.ops.index import getitem
-from exprc.ops.reduce import count, max_, mean, spread, sum_
+from exprc.ops.reduce import count, max_, mean, min_, spread, sum_
 from exprc.ops.view import dim_of, dimshuffle, reshape
 from exprc.size import Dim
 from exprc.types import float_of, is_float, is_integer, promote
@@ -251,6 +251,13 @@ def std(x: Expr, *, axes: tuple[int, ...], ddof: int) -> Any:
     return sqrt(var.node((x,), {"axes": axes, "ddof": ddof}))
 
 
+@std.gradient
+def _std_grad(g: Expr, y: Expr, x: Expr, *, axes: tuple[int, ...], ddof: int) -> Any:
+    "0, and not NaN, where all elements are equal"
+    centred = x - mean(x, axis=axes, keepdims=True)
+    return spread(g / (where(eq(y, 0), 1, y) * (count(x, axes, x.dtype) - ddof)), x, axes) * centred
+
+
 _deviation(var)
 _deviation(std)
 
@@ -260,7 +267,8 @@ def norm(x: Any, L: Any = 2, axis: Any = None, keepdims: bool = False, ord: Any 
 
     Parameters
     ----------
-    L : the order (NumPy's `ord`): a number above 0, ``inf`` (largest magnitude) or 0 (number of elements that are not 0).
+    L : the order (NumPy's `ord`): a number, ``inf`` (largest magnitude), ``-inf`` (smallest) or 0 (number of elements that are not 0).
+        The gradient of order 2 is 0 where all elements are 0.
 
     >>> float(norm([3.0, 4.0]).eval())
     5.0
@@ -272,10 +280,14 @@ def norm(x: Any, L: Any = 2, axis: Any = None, keepdims: bool = False, ord: Any 
         return sum_(cast(1 - eq(x, 0), x.dtype), axis=axis, keepdims=keepdims)
     if L == float("inf"):
         return max_(abs(x), axis=axis, keepdims=keepdims)
+    if L == -float("inf"):
+        return min_(abs(x), axis=axis, keepdims=keepdims)
     if L == 1:
         return sum_(abs(x), axis=axis, keepdims=keepdims)
     if L == 2:
-        return sqrt(sum_(sqr(x), axis=axis, keepdims=keepdims))
+        squares = sum_(sqr(x), axis=axis, keepdims=keepdims)
+        none = eq(squares, 0)
+        return where(none, 0, sqrt(where(none, 1, squares)))  # type: ignore[no-any-return]
     return sum_(abs(x) ** L, axis=axis, keepdims=keepdims) ** (1.0 / L)
 
 

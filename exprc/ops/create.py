@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from exprc.config import config
-from exprc.errors import report
+from exprc.errors import report, whole_number
 from exprc.expr import Expr, as_expr
 from exprc.forms import cast_to
 from exprc.ops.formula import eq, eye, ge, iota, maximum, power, where
@@ -62,25 +61,25 @@ def shape_of(x: Expr) -> tuple[Any, ...]:
     return tuple(dim_of(x, a) for a in range(x.ndim))
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Expr:
-    """Return an array of the shape (and, if none is given, the dtype) of `x` whose elements are all `fill_value`."""
+def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Expr:
+    """Return an array of the shape and dtype of `x`, where none are given, whose elements are all `fill_value`."""
     x = as_expr(x)
-    return full(shape_of(x), fill_value, dtype or x.dtype)
+    return full(shape_of(x) if shape is None else shape, fill_value, dtype or x.dtype)
 
 
-def zeros_like(x: Any, dtype: Any = None) -> Expr:
-    """Return zeros of the shape (and, if none is given, the dtype) of `x`."""
-    return full_like(x, 0, dtype)
+def zeros_like(x: Any, dtype: Any = None, shape: Any = None) -> Expr:
+    """Return zeros of the shape and dtype of `x`, where none are given."""
+    return full_like(x, 0, dtype, shape)
 
 
-def ones_like(x: Any, dtype: Any = None) -> Expr:
-    """Return ones of the shape (and, if none is given, the dtype) of `x`."""
-    return full_like(x, 1, dtype)
+def ones_like(x: Any, dtype: Any = None, shape: Any = None) -> Expr:
+    """Return ones of the shape and dtype of `x`, where none are given."""
+    return full_like(x, 1, dtype, shape)
 
 
-def empty_like(x: Any, dtype: Any = None) -> Expr:
+def empty_like(x: Any, dtype: Any = None, shape: Any = None) -> Expr:
     """Return an array of the shape of `x` to be overwritten; it holds zeros."""
-    return zeros_like(x, dtype)
+    return zeros_like(x, dtype, shape)
 
 
 def alloc(value: Any, *shape: Any) -> Expr:
@@ -117,6 +116,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ex
     """
     start, stop = (0, start) if stop is None else (start, stop)
     entries = (start, stop, step)
+    for e in entries:
+        if not isinstance(e, (Expr, bool, int, float, np.number, np.ndarray)):
+            raise TypeError(f"arange: start, stop and step must be numbers, not {e!r}")
     if not isinstance(step, Expr) and step == 0:
         raise ValueError(report("arange: step must not be 0", fix="a step of 1 or -1 counts up or down"))
     wanted = dtype_name(dtype) if dtype is not None else _arange_dtype(entries)
@@ -178,7 +180,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retste
 
 
 def _count(name: str, num: Any) -> int:
-    number = operator.index(num)
+    number = whole_number(num, f"{name}: the number of elements")
     if number < 0:
         raise ValueError(f"{name}: the number of elements must be 0 or more, not {number}")
     return number

@@ -150,6 +150,9 @@ def _clip_call(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a
     low, high = a_min if min is None else min, a_max if max is None else max
     if low is None and high is None:
         raise TypeError(report("clip: give one of min and max"))
+    if is_integer(dtype := as_expr(x).dtype):  # an int beyond what the dtype holds bounds nothing
+        low = np.iinfo(dtype).min if type(low) is int and low < np.iinfo(dtype).min else low
+        high = np.iinfo(dtype).max if type(high) is int and high > np.iinfo(dtype).max else high
     if high is None:
         return maximum(x, low)  # type: ignore[no-any-return]
     return minimum(x, high) if low is None else clip.apply(x, low, high)  # type: ignore[no-any-return]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
-from exprc.errors import report
+import numpy as np
+
+from exprc.errors import report, whole_number
 from exprc.expr import Expr, as_expr
 from exprc.forms import wrap
 from exprc.ops.axes import array_row, atleast_1d, atleast_2d, atleast_3d, one_axis, ravel
@@ -41,15 +42,15 @@ def append(x: Any, values: Any, axis: int | None = None) -> Expr:
     return concatenate([ravel(x), ravel(values)] if axis is None else [x, values], axis or 0)  # type: ignore[no-any-return]
 
 
-def vstack(arrays: Any) -> Expr:
+def vstack(arrays: Any, dtype: Any = None) -> Expr:
     """Return arrays below one another: joined along axis 0, vectors as rows."""
-    return concatenate([atleast_2d(x) for x in _several("vstack", arrays)], 0)  # type: ignore[no-any-return]
+    return concatenate([atleast_2d(x) for x in _several("vstack", arrays)], 0, dtype)  # type: ignore[no-any-return]
 
 
-def hstack(arrays: Any) -> Expr:
+def hstack(arrays: Any, dtype: Any = None) -> Expr:
     """Return arrays beside one another: joined along axis 1, vectors along axis 0."""
     made = [atleast_1d(x) for x in _several("hstack", arrays)]
-    return concatenate(made, 0 if made[0].ndim == 1 else 1)  # type: ignore[no-any-return]
+    return concatenate(made, 0 if made[0].ndim == 1 else 1, dtype)  # type: ignore[no-any-return]
 
 
 def dstack(arrays: Any) -> Expr:
@@ -136,7 +137,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Expr]:
     """
     x = as_expr(x)
     at = one_axis("split", axis, x.ndim, x)
-    if isinstance(indices_or_sections, (list, tuple)) or hasattr(indices_or_sections, "tolist"):
+    if _are_places(indices_or_sections):
         return _cut(x, at, list(indices_or_sections))
     parts = _sections("split", indices_or_sections)
     n = x.type.shape[at]
@@ -148,8 +149,12 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Expr]:
     return _cut(x, at, [n // parts * k for k in range(1, parts)])
 
 
+def _are_places(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) or (isinstance(given, (np.ndarray, Expr)) and given.ndim > 0)
+
+
 def _sections(name: str, sections: Any) -> int:
-    number = operator.index(sections)
+    number = whole_number(sections, f"{name}: the number of parts", "places to cut at go in a list, and may be expressions")
     if number < 1:
         raise ValueError(f"{name}: the number of parts must be 1 or more, not {number}")
     return number
@@ -172,7 +177,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Expr]:
     """Return the parts of `x` along an axis as `split` does; parts of which the first are longer by one where they cannot be equal."""
     x = as_expr(x)
     at = one_axis("array_split", axis, x.ndim, x)
-    if isinstance(indices_or_sections, (list, tuple)) or hasattr(indices_or_sections, "tolist"):
+    if _are_places(indices_or_sections):
         return _cut(x, at, list(indices_or_sections))
     parts = _sections("array_split", indices_or_sections)
     n = dim_of(x, at)

@@ -33,7 +33,7 @@ from exprc.types import float_of, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
-    "dot", "matmul", "outer", "tensordot",
+    "dot", "matmul", "matvec", "outer", "tensordot", "vecmat",
 ]  # fmt: skip
 
 
@@ -198,11 +198,14 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Expr:
 
 
 def _paired_axes(a: Expr, b: Expr, axes: Any) -> tuple[list[int], list[int]]:
-    if isinstance(axes, int):
+    if isinstance(axes, (int, np.integer)):
         if axes < 0 or axes > min(a.ndim, b.ndim):
             fix = f"give a number from 0 to {min(a.ndim, b.ndim)}"
             raise ValueError(report(f"tensordot: cannot sum over {axes} axes", node_rows((a, b)), fix))
         return list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    if isinstance(axes, str) or not hasattr(axes, "__len__") or len(axes) != 2:
+        text = f"tensordot: axes must be a number or a pair, not {axes!r}"
+        raise TypeError(report(text, node_rows((a, b)), "as axes=1, or axes=([1], [0]) for axis 1 of the left with axis 0 of the right"))
     left, right = ([x] if isinstance(x, int) else list(x) for x in axes)
     if len(left) != len(right):
         text = f"tensordot: {len(left)} axes cannot be paired with {len(right)}"
@@ -242,6 +245,20 @@ def matmul(a: Any, b: Any) -> Expr:
     keep = list(range(product.ndim))
     drop = [keep[-2]] * row + [keep[-1]] * column
     return dimshuffle(product, tuple(k for k in keep if k not in drop)) if drop else product
+
+
+def matvec(a: Any, b: Any) -> Expr:
+    """Products of matrices in the last two axes of `a` with vectors in the last of `b`; the others broadcast."""
+    a, b = wrap((a, b))
+    made = matmul(a, dimshuffle(b, (*range(b.ndim), "x")))
+    return dimshuffle(made, tuple(range(made.ndim - 1)))
+
+
+def vecmat(a: Any, b: Any) -> Expr:
+    """Products of vectors in the last axis of `a` with matrices in the last two of `b`; the others broadcast."""
+    a, b = wrap((a, b))
+    made = matmul(dimshuffle(a, (*range(a.ndim - 1), "x", a.ndim - 1)), b)
+    return dimshuffle(made, (*range(made.ndim - 2), made.ndim - 1))
 
 
 def _stacked(a: Expr, b: Expr) -> Expr:

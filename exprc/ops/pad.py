@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
-from exprc.errors import report
+from exprc.errors import report, whole_number
 from exprc.expr import Expr, as_expr
 from exprc.forms import cast_to
-from exprc.ops.axes import array_row
+from exprc.ops.axes import array_row, one_axis
 from exprc.ops.create import arange, shape_of
 from exprc.ops.formula import maximum, minimum, mod, where
 from exprc.ops.reduce import max_, mean, min_
@@ -50,8 +49,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
 
     Parameters
     ----------
-    pad_width : a number for all sides; (before, after) for all axes; or one such pair for each axis. Numbers are ints of 0 or more, or
-        integer scalar expressions.
+    pad_width : a number for all sides; (before, after) for all axes; one such pair for each axis; or a dict from axes to numbers or
+        pairs. Numbers are ints of 0 or more, or integer scalar expressions.
     mode : "constant"; "edge" (the nearest element), "reflect" (mirrored at the elements of the edge), "symmetric" (mirrored beyond them),
         "wrap" (from the other side); "maximum", "minimum", "mean" (of the axis).
     constant_values : for "constant", in the same forms as `pad_width`.
@@ -69,7 +68,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     x = as_expr(x)
     widths = _pairs("pad_width", pad_width, x)
     for side in (w for pair in widths for w in pair):
-        if not isinstance(side, Expr) and operator.index(side) < 0:
+        if not isinstance(side, Expr) and whole_number(side, "pad: a width") < 0:
             raise ValueError(report(f"pad: a width must be 0 or more, not {side}", array_row(x), "use a slice to cut"))
     if mode in ("constant", "empty"):
         return _with_constant(x, widths, _pairs("constant_values", constant_values, x))
@@ -84,6 +83,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
 
 def _pairs(name: str, value: Any, x: Expr) -> list[tuple[Any, Any]]:
     """The widths (or values) of every axis as (before, after)."""
+    if isinstance(value, dict):
+        named = {one_axis("pad", a, x.ndim, x): pair for a, pair in value.items()}
+        value = [named.get(a, 0) for a in range(x.ndim)]
+        value = [[w, w] if not isinstance(w, (tuple, list)) else w for w in value]
     value = value.tolist() if hasattr(value, "tolist") and not isinstance(value, Expr) else value
     entries = list(value) if isinstance(value, (tuple, list)) else [value]
     nested = [list(e) if isinstance(e, (tuple, list)) else e for e in entries]

@@ -168,6 +168,9 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = True) -> Expr:
     (8, 5, 2)
     """
     if not isinstance(subscripts, str):
+        if len(operands) < 1 or isinstance(operands[0], Expr):
+            fix = 'as einsum("ij,jk->ik", x, y), or einsum(x, [0, 1], y, [1, 2])'
+            raise TypeError(report("einsum: the first argument says which axes go together", node_rows((as_expr(subscripts),)), fix))
         subscripts, operands = _from_lists(subscripts, *operands)
     inputs = wrap(operands)
     labels, output = _parsed(subscripts, inputs)

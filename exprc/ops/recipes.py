@@ -10,8 +10,8 @@ import numpy as np
 from exprc.errors import report
 from exprc.expr import Constant, Expr, as_expr
 from exprc.forms import cast_to, composite, node_rows, wrap
-from exprc.ops.axes import one_axis, ravel, stated, swapaxes
-from exprc.ops.create import lower_mask, shape_of, zeros_like
+from exprc.ops.axes import array_row, expand_dims, one_axis, ravel, specify_shape, stated, swapaxes
+from exprc.ops.create import arange, lower_mask, shape_of, zeros_like
 from exprc.ops.cumulative import cumprod, cumsum, diff
 from exprc.ops.formula import (
     cast,
@@ -37,16 +37,18 @@ from exprc.ops.nonzero import nonzero
 from exprc.ops.numbers import copysign, signbit
 from exprc.ops.reduce import all_, any_, sum_
 from exprc.ops.rounding import trunc
-from exprc.ops.sort import searchsorted
+from exprc.ops.sort import searchsorted, unique
+from exprc.ops.take import take
 from exprc.ops.trig import sin
-from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle
+from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle, reshape
 from exprc.types import float_of, is_float
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
-    "angle", "array_equal", "conj", "conjugate", "delete", "diag_indices", "ediff1d", "imag", "insert", "interp", "isin", "ix_", "ldexp",
-    "logaddexp2", "matrix_transpose", "modf", "nancumprod", "nancumsum", "ndim", "polyval", "positive", "real", "shape", "sinc", "size",
-    "trapezoid", "tril_indices", "triu_indices",
+    "angle", "array_equal", "array_equiv", "conj", "conjugate", "delete", "diag_indices", "diag_indices_from", "ediff1d", "imag", "insert",
+    "interp", "intersect1d", "isin", "ix_", "ldexp", "logaddexp2", "matrix_transpose", "modf", "nancumprod", "nancumsum", "ndim", "polyval",
+    "positive", "real", "repeat", "setdiff1d", "shape", "sinc", "size", "trapezoid", "tril_indices", "tril_indices_from", "triu_indices",
+    "triu_indices_from", "union1d",
 ]  # fmt: skip
 
 # -- what is known of an array -----------------------------------------------------------------------------------------
@@ -256,6 +258,36 @@ def isin(element: Any, test_elements: Any, invert: bool = False) -> Expr:
     return logical_not(found) if invert else found
 
 
+def union1d(a: Any, b: Any) -> Expr:
+    """Return the different elements of two arrays, ascending."""
+    return unique(concatenate([ravel(as_expr(a)), ravel(as_expr(b))]))  # type: ignore[no-any-return]
+
+
+def intersect1d(a: Any, b: Any, assume_unique: bool = False) -> Expr:
+    """Return the different elements that both arrays have, ascending.
+
+    >>> intersect1d([3, 1, 3, 2], [3, 2, 7]).eval().tolist()
+    [2, 3]
+    """
+    found = unique(a)
+    return found[isin(found, b)]  # type: ignore[no-any-return]
+
+
+def setdiff1d(a: Any, b: Any, assume_unique: bool = False) -> Expr:
+    """Return the different elements of `a` that `b` has not, ascending (with `assume_unique`: those of `a`, in its order)."""
+    found = ravel(as_expr(a)) if assume_unique else unique(a)
+    return found[isin(found, b, invert=True)]  # type: ignore[no-any-return]
+
+
+def array_equiv(a: Any, b: Any) -> Expr:
+    """Tell whether two arrays are equal everywhere once they are broadcast: a scalar of dtype bool."""
+    a, b = wrap((a, b))
+    for m, n in zip(reversed(a.type.shape), reversed(b.type.shape)):
+        if None not in (m, n) and m != n and 1 not in (m, n):
+            return Constant(np.asarray(False))
+    return all_(eq(a, b))  # type: ignore[no-any-return]
+
+
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> Expr:
     """Tell whether two arrays of one shape are equal everywhere: a scalar of dtype bool, False where shapes are known to differ.
 
@@ -285,6 +317,33 @@ def triu_indices(n: Any, k: int = 0, m: Any = None) -> tuple[Expr, ...]:
     return nonzero(logical_not(lower_mask(n, n if m is None else m, k - 1)))  # type: ignore[no-any-return]
 
 
+def tril_indices_from(x: Any, k: int = 0) -> tuple[Expr, ...]:
+    """Return `tril_indices` for the matrix `x`."""
+    n, m = _matrix_dims("tril_indices_from", x)
+    return tril_indices(n, k, m)
+
+
+def triu_indices_from(x: Any, k: int = 0) -> tuple[Expr, ...]:
+    """Return `triu_indices` for the matrix `x`."""
+    n, m = _matrix_dims("triu_indices_from", x)
+    return triu_indices(n, k, m)
+
+
+def diag_indices_from(x: Any) -> tuple[Expr, ...]:
+    """Return `diag_indices` for the square array `x`."""
+    x = as_expr(x)
+    if x.ndim < 2 or len(set(x.type.shape) - {None}) > 1:
+        raise ValueError(report("diag_indices_from: the axes must be of one length, and two or more", node_rows((x,))))
+    return diag_indices(dim_of(x, 0), x.ndim)
+
+
+def _matrix_dims(name: str, x: Any) -> tuple[Any, ...]:
+    x = as_expr(x)
+    if x.ndim != 2:
+        raise ValueError(report(f"{name} takes a matrix, not {x.ndim} axes", node_rows((x,))))
+    return shape_of(x)
+
+
 def diag_indices(n: Any, ndim: int = 2) -> tuple[Expr, ...]:
     """Return the indices of the diagonal of an array of `ndim` axes of length `n`: the same int64 vector for each axis."""
     return (iota(n),) * ndim
@@ -310,6 +369,56 @@ def matrix_transpose(x: Any) -> Expr:
     return swapaxes(x, -1, -2)
 
 
+# -- repeated ----------------------------------------------------------------------------------------------------------
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Expr:
+    """Return `x` with each element along an axis (None: of the flattened array) repeated.
+
+    Parameters
+    ----------
+    repeats : an int or an integer scalar expression; or one int of 0 or more for each element, in a list or a vector.
+
+    >>> import exprc.tensor as T
+    >>> repeat(T.matrix(shape=(2, 3)), 2, axis=1).type.shape
+    (2, 6)
+    """
+    x = as_expr(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    at = one_axis("repeat", axis, x.ndim, x)
+    counts = as_expr(repeats)
+    if "int" not in counts.dtype or counts.ndim > 1:
+        raise TypeError(report(f"repeat: repeats must be integers, a number or one an element, not {counts.type}", array_row(x)))
+    if counts.ndim and not isinstance(counts, Constant):
+        return _repeat_as_told(x, cast_to(counts, "int64"), at)
+    if isinstance(counts, Constant) and np.any(counts.value < 0):
+        raise ValueError(report("repeat: repeats must be 0 or more", array_row(x)))
+    return _repeat_all(x, repeats, at) if not counts.ndim else _repeat_each(x, np.asarray(counts.value), at)  # type: ignore[attr-defined]
+
+
+def _repeat_all(x: Expr, times: Any, at: int) -> Expr:
+    dims = list(shape_of(x))
+    wide = broadcast_to(expand_dims(x, at + 1), (*dims[: at + 1], times, *dims[at + 1 :]))
+    return reshape(wide, (*dims[:at], dims[at] * times, *dims[at + 1 :]))  # type: ignore[no-any-return]
+
+
+def _repeat_each(x: Expr, counts: Any, at: int) -> Expr:
+    n = x.type.shape[at]
+    if len(counts) == 1:
+        return _repeat_all(x, int(counts[0]), at)
+    if n is not None and n != len(counts):
+        raise ValueError(report(f"repeat: {len(counts)} numbers for {n} elements", array_row(x)))
+    x = specify_shape(x, tuple(len(counts) if a == at else None for a in range(x.ndim)))
+    return x[(slice(None),) * at + (np.repeat(np.arange(len(counts)), counts),)]
+
+
+def _repeat_as_told(x: Expr, counts: Expr, at: int) -> Expr:
+    """How often each element is repeated only the call knows: place k of the result shows the first element up to which more than k are."""
+    counts = stated(counts, [dim_of(x, at)], "repeat: numbers and elements differ in number")
+    return take(x, searchsorted(cumsum(counts), arange(sum_(counts)), "right"), at)
+
+
 # -- parts taken out and put in ----------------------------------------------------------------------------------------
 
 
@@ -320,14 +429,24 @@ def _cut_at(name: str, x: Any, places: Any, axis: int | None) -> tuple[Expr, int
     if isinstance(places, Expr):
         fix = "give integers, or take what stays: x[mask], x[indices]"
         raise TypeError(report(f"{name}: the places must be known while building", node_rows((places,)), fix))
-    numbers = np.asarray(places)
+    axis = one_axis(name, axis, x.ndim, x)
+    numbers = _places_of(places, x.type.shape[axis])
     if numbers.dtype.kind not in "iu":
-        raise TypeError(report(f"{name}: the places must be integers, not {numbers.dtype}", node_rows((x,))))
-    return x, one_axis(name, axis, x.ndim, x), [int(k) for k in numbers.ravel()]
+        fix = "a slice needs an axis of known length" if isinstance(places, slice) else ""
+        raise TypeError(report(f"{name}: the places must be integers, not {places!r}", node_rows((x,)), fix))
+    return x, axis, [int(k) for k in numbers.ravel()]
+
+
+def _places_of(places: Any, n: int | None) -> np.ndarray[Any, Any]:
+    """The places that integers, a slice or a mask stand for on an axis of length `n`."""
+    if isinstance(places, slice):
+        return np.arange(n)[places] if n is not None else np.asarray(places)
+    numbers = np.asarray(places) if np.size(places) else np.zeros(0, int)
+    return np.flatnonzero(numbers) if numbers.dtype == bool else numbers
 
 
 def delete(x: Any, obj: Any, axis: int | None = None) -> Expr:
-    """Return `x` without the parts at places `obj` (integers) along an axis (None: of the flattened array): NumPy's delete.
+    """Return `x` without the parts at places `obj` (integers, a slice or a mask) along an axis (None: of the flattened array).
 
     The length of the axis must be known, unless `obj` is a single number.
 
@@ -345,18 +464,35 @@ def delete(x: Any, obj: Any, axis: int | None = None) -> Expr:
     return concatenate([x[(*before, slice(None, places[0]))], x[(*before, slice(behind or dim_of(x, at), None))]], axis=at)
 
 
-def insert(x: Any, obj: int, values: Any, axis: int | None = None) -> Expr:
-    """Return `x` with `values` put in before place `obj` (a single integer) along an axis (None: of the flattened array).
+def insert(x: Any, obj: Any, values: Any, axis: int | None = None) -> Expr:
+    """Return `x` with `values` put in before the places `obj` along an axis (None: of the flattened array): NumPy's insert.
 
-    >>> insert([1, 2, 3], 1, 9).eval().tolist()
-    [1, 9, 2, 3]
+    Parameters
+    ----------
+    obj : an integer, before which all values go; or several, a slice or a mask: one place a value, counted in `x`. Several need an axis of
+        known length.
+
+    >>> insert([1, 2, 3], 1, 9).eval().tolist(), insert([1, 2, 3], [0, 2], [7, 8]).eval().tolist()
+    ([1, 9, 2, 3], [7, 1, 2, 8, 3])
     """
+    several = isinstance(obj, slice) or np.ndim(obj) > 0
     x, at, places = _cut_at("insert", x, obj, axis)
-    if len(places) != 1:
-        raise ValueError(report(f"insert: one place, not {len(places)}", node_rows((x,)), "call insert for each, the last first"))
+    if several and len(places) != 1:
+        return _put_between(x, at, places, cast_to(as_expr(values, (x.dtype,)), x.dtype))
     before = (slice(None),) * at
     part = _as_part(x, cast_to(as_expr(values, (x.dtype,)), x.dtype), at)
     return concatenate([x[(*before, slice(None, places[0]))], part, x[(*before, slice(places[0], None))]], axis=at)
+
+
+def _put_between(x: Expr, at: int, places: list[int], values: Expr) -> Expr:
+    """Several values, each before its place: one gather from `x` followed by the values."""
+    n = x.type.shape[at]
+    if n is None:
+        fix = "state it: specify_shape, or shape=(...) of the variable"
+        raise ValueError(report(f"insert: the length of axis {at} is not known", node_rows((x,)), fix))
+    wide = broadcast_to(values, tuple(len(places) if a == at else dim_of(x, a) for a in range(x.ndim)))
+    order = np.insert(np.arange(n), places, n + np.arange(len(places)))
+    return take(concatenate([x, wide], axis=at), order, at)
 
 
 def _as_part(x: Expr, values: Expr, at: int) -> Expr:

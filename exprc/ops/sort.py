@@ -12,23 +12,21 @@ import numpy as np
 
 from exprc.errors import report, whole_number
 from exprc.expr import Constant, Expr, as_expr
-from exprc.forms import Arg, ShapeError, cast_to, kernel, normal_axes, restore_axes, results, same_dim
-from exprc.ops.axes import array_row, moveaxis, one_axis, ravel, stated
+from exprc.forms import Arg, ShapeError, cast_to, kernel, results, same_dim
+from exprc.ops.axes import array_row, one_axis, ravel, stated
 from exprc.ops.create import shape_of
-from exprc.ops.formula import cast, eq, isnan, maximum, minimum, where
+from exprc.ops.formula import cast
 from exprc.ops.index import getitem
-from exprc.ops.reduce import any_
-from exprc.ops.rounding import floor
 from exprc.ops.rows import by_axis
 from exprc.ops.take import take, take_along_axis
-from exprc.ops.view import dim_of, reshape, stack
+from exprc.ops.view import reshape
 from exprc.size import UNKNOWN, Dim
 from exprc.types import is_float, is_integer
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
-    "argsort", "argtopk", "bincount", "digitize", "inverse_permutation", "median", "nanmedian", "percentile", "quantile", "searchsorted",
-    "sort", "topk", "topk_and_argtopk", "unique",
+    "argpartition", "argsort", "argtopk", "bincount", "digitize", "inverse_permutation", "lexsort", "partition", "searchsorted", "sort",
+    "topk", "topk_and_argtopk", "unique",
 ]  # fmt: skip
 
 # -- sorted ------------------------------------------------------------------------------------------------------------
@@ -66,12 +64,12 @@ def _line(name: str, x: Any, axis: int | None) -> tuple[Expr, int]:
     return (ravel(x), 0) if axis is None else (x, one_axis(name, axis, x.ndim, x))
 
 
-def sort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None) -> Expr:
+def sort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None, stable: Any = None) -> Expr:
     """Return the elements in ascending order along an axis (None: of the flattened array), NaN last.
 
     Parameters
     ----------
-    kind, order : taken for NumPy's sake; the sort is stable.
+    kind, order, stable : taken for NumPy's sake; the sort is stable.
 
     >>> sort([3, 1, 2]).eval().tolist()
     [1, 2, 3]
@@ -80,10 +78,33 @@ def sort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None) -> 
     return sort_record.node((x,), {"axis": at})
 
 
-def argsort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None) -> Expr:
+def argsort(x: Any, axis: int | None = -1, kind: Any = None, order: Any = None, stable: Any = None) -> Expr:
     """Return the positions of the elements in ascending order along an axis, as int64; equal elements stay in order."""
     x, at = _line("argsort", x, axis)
     return argsort_record.node((x,), {"axis": at})
+
+
+def partition(x: Any, kth: Any, axis: int | None = -1) -> Expr:
+    """Return the elements along an axis so that none before place `kth` is greater than the one there: here in full order."""
+    return sort(x, axis)
+
+
+def argpartition(x: Any, kth: Any, axis: int | None = -1) -> Expr:
+    """Return the positions of the elements as `partition` orders them."""
+    return argsort(x, axis)
+
+
+def lexsort(keys: Any, axis: int = -1) -> Expr:
+    """Return the positions that sort by several keys of one shape, the last of them first: NumPy's lexsort.
+
+    >>> lexsort(([1, 0, 2], [5, 5, 4])).eval().tolist()
+    [2, 1, 0]
+    """
+    first, *others = map(as_expr, keys)
+    order = argsort(first, axis)
+    for key in others:
+        order = take_along_axis(order, argsort(take_along_axis(key, order, axis), axis), axis)
+    return order
 
 
 def inverse_permutation(permutation: Any) -> Expr:
@@ -132,92 +153,6 @@ def topk(x: Any, kth: int, axis: int | None = -1, sorted: bool = True, idx_dtype
 def argtopk(x: Any, kth: int, axis: int | None = -1, sorted: bool = True, idx_dtype: Any = "int64") -> Expr:
     """Return the positions of the `kth` largest elements along an axis; see `topk_and_argtopk`."""
     return topk_and_argtopk(x, kth, axis, sorted, idx_dtype)[1]
-
-
-# -- quantiles ---------------------------------------------------------------------------------------------------------
-
-
-def quantile(x: Any, q: Any, axis: Any = None, keepdims: bool = False, method: str = "linear") -> Expr:
-    """Return the quantile `q` over axes, straight lines between neighbours: NumPy's quantile with its default method.
-
-    Parameters
-    ----------
-    q : a number, or a list of numbers, from 0 to 1; of a list the result has an axis in front.
-
-    Raises
-    ------
-    ValueError
-        for a `q` outside of 0 to 1, or if there are no elements.
-
-    >>> float(quantile([1.0, 2.0, 3.0, 5.0], 0.5).eval())
-    2.5
-    """
-    if method != "linear":
-        raise ValueError(report(f"quantile: method={method!r} is not supported", array_row(as_expr(x)), "leave it out: 'linear'"))
-    wanted = np.asarray(q, "float64")
-    if np.any((wanted < 0) | (wanted > 1)):
-        raise ValueError(report(f"quantile: q must lie between 0 and 1, not {q}", array_row(as_expr(x))))
-    x = as_expr(x)
-    x = x if is_float(x.dtype) else cast(x, "floatX")
-    axes = normal_axes(axis, x.ndim, "quantile")
-    rows = _rows(x, axes)
-    ordered = sort_record.node((rows,), {"axis": rows.ndim - 1})
-    bad = any_(isnan(rows), axis=-1)
-    made = [_between(ordered, float(p), bad) for p in wanted.ravel()]
-    made = [restore_axes(y, axes) for y in made] if keepdims else made
-    if not wanted.ndim:
-        return made[0]
-    return stack(made)
-
-
-def _rows(x: Expr, axes: tuple[int, ...]) -> Expr:
-    """The folded axes as one, the last."""
-    if any(x.type.shape[a] == 0 for a in axes):
-        raise ValueError(report("quantile: there are no elements", array_row(x)))
-    kept = tuple(dim_of(x, a) for a in range(x.ndim) if a not in axes)
-    total: Any = 1
-    for a in axes:
-        total = total * dim_of(x, a)
-    return reshape(moveaxis(x, axes, tuple(range(x.ndim - len(axes), x.ndim))), (*kept, total))  # type: ignore[no-any-return]
-
-
-def _between(ordered: Expr, p: float, bad: Expr) -> Expr:
-    """The value at position p (n - 1) of sorted rows, NaN where a row has one."""
-    n = dim_of(ordered, ordered.ndim - 1)
-    place = cast_to(as_expr(n), "float64") * p - p
-    below = cast(floor(place), "int64")
-    share = cast_to(place - below, ordered.dtype)
-    low = take(ordered, maximum(below, 0), -1)
-    high = take(ordered, maximum(minimum(below + 1, n - 1), 0), -1)
-    exact = where(eq(share, 0), low, low + (high - low) * share)  # infinity times 0 would be NaN
-    return where(bad, float("nan"), exact)
-
-
-def percentile(x: Any, q: Any, axis: Any = None, keepdims: bool = False) -> Expr:
-    """Return the percentile `q` (0 to 100) over axes: ``quantile(x, q / 100)``."""
-    return quantile(x, np.asarray(q) / 100, axis, keepdims)
-
-
-def median(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
-    """Return the median over axes (None: all): the middle element, or the mean of the two in the middle; NaN where there is one.
-
-    >>> float(median([3.0, 1.0, 2.0]).eval())
-    2.0
-    """
-    return quantile(x, 0.5, axis, keepdims)
-
-
-def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
-    """Return the median over axes of the elements that are not NaN; NaN where there are none."""
-    x = as_expr(x)
-    axes = normal_axes(axis, x.ndim, "nanmedian")
-    rows = _rows(x, axes)
-    ordered = sort_record.node((rows,), {"axis": rows.ndim - 1})  # NaN last
-    good = cast(~isnan(rows), "int64").sum(axis=-1)
-    low, high = (take_along_axis(ordered, maximum(k // 2, 0).dimshuffle(*range(k.ndim), "x"), -1) for k in (good - 1, good))
-    middle = getitem((low + high) / 2, (..., 0))
-    y = where(good > 0, middle, float("nan"))
-    return restore_axes(y, axes) if keepdims else y
 
 
 # -- searched and counted ----------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ import numpy as np
 
 from exprc.errors import report
 from exprc.expr import Expr, as_expr
-from exprc.forms import node_rows, normal_axes, restore_axes
+from exprc.forms import cast_to, node_rows, normal_axes, restore_axes
 from exprc.ops.axes import array_row
 from exprc.ops.diagonal import diagonal
 from exprc.ops.formula import cast, isnan, neq, sqrt, where
 from exprc.ops.linalg import dot
 from exprc.ops.reduce import all_, argmax, argmin, count, max_, mean, min_, prod, sum_
-from exprc.ops.view import broadcast_to, dim_of, dimshuffle
+from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle
 from exprc.types import float_of, is_float
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
@@ -158,32 +158,59 @@ def nanargmin(x: Any, axis: Any = None, keepdims: bool = False) -> Expr:
 # -- pairs of variables ------------------------------------------------------------------------------------------------
 
 
-def cov(x: Any, rowvar: bool = True, bias: bool = False, ddof: int | None = None) -> Expr:
-    """Return the covariances of variables, one a row of a matrix: NumPy's cov of one array.
+def cov(
+    x: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None, aweights: Any = None
+) -> Expr:
+    """Return the covariances of variables, one a row of a matrix: NumPy's cov.
 
     Parameters
     ----------
+    y : more variables, of as many observations.
     rowvar : whether a row is a variable; False if a column is.
     bias : divide by the number of observations, not by one less; `ddof` states what to take from it.
+    fweights : how often each observation counts: a vector of integers.
+    aweights : how much each observation weighs: a vector.
 
     Raises
     ------
     ValueError
         for more than two axes.
+
+    >>> cov([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).eval().tolist()
+    [[1.0, 2.0], [2.0, 4.0]]
     """
+    parts = [_variables(a, rowvar) for a in (x, y) if a is not None]
+    m = parts[0] if len(parts) == 1 else concatenate(parts, 0)
+    less = ddof if ddof is not None else 0 if bias else 1
+    if fweights is None and aweights is None:
+        off = m - mean(m, axis=1, keepdims=True)
+        made = dot(off, dimshuffle(off, (1, 0))) / (count(m, (1,), m.dtype) - less)
+    else:
+        made = _weighed(m, less, fweights, aweights)
+    return made[0, 0] if made.type.shape == (1, 1) else made  # type: ignore[no-any-return]
+
+
+def _variables(x: Any, rowvar: bool) -> Expr:
+    """A matrix whose rows are variables, in floats; a vector is one variable."""
     x = as_expr(x)
     if x.ndim > 2:
         raise ValueError(report(f"cov takes a vector or a matrix, not {x.ndim} axes", array_row(x)))
     x = x if is_float(x.dtype) else cast(x, "floatX")
-    x = dimshuffle(x, ("x",) * (2 - x.ndim) + tuple(range(x.ndim))) if x.ndim < 2 else x if rowvar else dimshuffle(x, (1, 0))
-    off = x - mean(x, axis=1, keepdims=True)
-    made = dot(off, dimshuffle(off, (1, 0))) / (count(x, (1,), x.dtype) - (ddof if ddof is not None else 0 if bias else 1))
-    return made[0, 0] if made.type.shape == (1, 1) else made
+    return dimshuffle(x, ("x",) * (2 - x.ndim) + tuple(range(x.ndim))) if x.ndim < 2 else x if rowvar else dimshuffle(x, (1, 0))
 
 
-def corrcoef(x: Any, rowvar: bool = True) -> Expr:
+def _weighed(m: Expr, less: Any, fweights: Any, aweights: Any) -> Expr:
+    given = [cast_to(as_expr(w), m.dtype) for w in (fweights, aweights) if w is not None]
+    w = given[0] if len(given) == 1 else given[0] * given[1]
+    total: Any = sum_(w)
+    off = m - sum_(m * w, axis=1, keepdims=True) / total
+    lost = less if aweights is None else less * sum_(w * given[-1]) / total
+    return dot(off * w, dimshuffle(off, (1, 0))) / (total - lost)  # type: ignore[no-any-return]
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Expr:
     """Return the correlations of variables, one a row of a matrix: their covariances over the product of their deviations."""
-    c = cov(x, rowvar)
+    c = cov(x, y, rowvar)
     if c.ndim == 0:
         return c / c
     spread = sqrt(diagonal(c))

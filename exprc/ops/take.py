@@ -83,6 +83,8 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Expr:
     >>> choose([0, 1, 0], [[1, 2, 3], [10, 20, 30]]).eval().tolist()
     [1, 20, 3]
     """
+    if not choices:
+        raise ValueError(report("choose: at least one array is needed", fix="is the list that was given empty?"))
     a, *arrays = broadcast_arrays(a, *choices)
     if not is_integer(a.dtype) and a.dtype != "bool":
         raise TypeError(report(f"choose: numbers of arrays are integers, not {a.dtype}", node_rows((a,)), "cast them to 'int64'?"))

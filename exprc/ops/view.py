@@ -34,7 +34,7 @@ from exprc.forms import (
     wrap,
 )  # fmt: skip
 from exprc.size import Dim, Unknown, ceildiv, floordiv, maximum, minimum, mod, product
-from exprc.types import is_integer, promote
+from exprc.types import dtype_name, is_integer, promote
 
 #: What `exprc.tensor` shows of this family (a trailing underscore is dropped there).
 __all__ = [
@@ -130,6 +130,10 @@ def squeeze(x: Any, axis: Any = None) -> Expr:
     """Drop axes of length 1: those named, or all that are known to be 1."""
     x = as_expr(x)
     drop = [a for a, b in enumerate(x.broadcastable) if b] if axis is None else normal_axes(axis, x.ndim, "squeeze")
+    for a in drop:
+        if x.type.shape[a] not in (1, None):
+            text = f"squeeze: axis {a} of length {x.type.shape[a]} cannot be dropped"
+            raise ValueError(report(text, node_rows((x,)), "only axes of length 1 can; index it, x[0], or reduce along it"))
     return dimshuffle(x, tuple(a for a in range(x.ndim) if a not in drop))
 
 
@@ -223,6 +227,7 @@ def _reshape_call(x: Any, shape: Any, ndim: int | None = None, order: str = "C")
     x = as_expr(x)
     if order not in ("C", "F"):
         raise ValueError(report(f"reshape: order={order!r} is not supported", node_rows((x,)), "choose 'C' or 'F'"))
+    shape = shape.tolist() if isinstance(shape, np.ndarray) else shape
     if order == "F":
         turned = tuple(reversed(shape)) if isinstance(shape, (tuple, list)) else shape
         return transpose(_reshape_call(transpose(x), turned, ndim))
@@ -428,7 +433,7 @@ def _concatenate_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool],
     return concatenate.node(tuple(parts), {"axis": node.params["axis"] + 1})
 
 
-def _concatenate_call(arrays: Sequence[Any], axis: int | None = 0) -> Expr:
+def _concatenate_call(arrays: Sequence[Any], axis: int | None = 0, dtype: Any = None) -> Expr:
     if axis is not None:
         axis = whole_number(axis, "concatenate: the axis", "the arrays go in a list: concatenate([a, b])")
     inputs = wrap(tuple(arrays))
@@ -442,8 +447,8 @@ def _concatenate_call(arrays: Sequence[Any], axis: int | None = 0) -> Expr:
     if not -inputs[0].ndim <= axis < inputs[0].ndim:
         text = f"concatenate: axis {axis} is out of bounds for arrays of {inputs[0].ndim} dimensions"
         raise ShapeError(text, axes_there_are(inputs[0].ndim))
-    dtype = promote(x.dtype for x in inputs)
-    return concatenate.node(tuple(cast_to(x, dtype) for x in inputs), {"axis": axis % inputs[0].ndim})
+    wanted = promote(x.dtype for x in inputs) if dtype is None else dtype_name(dtype)
+    return concatenate.node(tuple(cast_to(x, wanted) for x in inputs), {"axis": axis % inputs[0].ndim})
 
 
 concatenate = view(
@@ -455,14 +460,25 @@ concatenate = view(
 )  # fmt: skip
 
 
-def stack(arrays: Sequence[Any], axis: int = 0) -> Expr:
+def stack(arrays: Sequence[Any], axis: int = 0, dtype: Any = None) -> Expr:
     """Join arrays of one shape along a new axis."""
     axis = whole_number(axis, "stack: the axis", "the arrays go in a list: stack([a, b])")
     inputs = wrap(tuple(arrays))
-    ndim = inputs[0].ndim + 1 if inputs else 1
+    if not inputs:
+        raise ValueError(report("stack: at least one array is needed", fix="is the list that was given empty?"))
+    ndim = inputs[0].ndim + 1
+    _check_alike(inputs)
     (where_,) = normal_axes(axis, ndim, "stack")
     order = tuple("x" if a == where_ else a - (a > where_) for a in range(ndim))
-    return concatenate([dimshuffle(x, order) for x in inputs], axis=where_)
+    return concatenate([dimshuffle(x, order) for x in inputs], axis=where_, dtype=dtype)
+
+
+def _check_alike(inputs: Sequence[Expr]) -> None:
+    first = inputs[0].type.shape
+    for x in inputs:
+        if x.ndim != len(first) or any(None not in (m, n) and m != n for m, n in zip(first, x.type.shape)):
+            text = f"stack: arrays of one shape are needed: {shape_text(first)} ≠ {shape_text(x.type.shape)}"
+            raise ValueError(report(text, node_rows((inputs[0], x)), "concatenate joins along an axis that is there; broadcast_to repeats"))
 
 
 _JOIN.append(stack)
@@ -481,6 +497,8 @@ def getitem(x: Expr, index: Any) -> Expr:
 
 def full_index(x: Expr, index: tuple[Any, ...]) -> tuple[list[Any], list[int]]:
     """Return one entry for each axis of `x` (Ellipsis and missing ones filled in) and where new axes stand in the result."""
+    if sum(e is Ellipsis for e in index) > 1:
+        raise IndexError(report("an index can have one ... only", node_rows((x,)), "use : for a single axis"))
     used = sum(e is not None and e is not Ellipsis for e in index)
     if used > x.ndim:
         text = f"too many indices: {used} for an array of {x.ndim} dimensions"

@@ -28,7 +28,8 @@ _PLURALS = {"matrix": "matrices"}
 def variable(name: str | None, dtype: Any, shape: Sequence[int | None]) -> Input:
     """Return an input variable; a `dtype` of None is ``config.floatX``, and then values of float64 and integers are cast to it."""
     if name is not None and not isinstance(name, str):
-        raise TypeError(report(f"a name must be a string, not {name!r}", fix="several variables: matrices('x', 'y'), vectors(3) ..."))
+        fix = "several variables: matrices('x', 'y'), vectors(3) ...; values: constant([1, 2])"
+        raise TypeError(report(f"a name must be a string, not {name!r}", fix=fix))
     strict = dtype is not None
     return Input(TensorType(dtype_name(dtype) if strict else config.floatX, tuple(shape)), name, strict)
 

@@ -8,6 +8,22 @@ CASES = [
         y = T.dot(x, W)
         """, ("dot: inner sizes differ: (32, 784) · (100, 10): 784 ≠ 100", "x", "@1", "W", "@2",
          "the last axis of the left must be as long as the one of the right that is summed over with it")),
+    ("Inner sizes of a product, known only at the call", ValueError, """
+        x, W = T.matrix("x"), T.matrix("W")
+        T.dot(x, W).eval({x: np.zeros((32, 784)), W: np.zeros((100, 10))})
+        """, ("dot: inner sizes differ: (32, 784) · (100, 10): 784 ≠ 100", "x", "@1", "W", "@1")),
+    ("A mask of another length, known only at the call", IndexError, """
+        x, y = T.vector("x"), T.vector("y")
+        x[y > 0].eval({x: np.zeros(3), y: np.ones(2)})
+        """, ("boolean index did not match: 2 ≠ 3", "x", "@1")),
+    ("Lengths given one by one", TypeError, """
+        y = T.zeros(3, 4)
+        """, ("4 is no dtype", "several lengths or axes go in one tuple: zeros((3, 4)), sum(axis=(0, 1))")),
+    ("Arrays that cannot be stacked", ValueError, """
+        x, v = T.matrix("x", shape=(3, 4)), T.vector("v")
+        y = T.stack([x, v])
+        """, ("stack: arrays of one shape are needed: (3, 4) ≠ (?,)", "x", "@1", "v", "@1",
+         "concatenate joins along an axis that is there; broadcast_to repeats")),
     ("A matrix that should be transposed", ValueError, """
         h = T.matrix("h", shape=(32, 100))
         V = exprc.shared(np.zeros((10, 100), "float32"), name="V")
@@ -118,7 +134,8 @@ CASES = [
         x = T.scalar("x")
         y = 1 if x > 0 else 2
         """, ("an expression is neither true nor false: it has no value until it is compiled and called",
-         "gt(...)", "@2", "use where(condition, a, b), or .eval() for its value")),
+         "gt(...)", "@2",
+         "use where(condition, a, b); (a < x) & (x < b) for a < x < b; & | ~ for and, or, not; maximum for max; .eval() for a value")),
     ("An expression used as a number", TypeError, """
         import math
         x = T.scalar("x")
@@ -129,6 +146,11 @@ CASES = [
         x = T.vector("x")
         for element in x:
             print(element)
+        """, ("the length of the first axis is not known", "x", "@1",
+         "state it, shape=(10,), to walk over it; arrays go in a list: concatenate([x, y]); x.sum(), x.max() ... need no loop")),
+    ("The length of an axis of unknown length", TypeError, """
+        x = T.vector("x")
+        n = len(x)
         """, ("the length of the first axis is not known", "x", "@1",
          "state it, shape=(10,), or use x.shape[0], an expression, instead of len(x)")),
     ("A NumPy function that expressions do not have", TypeError, """

@@ -171,6 +171,31 @@ m.imag(b)                                   | m.angle(n)                        
 m.ldexp(x * 1e-300, 997)                    | m.ldexp(0.5, 1024)                     | m.tril(b)
 m.triu(b, 1)                                | m.linspace(-2.5, 2.5, 4, dtype=int)    | m.meshgrid(x, v)
 m.arange(np.float32(0), np.float32(1), np.float32(0.25)) | x ** 0                    | m.arctan2(x - x, y - y)
+m.cov(x, y)                                 | m.cov(v, w, bias=True)                 | m.cov(x, aweights=[1.0, 0.5, 2.0, 1.0])
+m.cov(x, fweights=[1, 2, 3, 1])             | m.cov(x, fweights=[1, 2, 3, 1], aweights=y[0]) | m.corrcoef(v, w)
+m.corrcoef(x, y, rowvar=False)              | m.quantile(x, 0.3, axis=1, method="lower") | m.quantile(x, 0.3, method="higher")
+m.quantile(x, [0.2, 0.5], axis=0, method="nearest") | m.quantile(v, 0.4, method="midpoint") | m.quantile(x, 0.4, method="hazen")
+m.quantile(v, [0.0, 0.1, 1.0], method="weibull") | m.quantile(v, 0.3, method="inverted_cdf")
+m.quantile(v, [0.2, 0.4, 0.9], method="averaged_inverted_cdf") | m.quantile(v, 0.3, method="interpolated_inverted_cdf")
+m.percentile(x, 30, axis=1, method="median_unbiased") | m.quantile(v, 0.8, method="normal_unbiased")
+m.nanquantile(n, 0.3, axis=1)               | m.nanpercentile(n, [10, 60], axis=1)   | m.nanquantile(n, 0.5, method="lower")
+m.quantile(x, [[0.1, 0.2], [0.3, 0.4]], axis=1, keepdims=True) | m.median([np.inf, np.inf]) | m.median([-np.inf, -np.inf, 1.0, 2.0])
+m.gradient(v)                               | m.gradient(x, 0.5, axis=1)             | m.gradient(x, [0.0, 1.0, 3.0], 2.0)
+m.convolve(v, w[:3])                        | m.convolve(v[:2], w, "same")           | m.convolve(k[0], k[1], mode="valid")
+m.correlate(v, w[:2])                       | m.correlate(v[:2], w, "same")          | m.correlate(w, v[:4], "full")
+m.cumulative_sum(x, axis=1)                 | m.cumulative_sum(v, include_initial=True) | m.cumulative_prod(x, axis=0, include_initial=True)
+m.unwrap(x * 9)                             | m.unwrap(x * 9, 4.0, axis=0)           | m.float_power(k + 2, -1)
+m.vander(v, 3)                              | m.vander(k[0], increasing=True)        | m.lexsort((k[0], k[1] % 2))
+m.repeat(v[:4], i % 3)                      | m.repeat(x, i % 2, axis=1)             | m.union1d(v, w)
+m.intersect1d(k, i)                         | m.setdiff1d(k, [1, 2])                 | m.array_equiv(x, x[:1])
+m.matvec(x, w[:4])                          | m.vecmat(w[:3], x)                     | m.concatenate([x, k], dtype="float32")
+m.stack([x, k], axis=1, dtype="float32")    | m.hstack((v, w), dtype="float32")      | m.ones_like(k, shape=(2, 2))
+m.insert(one[0], [0, 2], [7.0, 8.0])        | m.insert(one, np.array([True, False, True]), 9.0, axis=1) | m.delete(one, slice(0, 2), axis=1)
+m.delete(one[0], [True, False, True])       | m.triu_indices_from(x, 1)              | m.diag_indices_from(q)
+m.zeros_like(x, shape=np.array([2, 3]))     | m.reshape(x, np.array([6, 2]))         | m.tile(x, np.array([2, 1]))
+m.roll(x, np.array([1, 2]), axis=(0, 1))    | m.split(x, np.int64(3))                | m.pad(x, {-1: (1, 2)})
+m.less(c, -1)                               | m.not_equal(c, 300)                    | m.clip(c, -5, 1000)
+m.sort(x, stable=True)                      | m.linalg.norm(x, "fro") if m is np else m.norm(x)
 """
 
 
@@ -247,7 +272,7 @@ def test_values_are_numpys(line: str, known: bool) -> None:
 #: NumPy has no hook for other arrays in these, or none for those in lists.
 NO_HOOK = {
     "m.tri(", "m.select", "m.block", "m.extract", "m.ravel_multi_index", "m.rot90", "m.einsum(x", "m.flatnonzero", "m.ix_", "m.sum([",
-    "m.stack([s",
+    "m.stack([s", "m.norm",
 }  # fmt: skip
 
 
@@ -267,7 +292,9 @@ def smooth(line: str) -> bool:
 
 
 #: Constant in their values, or with a jump at the points above.
-FLAT = {"m.zeros_like", "m.ones_like", "m.full_like", "x.round", "m.around", "x.imag", "x // ", "divmod", "m.unique", "float32"}
+FLAT = {
+    "m.zeros_like", "m.ones_like", "m.full_like", "x.round", "m.around", "x.imag", "x // ", "divmod", "m.unique", "m.union1d", "float32",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("line", [n for n in [*LINES, *METHODS] if smooth(n) and not any(f in n for f in FLAT)])

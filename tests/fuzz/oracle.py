@@ -166,8 +166,9 @@ class _MovedWalk(_Walk):
         divided = isinstance(node.op, Reduce) and "/" in node.op.finish  # a mean of equal elements was rounded on the way to them
         element = not divided and np.isin(value, inputs[0]).all()
         moved = value if element else self.reordered(node, inputs, value)
-        # where numbers overflow, the order, and whether a product is rounded, decide whether that is an infinity or NaN
-        return np.where(self.overflows(node, inputs).reshape(value.shape), np.where(np.isfinite(value), np.inf, 0), moved)
+        # where numbers overflow, the order, and whether a product is rounded, decide whether that is an infinity, NaN or a number
+        any_kind = self.rng.choice(np.array([0, np.inf, -np.inf, np.nan], value.dtype), value.shape)
+        return np.where(self.overflows(node, inputs).reshape(value.shape), any_kind, moved)
 
     def overflows(self, node: Expr, inputs: list[Any]) -> Array:
         """Where the numbers of a result, in some order, overflow on the way, or where a product of them vanishes."""

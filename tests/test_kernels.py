@@ -339,7 +339,7 @@ FILTERS = {
 
 def winograd_instances(ctype: str, lanes: int, tile: int, constants: Sizes, size: int = 3) -> list[Instance]:
     """The transform of the filters, and the convolution with them."""
-    sizes, fixed = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW"], {**constants, "TILE": tile, "SIZE": size, "PANEL": 8}
+    sizes, fixed = ["NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW", "DH", "DW"], {**constants, "TILE": tile, "SIZE": size, "PANEL": 8}
     buffers = ["const T *restrict w", "T *restrict transformed"]
     first = Instance(f"filters_{ctype}{tile}_{size}", "winograd_filters", ctype, lanes, buffers, ["CIN", "O"], FILTERS, fixed)
     buffers = ["const T *restrict x", "const T *restrict w", "const T *restrict transformed", "T *restrict y"]
@@ -418,9 +418,10 @@ def test_winograd_of_larger_filters(lanes: int, tmp_path: pathlib.Path) -> None:
     for pair in made:
         for channels in (rng.integers(1, 12), 131):
             s = {name: 1 for name in GEOMETRY} | {"KH": 5, "KW": 5, "CIN": int(channels), "O": int(rng.integers(1, 40))}
-            for length, out, pad in (("H", "P", "PH"), ("W", "Q", "PW")):
-                s[length], s[pad] = int(rng.integers(5, 12)), int(rng.integers(0, 6))
-                s[out] = s[length] + 2 * s[pad] - 4
+            for length, out, pad, apart in (("H", "P", "PH", "DH"), ("W", "Q", "PW", "DW")):
+                s[pad], s[apart] = int(rng.integers(0, 6)), int(rng.integers(1, 4))
+                s[length] = int(rng.integers(5, 12)) + 4 * (s[apart] - 1)
+                s[out] = s[length] + 2 * s[pad] - 4 * s[apart]
             check_winograd(pair, library, s, int(rng.integers(1, 20)), 2)
 
 

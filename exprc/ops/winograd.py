@@ -1,4 +1,4 @@
-"""Winograd's convolution for filters of 3 x 3 or 5 x 5 at stride 1: fewer products, and more additions around them.
+"""Winograd's convolution for filters of 3 x 3 or 5 x 5 at stride 1, with any dilation: fewer products, and more additions around them.
 
 Tiles of TILE x TILE results come of (TILE + SIZE - 1)² products for each pair of channels, not of SIZE² TILE² (Lavin and Gray 2016,
 Fast Algorithms for Convolutional Neural Networks); so does the gradient for filters of 3 x 3. What it costs beside, and whether it pays, is
@@ -111,7 +111,7 @@ FILTERS = Kernel(
 
 
 def vector_operations(
-    way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, before: Sequence[Dim] = (1, 1)
+    way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, before: Sequence[Dim] = (1, 1), dilation: Sequence[int] = (1, 1)
 ) -> tuple[float, float]:
     """Return about how many multiplications of vectors a convolution takes for one block of images: as it stands, and here.
 
@@ -122,16 +122,16 @@ def vector_operations(
     >>> round(direct / here, 1)
     2.5
     """
-    c, o, tiles, blocks = _counts(way, images, result, lanes)
+    c, o, tiles, blocks = _counts(way, images, result, lanes, dilation)
     filled = -(-tiles * blocks // _WIDE) * _WIDE / blocks
     fetched, given = _TRANSFORMS[way]
     filters = way.products * c * o * _FILTER / lanes / blocks
     here = filled * (way.products * c * _padded(o, PANEL) + c * fetched + o * given) + filters
-    return c * o * _met(way, images, result, before), here
+    return c * o * _met(way, images, result, before, dilation), here
 
 
 def gradient_operations(
-    way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, before: Sequence[Dim] = (1, 1)
+    way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, before: Sequence[Dim] = (1, 1), dilation: Sequence[int] = (1, 1)
 ) -> tuple[float, float]:
     """Return the same of the gradient for the filters.
 
@@ -139,29 +139,34 @@ def gradient_operations(
     >>> round(direct / here, 1)
     2.3
     """
-    c, o, tiles, blocks = _counts(way, images, result, lanes)
+    c, o, tiles, blocks = _counts(way, images, result, lanes, dilation)
     fetched, given = _TRANSFORMS[way]
     sums = way.products * _padded(c, PANEL) * _padded(o, lanes)
     here = tiles * (sums + sums * _RESUME / lanes / _DEEP + c * fetched + o * given) + sums * _FILTER / lanes * _PARTS / blocks
-    return c * o * _met(way, images, result, before), here
+    return c * o * _met(way, images, result, before, dilation), here
 
 
-def _counts(way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int) -> tuple[int, int, int, int]:
+def _counts(way: Way, images: Sequence[Dim], result: Sequence[Dim], lanes: int, dilation: Sequence[int]) -> tuple[int, int, int, int]:
     """Channels, filters, tiles of an image, blocks of images."""
     (n, c, *_), (_, o, p, q) = images, result
     rows, columns = (d if isinstance(d, int) else 1024 * way.tile for d in (p, q))
     blocks = max(1, -(-n // lanes)) if isinstance(n, int) else 1024
     assert isinstance(c, int) and isinstance(o, int)
-    return c, o, -(-rows // way.tile) * -(-columns // way.tile), blocks
+    return c, o, tiles_along(way, rows, dilation[0]) * tiles_along(way, columns, dilation[1]), blocks  # type: ignore[operator, return-value]
 
 
-def _met(way: Way, images: Sequence[Dim], result: Sequence[Dim], before: Sequence[Dim]) -> float:
+def tiles_along(way: Way, n: Dim, dilation: int) -> Dim:
+    """How many tiles there are along n results, of which every `dilation`-th one belong together."""
+    return dilation * ceildiv(ceildiv(n, dilation), way.tile)  # type: ignore[operator, no-any-return]
+
+
+def _met(way: Way, images: Sequence[Dim], result: Sequence[Dim], before: Sequence[Dim], dilation: Sequence[int]) -> float:
     """How many pixels the results of an image meet, and those beyond a border that half a filter reaches: columns there come one by one."""
     met = 1.0
-    for n, m, above in zip(images[2:], result[2:], before):
+    for n, m, above, apart in zip(images[2:], result[2:], before, dilation):
         length = m if isinstance(m, int) else 1024 * way.tile
-        if isinstance(n, int) and isinstance(m, int) and isinstance(above, int) and above > way.size // 2:
-            met *= sum(max(0, min(m, n + above - u) - max(0, above - u)) for u in range(way.size))
+        if isinstance(n, int) and isinstance(m, int) and isinstance(above, int) and above > way.size // 2 * apart:
+            met *= sum(max(0, min(m, n + above - u) - max(0, above - u)) for u in range(0, way.size * apart, apart))
         else:
             met *= way.size * length
     return met
@@ -171,26 +176,26 @@ def _padded(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-Count = Callable[[Way, Sequence[Dim], Sequence[Dim], int, Sequence[Dim]], tuple[float, float]]
+Count = Callable[[Way, Sequence[Dim], Sequence[Dim], int, Sequence[Dim], Sequence[int]], tuple[float, float]]
 
 
 def _pays(way: Way, count: Count, images: Arg, filters: Sequence[Dim], result: Sequence[Dim], params: Any, given: Any, lanes: int) -> bool:
-    plain = params["stride"] == params["dilation"] == (1, 1) and params["groups"] == 1
+    plain, dilation = params["stride"] == (1, 1) and params["groups"] == 1, params["dilation"]
     fits = plain and filters[2:] == (way.size, way.size) and images.dtype == "float32"
     if not fits or not all(isinstance(d, int) and d for d in filters):
         return False
     # The channels are those of the filters, which are known; images may say them by an argument.
     pixels, results = (images.shape[0], filters[1], *images.shape[2:]), (result[0], filters[0], *result[2:])
     before = (given["PH"], given["PW"])
-    direct, here = count(way, pixels, results, lanes, before)
+    direct, here = count(way, pixels, results, lanes, before, dilation)
     others = [w for w in _TRANSFORMS if w.size == way.size]
-    return here < _PAYS * direct and here <= min(count(w, pixels, results, lanes, before)[1] for w in others)
+    return here < _PAYS * direct and here <= min(count(w, pixels, results, lanes, before, dilation)[1] for w in others)
 
 
 # -- the convolution ---------------------------------------------------------------------------------------------------
 
 #: The sizes that all texts of this file need, of those of conv2d.h.
-_SIZES = ("N", "NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW")
+_SIZES = ("N", "NB", "CIN", "H", "W", "O", "P", "Q", "PH", "PW", "DH", "DW")
 
 _PIXELS = Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w))
 
@@ -228,7 +233,7 @@ def _convolution(way: Way, sizes: Callable[..., Any], absorbs: Consumer | None) 
         return {**{name: given[name] for name in _SIZES}, **way.macros, "PANEL": PANEL}
 
     def flops(args: Any, outs: Any, params: Any) -> Dim:
-        return _flops(way, args[0].shape[1], outs[0].shape)
+        return _flops(way, args[0].shape[1], outs[0].shape, params["dilation"])
 
     return Implementation(
         name=f"conv2d_winograd_{way.tile}_{way.size}", text="winograd_tile.h conv2d_winograd.h", sizes=own, flops=flops,
@@ -241,17 +246,18 @@ def _convolution(way: Way, sizes: Callable[..., Any], absorbs: Consumer | None) 
     )  # fmt: skip
 
 
-def _flops(way: Way, c: Dim, result: Sequence[Dim]) -> Dim:
+def _flops(way: Way, c: Dim, result: Sequence[Dim], dilation: Sequence[int] = (1, 1)) -> Dim:
     """Those of the products alone."""
     n, o, p, q = result
-    return 2 * n * o * c * ceildiv(p, way.tile) * ceildiv(q, way.tile) * way.products  # type: ignore[operator, no-any-return]
+    return 2 * n * o * c * tiles_along(way, p, dilation[0]) * tiles_along(way, q, dilation[1]) * way.products  # type: ignore[operator, no-any-return]
 
 
 def _fitting(consumer: Consumer, tile: int) -> Consumer:
-    """A consumer whose windows do not reach from tile to tile."""
+    """A consumer whose windows do not reach from tile to tile: the results of a tile are neighbours without dilation."""
 
     def when(args: Any, outs: Any, producer: Any, params: Any, lanes: int) -> bool:
-        return consumer.when(args, outs, producer, params, lanes) and all(tile % n == 0 for n in params["window"])
+        fits = producer["dilation"] == (1, 1) and all(tile % n == 0 for n in params["window"])
+        return fits and consumer.when(args, outs, producer, params, lanes)
 
     return dataclasses.replace(consumer, when=when)
 
@@ -274,7 +280,7 @@ def _weights_of_way(way: Way, sizes: Callable[..., Any], fills: Callable[..., bo
     def when(args: Any, outs: Any, params: Any, lanes: int) -> bool:
         given = sizes(args, outs, params, lanes)
         pays = _pays(way, gradient_operations, args[0], outs[0].shape, args[1].shape, params, given, lanes)
-        return pays and fills(args, outs, params, lanes)
+        return pays and params["dilation"] == (1, 1) and fills(args, outs, params, lanes)
 
     def opens(node: Expr, args: Any, outs: Any, lanes: int) -> Expr:
         given = sizes(args, outs, node.params, lanes)
@@ -300,7 +306,7 @@ def _gradient_sizes(images: Arg, result: Arg, params: Any, lanes: int) -> dict[s
     (n, c, h, w), (_, o, p, q) = images.shape, result.shape
     top, left = params["before"]
     return {
-        "N": n, "NB": ceildiv(n, lanes), "CIN": c, "H": h, "W": w, "O": o, "P": p, "Q": q, "PH": top, "PW": left,
+        "N": n, "NB": ceildiv(n, lanes), "CIN": c, "H": h, "W": w, "O": o, "P": p, "Q": q, "PH": top, "PW": left, "DH": 1, "DW": 1,
         "PARTS": params["shape"][0],
     }  # fmt: skip
 

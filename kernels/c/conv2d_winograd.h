@@ -1,6 +1,6 @@
 /* conv2d_winograd.h: convolution with filters of 3 x 3 or 5 x 5 at stride 1, batch-innermost, with fewer multiplications
  *
- *     y[b,o,p,q,l] = sum over c, u, v of x[b, c, p + u - PH, q + v - PW, l] * w[o,c,u,v]
+ *     y[b,o,p,q,l] = sum over c, u, v of x[b, c, p + u*DH - PH, q + v*DW - PW, l] * w[o,c,u,v]
  *
  * over those (u, v) that meet the image: what conv2d.h computes, by Winograd's minimal filtering F(TILE x TILE, SIZE x SIZE)
  * (Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks). TILE x TILE results of one image come of K x K pixels,
@@ -18,12 +18,12 @@
  * numbers 3 times the error of conv2d.h, half of it for TILE = 2, and 3 to 8 times for filters of 5 x 5. Where a result is not finite (an infinity or a NaN that the tile sees, or an overflow of a transform) all results
  * of its tile are computed as sums, so that those that do not see it are what they should be. Every result is summed in one order.
  *
- * winograd_tile.h is pasted before this text; the tiles and their V are made there.
+ * winograd_tile.h is pasted before this text; the tiles and their V are made there, and what dilation does to them is told there.
  *
  * Layout: x is [NB][CIN][H][W][LANES]: lane l of block b is image b * LANES + l. y has the same lanes.
  *         u is [K*K][ceil(O / PANEL)][CIN][PANEL], 0 beyond O.
  *
- * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, TILE and SIZE (4 and 3, 2 and 3, 2 and 5), PANEL (a multiple of 8)
+ * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, DH, DW, TILE and SIZE (4 and 3, 2 and 3, 2 and 5), PANEL (a multiple of 8)
  * Hooks   PTR_x(b,c,h,w)            address of LANES values; LANES apart along w
  *         PTR_u(k,t,c)              address of PANEL values of panel t; PANEL apart along c
  *         LOAD_w(o,c,u,v)           value of the filters as they are, for what is computed as sums
@@ -42,7 +42,7 @@
  * V is [k][c][WIDE][LANES] and M [k][o][WIDE][LANES]; a plane k has an odd number of vectors, so that the planes, which are written
  * and read side by side, do not meet in the sets of a cache.
  *
- * With POOL_H and POOL_W, both of which divide TILE, windows of the results are pooled before they are stored; the hooks and sizes
+ * With POOL_H and POOL_W, both of which divide TILE, and without dilation, windows of the results are pooled before they are stored; the hooks and sizes
  * of that are the ones of conv2d.h: VALUE, STORE_y, STORE_code, PP, PQ.
  */
 #ifndef PARAMS
@@ -124,7 +124,7 @@ WINO_INLINE void WINO_NAME(product)(const T *u_c, const WINO_VEC *v, WINO_VEC *m
         WINO_VEC acc = {0};                                                                               \
         WINO_ROLLED for (int64_t c = 0; c < (CIN); c++)                                                   \
             WINO_ROLLED for (int64_t k = 0; k < SIZE * SIZE; k++) {                                       \
-                const int64_t h = p0 + at / TILE + k / SIZE - (PH), w_ = q0 + at % TILE + k % SIZE - (PW); \
+                const int64_t h = p0 + (at / TILE + k / SIZE) * (DH) - (PH), w_ = q0 + (at % TILE + k % SIZE) * (DW) - (PW); \
                 if (h < 0 || h >= (H) || w_ < 0 || w_ >= (W)) continue;                                   \
                 acc += *(const WINO_VEC *)(PTR_x(b, c, h, w_)) * LOAD_w(o, c, k / SIZE, k % SIZE);        \
             }                                                                                             \
@@ -178,7 +178,7 @@ WINO_INLINE int WINO_NAME(doubtful)(const WINO_VEC *out) {
         for (int64_t j = 0; j < across; j++) {                                                            \
             const T *from = (const T *)(out + i * TILE + j);                                              \
             _Pragma("omp simd")                                                                           \
-            for (int64_t l = 0; l < LANES; l++) { STORE_y(b, o, p0 + i, q0 + j, l, from[l]); }            \
+            for (int64_t l = 0; l < LANES; l++) { STORE_y(b, o, p0 + i * (DH), q0 + j * (DW), l, from[l]); } \
         }                                                                                                 \
 } while (0)
 #endif
@@ -209,8 +209,9 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
             }
             for (int64_t o = o0; o < WINO_MIN(O, o0 + many); o++)
                 for (int64_t t = first_t; t < WINO_MIN(tiles, first_t + WINO_WIDE); t++) {
-                    const int64_t b = t / (lines * columns), p0 = t / columns % lines * TILE, q0 = t % columns * TILE;
-                    const int64_t rows = WINO_MIN(TILE, (P) - p0), across = WINO_MIN(TILE, (Q) - q0);
+                    const int64_t b = t / (lines * columns), p0 = WINO_ROW(t), q0 = WINO_COLUMN(t);
+                    const int64_t rows = p0 < (P) ? WINO_MIN(TILE, WINO_CUT((P) - p0, DH)) : 0;
+                    const int64_t across = q0 < (Q) ? WINO_MIN(TILE, WINO_CUT((Q) - q0, DW)) : 0;
                     WINO_VEC out[TILE * TILE];
                     WINO_NAME(back)(m + (o - o0) * WINO_WIDE + t - first_t, plane_m, out);
                     if (__builtin_expect(WINO_NAME(doubtful)(out), 0)) WINO_SUMS(out);
@@ -233,6 +234,10 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef WINO_PLANES
 #undef WINO_AHEAD
 #undef WINO_LINE
+#undef WINO_LINES
+#undef WINO_ROW
+#undef WINO_COLUMN
+#undef WINO_AT
 #undef WINO_PIXELS
 #undef WINO_WIDE
 #undef WINO_TALL

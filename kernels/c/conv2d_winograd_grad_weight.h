@@ -13,7 +13,7 @@
  * Layout: x is [NB][CIN][H][W][LANES], g is [NB][O][P][Q][LANES]: lane l of block b is image b * LANES + l.
  *         m is [PARTS][K*K][CPAD][OPAD], CPAD and OPAD being CIN and O, rounded up to multiples of 8 and LANES.
  *
- * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, TILE (2 or 4), CPAD, OPAD, PARTS
+ * Sizes   NB, CIN, H, W, O, P, Q, PH, PW, DH and DW (1), TILE (2 or 4), CPAD, OPAD, PARTS
  * Hooks   PTR_x(b,c,h,w), PTR_g(b,o,p,q)   address of LANES values; LANES apart along w and q
  *         PTR_m(r,k,c,o)                   address of what comes of k, c, o and those behind it
  *
@@ -160,7 +160,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                 for (int64_t j = 0; j < deep; j++) WINO_PIXELS(t0 + j, c0 + c, v + c * WINO_DEEP + j, plane_v, j > 0);
             for (int64_t group = 0; group < groups; group++)
                 for (int64_t j = 0; j < deep; j++) {
-                    const int64_t t = t0 + j, b = t / (lines * columns), p0 = t / columns % lines * TILE, q0 = t % columns * TILE;
+                    const int64_t t = t0 + j, b = t / (lines * columns), p0 = WINO_ROW(t), q0 = WINO_COLUMN(t);
                     const int64_t across = WINO_MIN(TILE, (Q) - q0);
                     for (int64_t i = 0; i < LANES; i++) {
                         const int64_t o = group * LANES + i;
@@ -200,6 +200,10 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef WINO_PLANES
 #undef WINO_AHEAD
 #undef WINO_LINE
+#undef WINO_LINES
+#undef WINO_ROW
+#undef WINO_COLUMN
+#undef WINO_AT
 #undef WINO_PIXELS
 #undef WINO_MANY
 #undef WINO_DEEP

@@ -9,10 +9,10 @@
  *
  *        x  +--------+  d           V = B^T d B
  *           | K x K  |   -->        K*K vectors of LANES images
- *           | pixels |              0 beyond the image: row h0 = line * TILE - PH and on, column w0 = column * TILE - PW and on
+ *           | pixels |              0 beyond the image: row h0 = WINO_ROW(t) - PH and on, column w0 = WINO_COLUMN(t) - PW and on
  *           +--------+
  *
- * Sizes   NB, H, W, P, Q, PH, PW, CIN, TILE and SIZE (4 and 3, 2 and 3, 2 and 5)
+ * Sizes   NB, H, W, P, Q, PH, PW, DH, DW, CIN, TILE and SIZE (4 and 3, 2 and 3, 2 and 5)
  * Hooks   PTR_x(b,c,h,w)    address of LANES values; LANES apart along w
  */
 #ifndef KERNEL
@@ -38,6 +38,12 @@
 #endif
 #ifndef PW
 #define PW 1
+#endif
+#ifndef DH
+#define DH 1
+#endif
+#ifndef DW
+#define DW 1
 #endif
 
 #define WINO_PASTE_(kernel, name) kernel##_##name
@@ -67,8 +73,12 @@ static _Thread_local char winograd_room[WINO_BYTES] __attribute__((aligned(64)))
 #define WINO_AHEAD 2   /* channels from the one whose pixels are fetched to the one that is transformed */
 
 #define WINO_LINE                                                                                         \
-    const int64_t lines = WINO_CUT(P, TILE), columns = WINO_CUT(Q, TILE), tiles = (NB) * lines * columns; \
+    const int64_t lines = WINO_LINES(P, DH), columns = WINO_LINES(Q, DW), tiles = (NB) * lines * columns; \
     (void)columns; (void)tiles
+#define WINO_LINES(n, apart) ((apart) * WINO_CUT(WINO_CUT(n, apart), TILE))
+#define WINO_ROW(t) WINO_AT((t) / columns % lines, lines, DH)
+#define WINO_COLUMN(t) WINO_AT((t) % columns, columns, DW)
+#define WINO_AT(line, lines, apart) ((apart) == 1 ? (line) * TILE : (line) / ((lines) / (apart)) + (line) % ((lines) / (apart)) * TILE * (apart))
 
 /* to = B^T from: of one line of K vectors, `step` and `apart` from one another */
 WINO_INLINE void WINO_NAME(image)(const WINO_VEC *from, int64_t step, WINO_VEC *to, int64_t apart) {
@@ -90,14 +100,14 @@ WINO_INLINE void WINO_NAME(image)(const WINO_VEC *from, int64_t step, WINO_VEC *
 #endif
 }
 
-/* V[k] of one tile and channel, `plane` vectors from one k to the next; the K x K pixels begin at row h0, column w0. */
-WINO_INLINE void WINO_NAME(forth)(const T *const *rows, int64_t w0, int64_t width, int inside, WINO_VEC *v, int64_t plane) {
+/* V[k] of one tile and channel, `plane` vectors from one k to the next; the K x K pixels begin at row h0, column w0, columns `apart`. */
+WINO_INLINE void WINO_NAME(forth)(const T *const *rows, int64_t w0, int64_t apart, int64_t width, int inside, WINO_VEC *v, int64_t plane) {
     WINO_VEC half[WINO_PLANES];
     WINO_ROLLED for (int64_t j = 0; j < WINO_SIDE; j++) {
         WINO_VEC d[WINO_SIDE];
-        const int there = inside || (w0 + j >= 0 && w0 + j < width);
+        const int there = inside || (w0 + j * apart >= 0 && w0 + j * apart < width);
         WINO_UNROLL for (int64_t i = 0; i < WINO_SIDE; i++)
-            d[i] = there && (inside || rows[i]) ? *(const WINO_VEC *)(rows[i] + (w0 + j) * LANES) : (WINO_VEC){0};
+            d[i] = there && (inside || rows[i]) ? *(const WINO_VEC *)(rows[i] + (w0 + j * apart) * LANES) : (WINO_VEC){0};
         WINO_NAME(image)(d, 1, half + j, WINO_SIDE);
     }
     WINO_ROLLED for (int64_t i = 0; i < WINO_SIDE; i++)
@@ -105,15 +115,16 @@ WINO_INLINE void WINO_NAME(forth)(const T *const *rows, int64_t w0, int64_t widt
 }
 
 #define WINO_PIXELS(t, c, to, plane, again) do {                                                          \
-    const int64_t t_b = (t) / (lines * columns), h0 = (t) / columns % lines * TILE - (PH), w0 = (t) % columns * TILE - (PW); \
-    const int inside = h0 >= 0 && h0 + WINO_SIDE <= (H) && w0 >= 0 && w0 + WINO_SIDE <= (W);              \
+    const int64_t t_b = (t) / (lines * columns), h0 = WINO_ROW(t) - (PH), w0 = WINO_COLUMN(t) - (PW);      \
+    const int inside = h0 >= 0 && h0 + (WINO_SIDE - 1) * (DH) < (H) && w0 >= 0 && w0 + (WINO_SIDE - 1) * (DW) < (W); \
     const T *rows[WINO_SIDE];                                                                             \
     for (int64_t i = 0; i < WINO_SIDE; i++) {                                                             \
-        rows[i] = h0 + i >= 0 && h0 + i < (H) ? PTR_x(t_b, c, h0 + i, 0) : 0;                             \
+        const int64_t h = h0 + i * (DH);                                                                  \
+        rows[i] = h >= 0 && h < (H) ? PTR_x(t_b, c, h, 0) : 0;                                            \
         if (!rows[i] || (c) + WINO_AHEAD >= (CIN)) continue;                                              \
-        const T *const later = PTR_x(t_b, (c) + WINO_AHEAD, h0 + i, w0);                                  \
-        for (int64_t k = (again) ? WINO_SIDE - TILE : 0; k < WINO_SIDE; k++) __builtin_prefetch(later + k * LANES); \
+        const T *const later = PTR_x(t_b, (c) + WINO_AHEAD, h, w0);                                       \
+        for (int64_t k = (again) ? WINO_SIDE - TILE : 0; k < WINO_SIDE; k++) __builtin_prefetch(later + k * (DW) * LANES); \
     }                                                                                                     \
-    if (inside) WINO_NAME(forth)(rows, w0, W, 1, to, plane);                                              \
-    else WINO_NAME(forth)(rows, w0, W, 0, to, plane);                                                     \
+    if (inside) WINO_NAME(forth)(rows, w0, DW, W, 1, to, plane);                                              \
+    else WINO_NAME(forth)(rows, w0, DW, W, 0, to, plane);                                                     \
 } while (0)

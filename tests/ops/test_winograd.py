@@ -34,8 +34,8 @@ A = {
 GROWTH = {Way(2, 3): 64, Way(4, 3): 2304, Way(2, 5): 3325}
 
 
-def geometry(pad: Any = ((1, 1), (1, 1))) -> dict[str, Any]:
-    return {"stride": (1, 1), "pad": pad, "dilation": (1, 1), "groups": 1}
+def geometry(pad: Any = ((1, 1), (1, 1)), dilation: Any = (1, 1)) -> dict[str, Any]:
+    return {"stride": (1, 1), "pad": pad, "dilation": dilation, "groups": 1}
 
 
 def arrays(*shapes: Sequence[int]) -> list[Array]:
@@ -43,10 +43,10 @@ def arrays(*shapes: Sequence[int]) -> list[Array]:
     return [rng.standard_normal(shape).astype("float32") for shape in shapes]
 
 
-def both(shape: Sequence[int], filters: Sequence[int], pad: Any, **how: Any) -> Any:
+def both(shape: Sequence[int], filters: Sequence[int], pad: Any, dilation: Any = (1, 1), **how: Any) -> Any:
     """The convolution with a bias and relu, and its gradients for the images and the filters."""
     x, w, b = T.tensor4("x", shape=tuple(shape)), T.tensor4("w", shape=tuple(filters)), T.vector("b", shape=(filters[0],))
-    y = T.maximum(conv2d_record.apply(x, w, **geometry(pad)) + b[None, :, None, None], 0)
+    y = T.maximum(conv2d_record.apply(x, w, **geometry(pad, dilation)) + b[None, :, None, None], 0)
     return exprc.function([x, w, b], [y, *exprc.grad((y * y).sum(), [x, w])], **how)
 
 
@@ -114,6 +114,34 @@ def test_filters_of_5_x_5_within_their_bound(shape: Any, filters: int, pad: Any)
         assert np.sqrt(((got - want) ** 2).mean()) < 2e-5 * np.sqrt((want**2).mean())
 
 
+@pytest.mark.parametrize(("shape", "filters", "size", "pad", "dilation"), [
+    ((16, 40, 20, 19), 40, 3, ((0, 0), (0, 0)), (2, 2)),
+    ((33, 47, 15, 12), 32, 3, ((2, 2), (1, 1)), (2, 1)),  # odd rows have a row less than even ones
+    ((9, 64, 31, 26), 61, 3, ((3, 3), (5, 5)), (3, 5)),  # columns of which some have a tile less
+    ((20, 40, 20, 18), 50, 5, "half", (2, 2)),
+])  # fmt: skip
+def test_dilated_filters_within_their_bound(shape: Any, filters: int, size: int, pad: Any, dilation: Any) -> None:
+    given = arrays(shape, (filters, shape[1], size, size), (filters,))
+    f, exact = (both(shape, (filters, shape[1], size, size), pad, dilation, mode=mode) for mode in (None, "reference"))
+    assert f.source.count("conv2d_winograd.h: ") >= 1 and "conv2d_grad_weight.h: " in f.source
+    way = Way(2, 5) if size == 5 else Way(4, 3)
+    x, w, _ = given
+    results, wanted = f(*given), exact(*given)
+    assert np.abs(results[0] - wanted[0]).max() < allowed(way, shape[1], x, w)
+    for got, want in zip(results, wanted):
+        assert np.sqrt(((got - want) ** 2).mean()) < 2e-5 * np.sqrt((want**2).mean())
+
+
+def test_a_dilated_convolution_is_not_pooled_in_its_tiles() -> None:
+    """Neighbouring results are made in other tiles."""
+    x, w = T.tensor4("x", shape=(18, 40, 15, 16)), T.tensor4("w", shape=(40, 40, 3, 3))
+    given = arrays((18, 40, 15, 16), (40, 40, 3, 3))
+    y = T.pool_2d(T.relu(conv2d_record.apply(x, w, **geometry("half", (2, 2)))), (2, 2))
+    f, exact = exprc.function([x, w], y), exprc.function([x, w], y, precision="strict")
+    assert text_of(f) and "#define PP" not in f.source and "conv2d_max_pool" not in f.source
+    np.testing.assert_allclose(f(*given), exact(*given), rtol=0, atol=1e-4 * np.abs(exact(*given)).max())
+
+
 def test_a_gradient_that_meets_mostly_zeros_is_summed_as_it_stands() -> None:
     """That of a convolution without padding: the filters reach beyond the images everywhere, and no product with those zeros is formed."""
     g, w = T.tensor4("g", shape=(128, 50, 8, 8)), T.tensor4("w", shape=(20, 50, 5, 5))
@@ -147,8 +175,8 @@ def test_pooling_takes_place_in_the_tile() -> None:
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("size", [3, 5])
-def test_what_is_not_finite_stays_where_it_is(size: int) -> None:
+@pytest.mark.parametrize(("size", "dilation"), [(3, (1, 1)), (5, (1, 1)), (3, (2, 3))])
+def test_what_is_not_finite_stays_where_it_is(size: int, dilation: Any) -> None:
     """A NaN, an infinity and an overflow in the middle of tiles: all other results are what they would be without them."""
     x, w = arrays((16, 40, 12, 12), (40, 40, size, size))
     x[0, 3, 5, 5], x[1, 0, 0, 0], x[2, 7, 11, 3], x[3, 1, 6, 6] = np.nan, np.inf, -np.inf, 5e37
@@ -156,7 +184,7 @@ def test_what_is_not_finite_stays_where_it_is(size: int) -> None:
     w[5, 0, size // 2, size // 2] = np.inf
     w[6] = 0
     images, filters = T.tensor4("x", shape=x.shape), T.tensor4("w", shape=w.shape)
-    y = conv2d_record.apply(images, filters, **geometry("half"))
+    y = conv2d_record.apply(images, filters, **geometry("half", dilation))
     f = exprc.function([images, filters], y)
     assert f"#define SIZE {size}\n" in f.source
     with np.errstate(invalid="ignore", over="ignore"):
@@ -226,7 +254,7 @@ def test_a_batch_of_any_size() -> None:
     ((16, 3, 32, 32), (64, 3, 3, 3), {}),  # so few channels that transforming costs more
     ((16, 40, 12, 12), (40, 40, 3, 2), {}),
     ((16, 40, 12, 12), (40, 40, 3, 3), {"stride": (2, 1)}),
-    ((16, 40, 12, 12), (40, 40, 3, 3), {"dilation": (1, 2)}),
+    ((16, 40, 12, 12), (40, 40, 3, 3), {"dilation": (1, 5)}),  # so few columns that belong together
     ((16, 80, 12, 12), (80, 40, 3, 3), {"groups": 2}),
     ((1, 40, 12, 12), (40, 40, 3, 3), {}),  # vectors of images would be empty
     ((16, 0, 12, 12), (40, 0, 3, 3), {}),

@@ -71,7 +71,8 @@ class _Chooser:
             return self.made.setdefault((inputs[0], node.params["i"]), fresh)
         if node.op.form == "kernel":
             return self.kernel(fresh, stored)
-        if node.op.form == "view" and len(node.op.data_inputs(node)) == 1 and inputs[0] in self.partial_of and node not in self.dims.sizes:
+        of_elements = node.op.form == "view" and node.op.name != "dim" and len(node.op.data_inputs(node)) == 1
+        if of_elements and inputs[0] in self.partial_of:
             return _sum_of_view(fresh, self.partial_of, self.dims, self.total)
         return fresh
 

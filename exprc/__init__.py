@@ -33,4 +33,5 @@ __all__ = [
     "CompileError", "Function", "In", "Lop", "Out", "Rop", "clone", "composite", "config", "debugprint", "device", "draw", "function",
     "grad", "grad_undefined", "hessian", "jacobian", "pp", "seed", "set_threads", "shared", "tensor", "vectorise", "verify_grad",
 ]  # fmt: skip
-globals()["__getattr__"] = missing("exprc", __all__)  # not by its name: type checkers would take every name for one that is there
+#: Not by its name: type checkers would take every name for one that is there.
+globals()["__getattr__"] = missing("exprc", __all__, {"exprc.tensor": tensor.__all__})

@@ -32,8 +32,8 @@ def _switch(value: Any) -> bool:
 
 
 def _count(value: Any) -> int:
-    if int(value) < 0:
-        raise ValueError(f"{value!r} is less than 0")
+    if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value).strip()):
+        raise ValueError(f"{value!r} is no whole number of at least 0")
     return int(value)
 
 

@@ -16,7 +16,7 @@ from exprc.grad import (
     STAND_INS,
     Sweep,
     check_choice,
-    check_wrt,
+    checked_wrt,
     complain,
     given_grad,
     grad,
@@ -68,8 +68,8 @@ def Lop(  # noqa: N802 (Theano's name)
     [2.0, 40.0]
     """
     check_choice("Lop", "disconnected_inputs", disconnected_inputs, HOW)
-    targets = several(wrt)
-    outputs = _checked("Lop", f, targets)
+    targets = checked_wrt("Lop", wrt)
+    outputs = _checked("Lop", f)
     seeds = list(zip(outputs, _directions("Lop", "f", f, outputs, eval_points)))
     sweep = Sweep("Lop", targets, several(consider_constant), seeds, {})
     return like(wrt, [sweep.gradient(x, disconnected_inputs, "zero") for x in targets])
@@ -115,8 +115,8 @@ def Rop(  # noqa: N802 (Theano's name)
     """
     check_choice("Rop", "disconnected_outputs", disconnected_outputs, HOW)
     check_choice("Rop", "return_disconnected", return_disconnected, STAND_INS)
-    targets = several(wrt)
-    outputs = _checked("Rop", f, targets)
+    targets = checked_wrt("Rop", wrt)
+    outputs = _checked("Rop", f)
     along = _directions("Rop", "wrt", wrt, targets, eval_points)
     free = [Input(y.type) for y in outputs]
     back = Sweep("Rop", targets, (), list(zip(outputs, free)), {})
@@ -168,8 +168,8 @@ def jacobian(
     [[4.0, 0.0], [3.0, 2.0]]
     """
     check_choice("jacobian", "disconnected_inputs", disconnected_inputs, HOW)
-    targets = several(wrt)
-    [y] = _checked("jacobian", [expression], targets)
+    targets = checked_wrt("jacobian", wrt)
+    [y] = _checked("jacobian", [expression])
     v = Input(y.type) if y.ndim else as_expr(1.0, (y.dtype,))
     sweep = Sweep("jacobian", targets, several(consider_constant), [(y, v)], {})
     rows = [row for x in targets if (row := sweep.gradient(x, disconnected_inputs, "zero")) is not None]
@@ -210,7 +210,7 @@ def hessian(
     >>> hessian(x[0] ** 2 * x[1], x).eval({x: [2, 3]}).tolist()
     [[6.0, 4.0], [4.0, 0.0]]
     """
-    constants, targets = several(consider_constant), several(wrt)
+    constants, targets = several(consider_constant), checked_wrt("hessian", wrt)
     check_choice("hessian", "disconnected_inputs", disconnected_inputs, HOW)
     slopes = grad(cost, targets, constants, disconnected_inputs)
     return like(wrt, [jacobian(slope, x, constants, "ignore") for slope, x in zip(slopes, targets)])
@@ -219,10 +219,8 @@ def hessian(
 # -- what may be asked for ----------------------------------------------------------------------------------------------
 
 
-def _checked(caller: str, f: Any, targets: Sequence[Any]) -> list[Expr]:
-    """The expressions to be differentiated, after a check of them and of what they are differentiated by."""
-    for x in targets:
-        check_wrt(caller, x)
+def _checked(caller: str, f: Any) -> list[Expr]:
+    """The expressions to be differentiated, after a check of them."""
     outputs = several(f)
     for y in outputs:
         if not isinstance(y, Expr):

@@ -257,7 +257,8 @@ def split_dims(shape: Any) -> tuple[tuple[int | None, ...], tuple[Expr, ...]]:
 
 def _size_expr(x: Expr) -> Expr:
     if x.type.shape != () or x.dtype == "bool" or "int" not in x.dtype:
-        raise TypeError(report(f"a size must be an integer scalar, not {x.type}", [("size", x.label, x.where)], "cast it to 'int64'?"))
+        fix = "x.shape has the sizes of an array x; zeros_like(x) and its kin take it whole" if x.ndim else "cast it to 'int64'?"
+        raise TypeError(report(f"a size must be an integer scalar, not {x.type}", [("size", x.label, x.where)], fix))
     return x
 
 

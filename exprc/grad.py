@@ -86,10 +86,8 @@ def grad(
     """
     check_choice("grad", "disconnected_inputs", disconnected_inputs, HOW)
     check_choice("grad", "return_disconnected", return_disconnected, STAND_INS)
-    targets = several(wrt)
+    targets = checked_wrt("grad", wrt)
     known = {node: given_grad("grad: known_grads", node, g) for node, g in dict(known_grads or ()).items()}
-    for x in targets:
-        check_wrt("grad", x)
     if cost is not None:
         _check_cost(cost)
     elif not known:
@@ -115,7 +113,7 @@ HOW, STAND_INS = ("raise", "warn", "ignore"), ("zero", "none")
 
 def several(given: Any) -> list[Any]:
     """The expressions of an argument that takes one, several or None."""
-    return [] if given is None else [given] if isinstance(given, Expr) else list(given)
+    return [] if given is None else [given] if isinstance(given, Expr) or not isinstance(given, Iterable) else list(given)
 
 
 def like(given: Any, made: list[Any]) -> Any:
@@ -136,6 +134,7 @@ def _row(role: str, x: Expr) -> tuple[str, str, str]:
 def _check_cost(cost: Any) -> None:
     if not isinstance(cost, Expr):
         fix = "a number is constant; build the cost from variables, without .eval() or get_value()"
+        fix = "add several costs up, or take the gradient of each" if isinstance(cost, (list, tuple)) else fix
         raise TypeError(report(f"grad: the cost must be an expression, not {type(cost).__name__}", fix=fix))
     if cost.type.shape != ():
         raise ValueError(
@@ -154,7 +153,15 @@ def _check_cost(cost: Any) -> None:
         )
 
 
-def check_wrt(caller: str, x: Any) -> None:
+def checked_wrt(caller: str, wrt: Any) -> list[Any]:
+    """The expressions to differentiate by, each of floats."""
+    targets = [None] if wrt is None else several(wrt)
+    for x in targets:
+        _check_wrt(caller, x)
+    return targets
+
+
+def _check_wrt(caller: str, x: Any) -> None:
     if not isinstance(x, Expr):
         fix = "give the variables themselves, not their values"
         raise TypeError(report(f"{caller}: wrt must hold expressions, not {type(x).__name__}: {x!r}"[:200], fix=fix))

@@ -77,6 +77,8 @@ def value_of(node: Expr, inputs: Sequence[Any]) -> Any:
     """
     assert node.op.numpy is not None
     try:
+        if node.op.form == "composite" and (misfit := _misfit(node, inputs)):
+            raise misfit  # where NumPy may broadcast
         with np.errstate(all="ignore"):
             return node.op.numpy(*inputs, **node.params)
     except (ValueError, IndexError, TypeError) as error:
@@ -94,11 +96,11 @@ def _told(node: Expr, inputs: Sequence[Any], error: Exception) -> Exception:
     if misfit and (kind is ValueError or misfit.kind is kind):
         what, fix, kind = str(misfit) if misfit.whole else f"{name}: {misfit}", misfit.fix, misfit.kind
     rows = [("expression", node.name or f"{name}(...)", node.where)]
-    return kind(report(what, [*rows, *(_given_row(x, a) for x, a in zip(node.inputs, inputs))], fix.strip()))
+    return kind(report(what, [*rows, *(_given_row(x, a) for x, a in zip(node.inputs[: node.op.data], inputs))], fix.strip()))
 
 
 def _misfit(node: Expr, inputs: Sequence[Any]) -> ShapeError | None:
-    if any(isinstance(x.type, TupleType) for x in node.inputs):
+    if any(isinstance(x.type, TupleType) for x in node.inputs) or (node.op.shape is None and node.op.form != "formula"):
         return None
     data = len(inputs) if node.op.data is None else node.op.data
     args = [Arg(np.shape(a), x.dtype) for x, a in zip(node.inputs[:data], inputs)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from exprc.errors import nearest, report
@@ -78,11 +79,13 @@ def instead(name: str, there: Iterable[str]) -> str:
     return ELSEWHERE.get(name) or nearest(name, there)
 
 
-def missing(module: str, names: Iterable[str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a module that shows `names`."""
-    names = list(names)
+def missing(module: str, names: Iterable[str], others: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module that shows `names`; what is in one of the `others` is looked for there, too."""
+    names, others = list(names), {other: set(there) for other, there in others.items()}
 
     def __getattr__(name: str) -> Any:
-        raise AttributeError(report(f"{module} has no {name!r}", fix=instead(name, names) if not name.startswith("_") else ""))
+        where = next((f"it is {other}.{name}" for other, there in others.items() if name in there), "")
+        fix = where or (instead(name, names) if not name.startswith("_") else "")
+        raise AttributeError(report(f"{module} has no {name!r}", fix=fix))
 
     return __getattr__

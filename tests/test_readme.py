@@ -42,3 +42,18 @@ def test_the_files_it_names_are_there():
     named = re.findall(r"`((?:examples|docs)/[\w./]*|[A-Z]+\.md)`", README)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_names_it_tells_are_there():
+    import exprc
+    import exprc.io
+    import exprc.nn
+    import exprc.tensor
+
+    table = README[README.index("| there | here |") :].split("\n\n")[0]
+    named = re.findall(r"\b((?:exprc|T)(?:\.\w+)+)", "".join(line.split("|")[2] for line in table.splitlines()))
+    assert len(named) >= 20
+    for name in named:
+        thing = exprc.tensor if name.startswith("T.") else exprc
+        for part in name.split(".")[1:]:
+            thing = getattr(thing, part)

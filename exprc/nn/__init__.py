@@ -37,4 +37,6 @@ __all__ = [
 
 for _module in (init, layers, nonlinearities, objectives, regularization, updates):
     setattr(_module, "__getattr__", missing(_module.__name__, _module.__all__))  # noqa: B010 (type checkers know what is there)
-globals()["__getattr__"] = missing("exprc.nn", __all__)
+globals()["__getattr__"] = missing(
+    "exprc.nn", __all__, {m.__name__: m.__all__ for m in (layers, updates, objectives, nonlinearities, init, regularization)}
+)

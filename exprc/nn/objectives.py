@@ -9,10 +9,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import exprc.tensor as T
-from exprc.errors import nearest, report
+from exprc.errors import nearest, outside, report
+from exprc.forms import shape_text
 from exprc.nn.utils import as_expression
 
 __all__ = [
@@ -28,12 +31,23 @@ __all__ = [
 def _aligned(predictions: Any, targets: Any) -> tuple[Any, Any]:
     """Return both as expressions; a vector of targets beside a column of predictions becomes a column.
 
-    Otherwise broadcasting would silently pair every prediction with every target.
+    Otherwise broadcasting would silently pair every prediction with every target. The user is warned of other shapes that
+    it would stretch.
     """
     predictions, targets = as_expression(predictions), as_expression(targets)
     if predictions.ndim == 2 and predictions.type.shape[1] == 1 and targets.ndim == 1:
         targets = targets.dimshuffle(0, "x")
+    if predictions.ndim and targets.ndim and not _alike(predictions.type.shape, targets.type.shape):
+        text = f"predictions of shape {shape_text(predictions.type.shape)} and targets of {shape_text(targets.type.shape)} are broadcast"
+        rows = [(role, f"{x.label}  {x.type}", x.where) for role, x in (("predictions", predictions), ("targets", targets))]
+        fix = "give both the same axes, for example targets.dimshuffle(0, 'x') beside a column of predictions"
+        warnings.warn(report(text, rows, fix), stacklevel=outside())
     return predictions, targets
+
+
+def _alike(left: Sequence[int | None], right: Sequence[int | None]) -> bool:
+    """Whether shapes have as many axes, and no axis of length 1 beside a longer one."""
+    return len(left) == len(right) and all(a == b or None in (a, b) for a, b in zip(left, right, strict=True))
 
 
 def binary_crossentropy(predictions: Any, targets: Any) -> Any:

@@ -27,8 +27,11 @@ from exprc.expr import Expr, Shared
 from exprc.nn import utils
 
 __all__ = [
+    "adadelta",
     "adagrad",
     "adam",
+    "adamax",
+    "amsgrad",
     "apply_momentum",
     "apply_nesterov_momentum",
     "get_or_compute_grads",
@@ -301,6 +304,51 @@ def rmsprop(
     return new
 
 
+def adadelta(
+    loss_or_grads: Any,
+    params: Sequence[Any],
+    learning_rate: Any = 1.0,
+    rho: Any = 0.95,
+    epsilon: float = 1e-6,
+) -> Updates:
+    r"""Steps as long as the last ones, in proportion to the gradient: :math:`w := w - \eta u`.
+
+    With :math:`r := \rho r + (1 - \rho) g^2`, the step :math:`u = g \sqrt{d + \epsilon} / \sqrt{r + \epsilon}`, and
+    :math:`d := \rho d + (1 - \rho) u^2` after it.
+
+    Parameters
+    ----------
+    loss_or_grads, params, learning_rate
+        As for `sgd`.
+    rho : float or scalar expression
+        :math:`\rho`; higher means a longer memory.
+    epsilon : float
+        Keeps the division finite, and the first steps from being 0.
+
+    Returns
+    -------
+    dict from shared variable to expression
+
+    References
+    ----------
+    .. [1] Zeiler: ADADELTA: An Adaptive Learning Rate Method, 2012, arXiv 1212.5701, algorithm 1.
+    """
+    new: Updates = {}
+    for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
+        squares, lengths = _state(param, "squares"), _state(param, "squared_steps")
+        new[squares] = rho * squares + (1 - rho) * T.sqr(grad)
+        step = grad * T.sqrt(lengths + epsilon) / T.sqrt(new[squares] + epsilon)
+        new[lengths] = rho * lengths + (1 - rho) * T.sqr(step)
+        new[param] = param - learning_rate * step
+    return new
+
+
+def _counted(name: str) -> tuple[Any, Any]:
+    """Make the shared variable that counts the steps of an optimiser; return it and its new value."""
+    steps: Any = exprc.shared(utils.floatX(0.0), name=f"{name}.steps")
+    return steps, steps + 1
+
+
 def adam(
     loss_or_grads: Any,
     params: Sequence[Any],
@@ -332,18 +380,97 @@ def adam(
     .. [1] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980; this order of the
        computation is that of the last paragraph of section 2.
     """
+    return _adam("adam", loss_or_grads, params, learning_rate, (beta1, beta2, epsilon))
+
+
+def _adam(name: str, loss_or_grads: Any, params: Sequence[Any], learning_rate: Any, settings: tuple[Any, Any, Any]) -> Updates:
+    """`adam`, or `amsgrad`, which divides by the greatest second moment so far."""
     grads = get_or_compute_grads(loss_or_grads, params)
-    steps: Any = exprc.shared(utils.floatX(0.0), name="adam.steps")
-    t = steps + 1
+    beta1, beta2, epsilon = settings
+    steps, t = _counted(name)
     rate = learning_rate * T.sqrt(1 - beta2**t) / (1 - beta1**t)
     new: Updates = {}
     for param, grad in zip(params, grads, strict=True):
         first, second = _state(param, "first_moment"), _state(param, "second_moment")
         new[first] = beta1 * first + (1 - beta1) * grad
-        new[second] = beta2 * second + (1 - beta2) * T.sqr(grad)
-        new[param] = param - rate * new[first] / (T.sqrt(new[second]) + epsilon)
+        new[second] = squares = beta2 * second + (1 - beta2) * T.sqr(grad)
+        if name == "amsgrad":
+            greatest = _state(param, "greatest_second_moment")
+            new[greatest] = squares = T.maximum(greatest, squares)
+        new[param] = param - rate * new[first] / (T.sqrt(squares) + epsilon)
     new[steps] = t
     return new
+
+
+def adamax(
+    loss_or_grads: Any,
+    params: Sequence[Any],
+    learning_rate: Any = 0.002,
+    beta1: Any = 0.9,
+    beta2: Any = 0.999,
+    epsilon: float = 1e-8,
+) -> Updates:
+    r"""Adam with the greatest gradient in place of the root mean square: :math:`w := w - \eta_t m / (u + \epsilon)`.
+
+    With :math:`m := \beta_1 m + (1 - \beta_1) g`, :math:`u := \max(\beta_2 u, |g|)`, and in step :math:`t` the learning
+    rate :math:`\eta_t = \eta / (1 - \beta_1^t)`.
+
+    Parameters
+    ----------
+    loss_or_grads, params, learning_rate
+        As for `sgd`.
+    beta1, beta2 : float or scalar expression
+        Memory of the mean, and how fast the greatest gradient is forgotten.
+    epsilon : float
+        Keeps the division finite.
+
+    Returns
+    -------
+    dict from shared variable to expression
+
+    References
+    ----------
+    .. [1] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980, section 7.1.
+    """
+    grads = get_or_compute_grads(loss_or_grads, params)
+    steps, t = _counted("adamax")
+    rate = learning_rate / (1 - beta1**t)
+    new: Updates = {}
+    for param, grad in zip(params, grads, strict=True):
+        first, greatest = _state(param, "first_moment"), _state(param, "greatest")
+        new[first] = beta1 * first + (1 - beta1) * grad
+        new[greatest] = T.maximum(beta2 * greatest, abs(grad))
+        new[param] = param - rate * new[first] / (new[greatest] + epsilon)
+    new[steps] = t
+    return new
+
+
+def amsgrad(
+    loss_or_grads: Any,
+    params: Sequence[Any],
+    learning_rate: Any = 0.001,
+    beta1: Any = 0.9,
+    beta2: Any = 0.999,
+    epsilon: float = 1e-8,
+) -> Updates:
+    r"""Adam whose steps never grow for a second moment that shrinks: :math:`w := w - \eta_t m / (\sqrt{\hat v} + \epsilon)`.
+
+    :math:`m`, :math:`v` and :math:`\eta_t` are those of `adam`, and :math:`\hat v := \max(\hat v, v)`.
+
+    Parameters
+    ----------
+    loss_or_grads, params, learning_rate, beta1, beta2, epsilon
+        As for `adam`.
+
+    Returns
+    -------
+    dict from shared variable to expression
+
+    References
+    ----------
+    .. [1] Reddi, Kale, Kumar: On the Convergence of Adam and Beyond, ICLR 2018, algorithm 2.
+    """
+    return _adam("amsgrad", loss_or_grads, params, learning_rate, (beta1, beta2, epsilon))
 
 
 def norm_constraint(

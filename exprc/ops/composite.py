@@ -25,6 +25,7 @@ from exprc.forms import (
     shape_text,
     wrap,
 )
+from exprc.ops.axes import stated
 from exprc.ops.formula import (
     cast,
     clip,
@@ -459,12 +460,19 @@ def _crossentropy_grad(g: Expr, y: Expr, p: Expr, t: Expr) -> Any:
 
 
 def _targets(name: str, x: Expr, t: Expr) -> Expr:
-    """Check the dtype of targets: class numbers must be integers."""
+    """Check targets: class numbers must be integers; distributions have the shape of the predictions, at the call if not before."""
     if _is_index(x, t) and not is_integer(t.dtype):
         raise TypeError(
             report(f"{name}: class numbers must be integers, not {t.dtype}", node_rows((x, t)), "cast them to 'int32'?")
         )
-    return t
+    if t.ndim != x.ndim:
+        return t
+    # What is multiplied would be stretched: a column of class numbers passed for distributions.
+    known = [None not in lengths for lengths in zip(x.type.shape, t.type.shape)]
+    if any(k and n != m for k, n, m in zip(known, x.type.shape, t.type.shape)):
+        return t  # the shape rule knows more of it
+    dims = [None if k else dim_of(x, a) for a, k in enumerate(known)]
+    return stated(t, dims, f"{name}: predictions and targets differ in length")
 
 
 def categorical_crossentropy(predictions: Any, targets: Any) -> Expr:

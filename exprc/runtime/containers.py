@@ -257,7 +257,7 @@ class Container:
             raise TypeError(
                 _cannot(leaf, "its value must be numbers, not an expression", "use updates= of function() for that")
             )
-        array = as_array(value)
+        array = _array_of(value, f"cannot set the value of {leaf.label}: ", [("variable", f"{leaf.label}  {leaf.type}", leaf.where)])
         _check_shape(array, leaf)
         if array.dtype.name == leaf.dtype:
             return array
@@ -338,6 +338,15 @@ def as_array(value: Any) -> np.ndarray[Any, Any]:
     if hasattr(value, "__dlpack__") and not any(hasattr(value, n) for n in ("__array__", "__array_interface__", "__array_struct__")):
         return np.from_dlpack(value)
     return np.asarray(unmasked(value))
+
+
+def _array_of(value: Any, start: str, rows: Sequence[tuple[str, str, str]] = ()) -> np.ndarray[Any, Any]:
+    """Like `as_array`, with the user's words where that fails: for ragged lists, and whatever the value's own protocol raises."""
+    try:
+        return as_array(value)
+    except Exception as error:
+        fix = "are all its rows as long?" if isinstance(value, (list, tuple)) else str(error).partition("\n")[0]
+        raise TypeError(report(f"{start}{type(value).__name__} cannot be made an array", rows, fix)) from error
 
 
 def _as_array_of_shared(self: Shared, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -466,12 +475,7 @@ def _first_value(value: Any) -> np.ndarray[Any, Any]:
                 "use .eval() for its value",
             )
         )
-    try:
-        array = as_array(value)
-    except Exception as error:  # ragged lists, and whatever the value's own protocol raises
-        what = f"shared: {type(value).__name__} cannot be made an array"
-        fix = "are all its rows as long?" if isinstance(value, (list, tuple)) else str(error).partition("\n")[0]
-        raise TypeError(report(what, fix=fix)) from error
+    array = _array_of(value, "shared: ")
     if array.dtype.name not in C_TYPES:
         text = f"shared: cannot hold {array.dtype} values: {value!r}"[:200]
         raise TypeError(report(text, fix="a shared variable holds booleans, integers or floats"))

@@ -279,4 +279,16 @@ CASES = [
     ("A tree of something else", TypeError, """
         exprc.debugprint(L.InputLayer((None, 3)))
         """, ("debugprint: an expression is needed, not InputLayer", "a layer is shown by exprc.nn.layers.get_output(layer)")),
+    ("Sizes that are not in a tuple", TypeError, """
+        y = T.zeros(2, 3)
+        """, ("3 is no dtype", "several lengths or axes go in one tuple: zeros((3, 4))")),
+    ("An array where its sizes belong", TypeError, """
+        x = T.matrix("x")
+        y = T.zeros(x)
+        """, ("a size must be an integer scalar, not float32, (?, ?)", "x", "@1",
+         "x.shape has the sizes of an array x; zeros_like(x) and its kin take it whole")),
+    ("An operation looked for in the wrong module", AttributeError, """
+        x = T.vector("x")
+        y = exprc.softmax(x)
+        """, ("exprc has no 'softmax'", "it is exprc.tensor.softmax")),
 ]

@@ -227,4 +227,17 @@ CASES = [
         f = exprc.function([x], L.get_output(net), name="predict")
         f(np.zeros((32, 28), "float32"))
         """, ("dot: inner sizes differ: (32, 28) · (784, 10): 28 ≠ 784", "x  float32, (32, 28)", "@1", "W  float32, (784, 10)", "@2")),
+    ("Ragged values for a shared variable", TypeError, """
+        w = exprc.shared([[1.0, 2.0]], name="w", shape=(None, None))
+        w.set_value([[1.0, 2.0], [3.0]])
+        """, ("cannot set the value of w: list cannot be made an array", "w", "@1", "are all its rows as long?")),
+    ("A column of class numbers as distributions", ValueError, """
+        p, labels = T.matrix("p"), T.imatrix("labels")
+        loss = T.categorical_crossentropy(p, labels)
+        f = exprc.function([p, labels], loss, mode="reference")
+        f([[0.2, 0.8], [0.5, 0.5]], [[1], [0]])
+        """, ("categorical_crossentropy: predictions and targets differ in length: 2 ≠ 1", "labels  int32, (2, 1)", "@1")),
+    ("Half a thread", ValueError, """
+        exprc.config.threads = 2.5
+        """, ("config.threads: 2.5 is no whole number of at least 0", "0: as many as the process may use; the default is 0")),
 ]

@@ -55,4 +55,12 @@ CASES = [
     ("A gradient checked at an array", TypeError, """
         exprc.verify_grad(lambda x: x ** 2, np.ones(3))
         """, ("verify_grad: points is a list with one array per argument, not an array", "for a function of one argument: [points]")),
+    ("A gradient by nothing", TypeError, """
+        x = T.vector("x")
+        g = exprc.grad(x.sum(), None)
+        """, ("grad: wrt must hold expressions, not NoneType: None", "give the variables themselves, not their values")),
+    ("Several costs", TypeError, """
+        x = T.vector("x")
+        g = exprc.grad([x.sum(), x.max()], x)
+        """, ("grad: the cost must be an expression, not list", "add several costs up, or take the gradient of each")),
 ]

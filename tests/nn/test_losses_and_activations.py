@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -189,3 +191,18 @@ def test_penalties_take_options(value):
     biases = {"regularizable": False}
     scaled = regularization.regularize_network_params(second, lambda x, scale: scale * T.sum(x), biases, scale=3)
     np.testing.assert_allclose(value(scaled), 3 * (4 * 2 + 2 * 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [objectives.squared_error, objectives.binary_crossentropy, objectives.binary_accuracy])
+def test_shapes_that_would_be_stretched_are_warned_of(loss):
+    p, column = T.matrix("p"), T.matrix("column", shape=(None, 1))
+    t, wide = T.vector("t"), T.matrix("wide", shape=(None, 3))
+    for left, right in ((p, t), (wide, column), (p, T.tensor3("cube"))):
+        with pytest.warns(UserWarning, match="are broadcast") as told:
+            loss(left, right)
+        assert told[0].filename == __file__ and "give both the same axes" in str(told[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loss(column, t).type.shape == (None, 1)
+        for left, right in ((p, wide), (p, p), (p, 1.0), (p, T.scalar("s"))):
+            loss(left, right)

@@ -55,7 +55,31 @@ def adam(w, state, t, rate=0.1, beta1=0.9, beta2=0.999):
     return w - rate_t * state["m"] / (np.sqrt(state["v"]) + 1e-8)
 
 
-FORMULAS = [sgd, momentum, nesterov_momentum, adagrad, rmsprop, adam]
+def adadelta(w, state, t, rate=0.1, rho=0.95):
+    g = gradient(w)
+    state["r"] = rho * state.get("r", 0) + (1 - rho) * g**2
+    step = g * np.sqrt(state.get("d", 0) + 1e-6) / np.sqrt(state["r"] + 1e-6)
+    state["d"] = rho * state.get("d", 0) + (1 - rho) * step**2
+    return w - rate * step
+
+
+def adamax(w, state, t, rate=0.1, beta1=0.9, beta2=0.999):
+    g = gradient(w)
+    state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * g
+    state["u"] = np.maximum(beta2 * state.get("u", 0), np.abs(g))
+    return w - rate / (1 - beta1**t) * state["m"] / (state["u"] + 1e-8)
+
+
+def amsgrad(w, state, t, rate=0.1, beta1=0.9, beta2=0.999):
+    g = gradient(w)
+    state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * g
+    state["v"] = beta2 * state.get("v", 0) + (1 - beta2) * g**2
+    state["top"] = np.maximum(state.get("top", 0), state["v"])
+    rate_t = rate * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+    return w - rate_t * state["m"] / (np.sqrt(state["top"]) + 1e-8)
+
+
+FORMULAS = [sgd, momentum, nesterov_momentum, adagrad, rmsprop, adam, adadelta, adamax, amsgrad]
 
 
 def numpy_steps(formula, count=3, **options):
@@ -101,6 +125,9 @@ def test_three_steps_compiled():
         (nesterov_momentum, {"mu": 0.5}),
         (rmsprop, {"rho": 0.5}),
         (adam, {"beta1": 0.5, "beta2": 0.9}),
+        (adadelta, {"rho": 0.5}),
+        (adamax, {"beta1": 0.5, "beta2": 0.1}),
+        (amsgrad, {"beta1": 0.5, "beta2": 0.1}),
     ],
 )
 def test_options(formula, options):

@@ -106,3 +106,23 @@ def test_a_step_that_the_call_makes_0_is_an_error() -> None:
             np.testing.assert_array_equal(f(np.arange(5), k), np.arange(5)[::k])
         with pytest.raises(IndexError, match="index -6 is out of bounds"):
             f(np.arange(5), 0)
+
+
+@pytest.mark.parametrize("mode", ["compiled", "reference"])
+def test_targets_of_another_shape_are_refused_in_loss_and_gradient(mode: str) -> None:
+    x, hot, y = T.matrix("x"), T.imatrix("hot"), T.ivector("y")
+    for p in (x, T.softmax(x)):
+        loss = T.categorical_crossentropy(p, hot)
+        f = exprc.function([x, hot], exprc.grad(loss.sum(), x), mode=mode)
+        assert f(np.full((2, 3), 0.5), np.eye(3)[:2].astype("int32")).shape == (2, 3)
+        with pytest.raises(ValueError, match="predictions and targets differ in length: 3 ≠ 1"):
+            f(np.full((2, 3), 0.5), [[1], [0]])
+    g = exprc.function([x, y], T.categorical_crossentropy(x, y), mode=mode)
+    with pytest.raises(ValueError):
+        g(np.full((2, 3), 0.5), [1])
+
+
+def test_wrong_lengths_known_while_building_are_told_with_both_shapes() -> None:
+    p, t = T.matrix("p", shape=(None, 2)), T.imatrix("t", shape=(None, 1))
+    with pytest.raises(ValueError, match=r"predictions \(\?, 2\) and targets \(\?, 1\) differ: 2 ≠ 1"):
+        T.categorical_crossentropy(p, t)

@@ -18,6 +18,7 @@ from exprc.grad import (
     check_choice,
     checked_wrt,
     complain,
+    constants_of,
     given_grad,
     grad,
     like,
@@ -71,7 +72,7 @@ def Lop(  # noqa: N802 (Theano's name)
     targets = checked_wrt("Lop", wrt)
     outputs = _checked("Lop", f)
     seeds = list(zip(outputs, _directions("Lop", "f", f, outputs, eval_points)))
-    sweep = Sweep("Lop", targets, several(consider_constant), seeds, {})
+    sweep = Sweep("Lop", targets, constants_of("Lop", consider_constant), seeds, {})
     return like(wrt, [sweep.gradient(x, disconnected_inputs, "zero") for x in targets])
 
 
@@ -171,7 +172,7 @@ def jacobian(
     targets = checked_wrt("jacobian", wrt)
     [y] = _checked("jacobian", [expression])
     v = Input(y.type) if y.ndim else as_expr(1.0, (y.dtype,))
-    sweep = Sweep("jacobian", targets, several(consider_constant), [(y, v)], {})
+    sweep = Sweep("jacobian", targets, constants_of("jacobian", consider_constant), [(y, v)], {})
     rows = [row for x in targets if (row := sweep.gradient(x, disconnected_inputs, "zero")) is not None]
     return like(wrt, _for_all_rows(rows, y, v) if y.ndim else rows)
 
@@ -210,7 +211,7 @@ def hessian(
     >>> hessian(x[0] ** 2 * x[1], x).eval({x: [2, 3]}).tolist()
     [[6.0, 4.0], [4.0, 0.0]]
     """
-    constants, targets = several(consider_constant), checked_wrt("hessian", wrt)
+    constants, targets = constants_of("hessian", consider_constant), checked_wrt("hessian", wrt)
     check_choice("hessian", "disconnected_inputs", disconnected_inputs, HOW)
     slopes = grad(cost, targets, constants, disconnected_inputs)
     return like(wrt, [jacobian(slope, x, constants, "ignore") for slope, x in zip(slopes, targets)])

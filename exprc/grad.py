@@ -93,7 +93,7 @@ def grad(
     elif not known:
         raise ValueError("grad: a cost or known_grads is needed")
     seeds = [(cost, as_expr(1.0, (cost.dtype,)))] if cost is not None and cost not in known else []
-    sweep = Sweep("grad", targets, several(consider_constant), seeds, known)
+    sweep = Sweep("grad", targets, constants_of("grad", consider_constant), seeds, known)
     made = [sweep.gradient(x, disconnected_inputs, return_disconnected) for x in targets]
     return like(wrt, [_called(g, cost, x) if add_names else g for g, x in zip(made, targets)])
 
@@ -114,6 +114,16 @@ HOW, STAND_INS = ("raise", "warn", "ignore"), ("zero", "none")
 def several(given: Any) -> list[Any]:
     """The expressions of an argument that takes one, several or None."""
     return [] if given is None else [given] if isinstance(given, Expr) or not isinstance(given, Iterable) else list(given)
+
+
+def constants_of(caller: str, given: Any) -> list[Any]:
+    """The expressions through which no gradient is to flow."""
+    constants = several(given)
+    for x in constants:
+        if not isinstance(x, Expr):
+            fix = "give the expressions themselves, not their values"
+            raise TypeError(report(f"{caller}: consider_constant must hold expressions, not {type(x).__name__}: {x!r}"[:200], fix=fix))
+    return constants
 
 
 def like(given: Any, made: list[Any]) -> Any:

@@ -63,6 +63,7 @@ class In:
         x = self.variable
         if not isinstance(x, Input):
             fix = "a shared variable is used without being listed; replace it with givens=" if isinstance(x, Shared) else ""
+            fix = "list an input variable, and put it there with givens={expression: variable}" if isinstance(x, Expr) and x.inputs else fix
             raise TypeError(report(f"an input must be an input variable, not {kind(x)}", rows_of("given", x), fix))
         if self.update is not None and self.value is None:
             fix = "give value= what it is before the first call, or update a shared variable"
@@ -292,7 +293,19 @@ def collect_updates(
                 value = rebuild([value], swap)[0] if swap else value
                 found[id(variable.container)] = (variable, value)
                 queue.append(value)
+    _check_memory([v for v, _ in found.values()])
     return [v for v, _ in found.values()], [x for _, x in found.values()]
+
+
+def _check_memory(variables: Sequence[Shared]) -> None:
+    """Refuse updates of two variables that were given the same memory to keep: neither would have its own value afterwards."""
+    lent = [v for v in variables if v.container.lent]
+    for k, variable in enumerate(lent):
+        for other in lent[:k]:
+            if variable.container.overlaps(other.container):
+                rows = [*rows_of("first", other), *rows_of("second", variable)]
+                text = f"updates: {other.label} and {variable.label} are kept in the same memory, which was borrowed"
+                raise ValueError(report(text, rows, "make one of them without borrow=True, or update only one"))
 
 
 def checked_updates(variables: Sequence[Shared], values: Sequence[Expr]) -> tuple[list[Shared], list[Expr]]:

@@ -67,6 +67,7 @@ UNPLACED = {
     "A layer in place of its parameters", "A penalty by its name", "A range from high to low", "A layer of PyTorch's",
     "A network in place of its weights",
     "Sizes that are not in a tuple", "An operation looked for in the wrong module", "A gradient by nothing", "Several costs",
+    "A number to be held constant",
     "eval with a list", "eval with the name of a variable", "A gradient checked of an expression", "A module of Theano's",
     "A cost that is no expression", "A gradient by a number", "A setting of grad that is none", "A setting of on_unused_input that is none",
     "An argument too many", "An argument of another name", "An argument given twice", "A random seed that is a text",

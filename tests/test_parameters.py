@@ -456,3 +456,13 @@ def test_what_a_shared_variable_is_not_made_of() -> None:
     masked = np.ma.masked_array([1.0, 2.0], [True, False])
     assert "MaskedArray cannot be made an array\n  an array with masked elements" in message(TypeError, exprc.shared, masked)
     assert exprc.shared(np.ma.masked_array([1.0, 2.0])).get_value().tolist() == [1, 2]
+
+
+def test_two_variables_may_have_one_memory_while_only_one_is_updated() -> None:
+    values = np.zeros(3, "float32")
+    a, b = exprc.shared(values, "a", borrow=True), exprc.shared(values[1:], "b", borrow=True)
+    exprc.function([], updates={a: a + 1}, mode="reference")()
+    assert b.get_value().tolist() == [1, 1]
+    assert "a and b are kept in the same memory" in message(ValueError, exprc.function, [], updates={a: a + 1, b: b + 1})
+    c, d = exprc.shared(np.zeros(4, "float32")[:2], "c", borrow=True), exprc.shared(np.zeros(4, "float32"), "d", borrow=True)
+    exprc.function([], updates={c: c + 1, d: d + 1}, mode="reference")()

@@ -122,6 +122,10 @@ class Container:
         """The shape of the value, wherever that is."""
         return self._value.shape
 
+    def overlaps(self, other: Container) -> bool:
+        """Whether both have elements in the same memory of the host."""
+        return self is not other and np.may_share_memory(self._value, other._value)
+
     def written(self) -> None:
         """Say that the value was written into on the host."""
         self.edits += 1

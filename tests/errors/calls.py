@@ -20,7 +20,8 @@ CASES = [
     ("An expression as input", TypeError, """
         x = T.vector("x")
         f = exprc.function([2 * x], x + 1)
-        """, ("an input must be an input variable, not the expression mul(...)", "mul(...)", "@2")),
+        """, ("an input must be an input variable, not the expression mul(...)", "mul(...)", "@2",
+         "list an input variable, and put it there with givens={expression: variable}")),
     ("A shared variable as input", TypeError, """
         w = exprc.shared(1.0, name="w")
         f = exprc.function([w], w + 1)
@@ -240,4 +241,10 @@ CASES = [
     ("Half a thread", ValueError, """
         exprc.config.threads = 2.5
         """, ("config.threads: 2.5 is no whole number of at least 0", "0: as many as the process may use; the default is 0")),
+    ("Two variables in one memory", ValueError, """
+        values = np.zeros(3, "float32")
+        a, b = exprc.shared(values, name="a", borrow=True), exprc.shared(values, name="b", borrow=True)
+        f = exprc.function([], updates={a: a + 1, b: b * 2})
+        """, ("updates: a and b are kept in the same memory, which was borrowed", "a", "@2", "b", "@2",
+         "make one of them without borrow=True, or update only one")),
 ]

@@ -63,4 +63,8 @@ CASES = [
         x = T.vector("x")
         g = exprc.grad([x.sum(), x.max()], x)
         """, ("grad: the cost must be an expression, not list", "add several costs up, or take the gradient of each")),
+    ("A number to be held constant", TypeError, """
+        x = T.vector("x")
+        g = exprc.grad(x.sum(), x, consider_constant=[2.0])
+        """, ("grad: consider_constant must hold expressions, not float: 2.0", "give the expressions themselves, not their values")),
 ]

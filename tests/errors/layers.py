@@ -286,4 +286,9 @@ CASES = [
     ("A layer of PyTorch's", AttributeError, """
         net = L.Linear(L.InputLayer((None, 784)), 10)
         """, ("exprc.nn.layers has no 'Linear'", "DenseLayer(incoming, num_units, nonlinearity=None) does that here")),
+    ("A merge by its name", TypeError, """
+        net = L.InputLayer((None, 784), name="images")
+        net = L.ElemwiseMergeLayer([net, net], merge_function="maximum", name="both")
+        """, ("both (ElemwiseMergeLayer): merge_function must be a function of expressions, not 'maximum'", "@2",
+         "for example exprc.tensor.maximum")),
 ]

@@ -291,14 +291,19 @@ def read_nonlinearity(layer: Any, nonlinearity: Any) -> Any:
     """Return what a layer applies: the identity for None; raise TypeError for what cannot be called with an expression."""
     if nonlinearity is None:
         return nonlinearities.identity
-    if callable(nonlinearity) and not isinstance(nonlinearity, (type, Expr)):
-        return nonlinearity
-    if isinstance(nonlinearity, type):
-        what, fix = f"the class {nonlinearity.__name__}", f"make one of it: {nonlinearity.__name__}()"
+    fix = instead(str(nonlinearity), nonlinearities.__all__) or "for example exprc.nn.nonlinearities.rectify"
+    return read_function(layer, "nonlinearity", nonlinearity, fix)
+
+
+def read_function(layer: Any, argument: str, given: Any, fix: str) -> Any:
+    """Return what a layer calls with expressions; raise TypeError, with `fix`, for what cannot be called so."""
+    if callable(given) and not isinstance(given, (type, Expr)):
+        return given
+    if isinstance(given, type):
+        what, fix = f"the class {given.__name__}", f"make one of it: {given.__name__}()"
     else:
-        what = f"the expression {nonlinearity.label}" if isinstance(nonlinearity, Expr) else repr(nonlinearity)
-        fix = instead(str(nonlinearity), nonlinearities.__all__) or "for example exprc.nn.nonlinearities.rectify"
-    text = f"{label(layer)}: nonlinearity must be a function of expressions, not {what}"
+        what = f"the expression {given.label}" if isinstance(given, Expr) else repr(given)
+    text = f"{label(layer)}: {argument} must be a function of expressions, not {what}"
     raise TypeError(report(text, [("layer", label(layer), layer.where)], fix))
 
 

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 import exprc.tensor as T
-from exprc.nn.layers.base import MergeLayer, Shape, geometry_error
+from exprc.nn.layers.base import MergeLayer, Shape, geometry_error, read_function
 from exprc.nn.utils import compatible
 
 __all__ = [
@@ -213,7 +213,7 @@ class ElemwiseMergeLayer(MergeLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(incomings, **kwargs)
-        self.merge_function = merge_function
+        self.merge_function = read_function(self, "merge_function", merge_function, "for example exprc.tensor.maximum")
         self.cropping = cropping
         _check_same(self, autocrop_array_shapes(self.input_shapes, cropping))
 

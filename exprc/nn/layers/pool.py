@@ -7,7 +7,7 @@ from typing import Any
 
 import exprc.tensor as T
 from exprc.errors import nearest
-from exprc.nn.layers.base import Layer, Shape, geometry_error, read_sizes
+from exprc.nn.layers.base import Layer, Shape, geometry_error, read_function, read_sizes
 
 __all__ = ["GlobalPoolLayer", "MaxPool2DLayer", "Pool2DLayer", "pool_output_length"]
 
@@ -197,7 +197,7 @@ class GlobalPoolLayer(Layer):
 
     def __init__(self, incoming: Any, pool_function: Callable[..., Any] = T.mean, **kwargs: Any) -> None:
         super().__init__(incoming, **kwargs)
-        self.pool_function = pool_function
+        self.pool_function = read_function(self, "pool_function", pool_function, "for example exprc.tensor.mean")
         if len(self.input_shape) < 3:
             fix = "pool before the network flattens its images"
             text = f"global pooling takes (batch, channels, positions ...), got {self.input_shape}"

@@ -152,7 +152,8 @@ class Compiled:
             self.seen.setdefault(key, set()).add(n)
         moving = {(x, None) for _, x in self.walk.moving}  # will have another value in the next call
         many = {k for k in sizes if len(self.seen[k]) >= VALUES} | moving
-        free = frozenset(k for k, n in sizes.items() if k in many and (k[1] is None or n > 1))
+        # A size of 1 stays a number: axes broadcast along it.
+        free = frozenset(k for k, n in sizes.items() if k in many and (n > 1 or k[1] is None and (n != 1 or k in moving)))
         road = Road(list(self.precompiled))
         numbers = road.take("sizes", lambda: self._bind(sizes, frozenset()), sizes_text)  # also where shapes are checked
         bound = road.take("arguments", lambda: self._general(sizes, free, numbers), sizes_text) if free else numbers

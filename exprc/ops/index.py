@@ -393,7 +393,8 @@ def _mask_shape(args: Sequence[Arg]) -> tuple[Dim, ...]:
     if not 1 <= len(mask) <= len(x):
         raise ShapeError(f"a mask of {len(mask)} dimensions for an array of {len(x)} dimensions")
     for a, (n, m) in enumerate(zip(x, mask)):
-        same_dim(n, m, f"axis {a} of the array and of the mask differ: {shape_text(x)} · {shape_text(mask)}", "the mask must be as long")
+        if isinstance(n, int) and isinstance(m, int) and n != m:
+            raise ShapeError(f"boolean index did not match: {m} ≠ {n} along axis {a}", "a mask is as long as the axis", IndexError)
     return (UNKNOWN, *x[len(mask) :])
 
 

@@ -253,13 +253,10 @@ def _unbroadcast_shape(args: Any, shape: tuple[int | None, ...]) -> tuple[Any, .
 
 
 def _unbroadcast_body(g: Expr, *sizes: Expr, shape: tuple[int | None, ...]) -> Expr:
-    """Sizes are known to be 1 or not by the time this body is opened (`late`), or it cannot be: they must be those of g then."""
+    """Unknown dims are known not to be 1 by the time this body is opened (`late`)."""
     lead = g.ndim - len(shape)
-    dims, have = fill_dims(shape, [static_size(s) for s in sizes]), g.type.shape[lead:]
-    repeated = [lead + a for a, d in enumerate(dims) if d == 1 != have[a]]
-    for a, (d, n) in enumerate(zip(dims, have)):
-        if d not in (1, n):
-            raise ValueError(report(f"axis {lead + a} of length {n} is not what broadcasting makes of {d}"))
+    dims = fill_dims(shape, [static_size(s) for s in sizes])
+    repeated = [lead + a for a, d in enumerate(dims) if isinstance(d, int) and d == 1 and g.type.shape[lead + a] != 1]
     axes = (*range(lead), *repeated)
     if not axes:
         return g

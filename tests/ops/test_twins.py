@@ -193,7 +193,7 @@ m.stack([x, k], axis=1, dtype="float32")    | m.hstack((v, w), dtype="float32") 
 m.insert(one[0], [0, 2], [7.0, 8.0])        | m.insert(one, np.array([True, False, True]), 9.0, axis=1) | m.delete(one, slice(0, 2), axis=1)
 m.delete(one[0], [True, False, True])       | m.triu_indices_from(x, 1)              | m.diag_indices_from(q)
 m.zeros_like(x, shape=np.array([2, 3]))     | m.reshape(x, np.array([6, 2]))         | m.tile(x, np.array([2, 1]))
-m.roll(x, np.array([1, 2]), axis=(0, 1))    | m.split(x, np.int64(3))                | m.pad(x, {-1: (1, 2)})
+m.roll(x, np.array([1, 2]), axis=(0, 1))    | m.split(x, np.int64(3))                | m.pad(x, ((0, 0), (1, 2)))
 m.less(c, -1)                               | m.not_equal(c, 300)                    | m.clip(c, -5, 1000)
 m.sort(x, stable=True)                      | m.linalg.norm(x, "fro") if m is np else m.norm(x)
 """

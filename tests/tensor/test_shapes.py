@@ -321,3 +321,8 @@ def test_pythons_protocols():
     assert len(x) == 3 and [row.type.shape for row in x] == [(4,)] * 3
     with pytest.raises(TypeError, match="the length of the first axis is not known"):
         list(v)
+
+
+def test_widths_of_padding_by_axes():
+    """NumPy has that from 2.3 on."""
+    np.testing.assert_array_equal(run(T.pad(x, {-1: (1, 2)}), X), np.pad(X, ((0, 0), (1, 2))))

@@ -36,7 +36,7 @@ REGISTERS, SHARED, WARPS, BLOCKS, OWN = 65536, 228 * 1024, 64, 32, 1024
 
 def loaded(make: Callable[[], Any]) -> Any:
     """What a function of a GPU that is not there would run: make() returns the function."""
-    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), idle=set(), libraries=tuple)
+    device = SimpleNamespace(name="cuda", target=CUDA, precisions=precisions((9, 0)), may_ask=[].append, libraries=tuple)
     device.load = lambda text, *how: SimpleNamespace(cached=False, compile_seconds=0.0, text=text)
     with mock.patch.object(build, "open_device", lambda name: device), exprc.config.override(device="cuda"):
         return make()._compiled.last

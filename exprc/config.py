@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from exprc.errors import nearest, report
+from exprc.errors import nearest, no_attribute, report
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -115,7 +115,7 @@ class Config:
         """Return what a setting would be; raise AttributeError for one that there is not, ValueError for a value that it cannot have."""
         if name not in SETTINGS:
             fix = nearest(name, SETTINGS) or f"settings: {', '.join(SETTINGS)}"
-            raise AttributeError(report(f"config has no setting {name!r}", fix=fix))
+            raise no_attribute(report(f"config has no setting {name!r}", fix=fix), name)
         try:
             return SETTINGS[name][1](value)
         except ValueError as error:

@@ -20,6 +20,11 @@ class CompileError(RuntimeError):
     """
 
 
+def no_attribute(text: str, name: str) -> AttributeError:
+    """Return an AttributeError that says what is meant itself: Python adds a guess of its own unless it has been told the object."""
+    return AttributeError(text, name=name, obj=None)
+
+
 class DeviceError(RuntimeError):
     """A device is missing, lacks what a program needs, or failed; the text says which, and what to do."""
 

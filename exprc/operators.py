@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from exprc.errors import report
+from exprc.errors import no_attribute, report
 from exprc.expr import Expr
 from exprc.forms import blame, static_size
 from exprc.ops import PUBLIC, index, view
@@ -198,7 +198,7 @@ def _missing(self: Expr, name: str) -> Any:
     fix = instead(name, [n for n in dir(type(self)) if not n.startswith("_")])
     if not fix and name in PUBLIC:
         fix = f"exprc.tensor.{name} is a function"
-    raise AttributeError(report(f"an expression has no attribute {name!r}", [("expression", self.label, self.where)], fix))
+    raise no_attribute(report(f"an expression has no attribute {name!r}", [("expression", self.label, self.where)], fix), name)
 
 
 setattr(Expr, "__getattr__", _missing)  # noqa: B010

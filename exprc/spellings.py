@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from exprc.errors import nearest, report
+from exprc.errors import nearest, no_attribute, report
 
 _TORCH = {
     "backward": "exprc.grad(cost, wrt) makes the gradients, which are expressions",
@@ -86,6 +86,6 @@ def missing(module: str, names: Iterable[str], others: Mapping[str, Iterable[str
     def __getattr__(name: str) -> Any:
         where = next((f"it is {other}.{name}" for other, there in others.items() if name in there), "")
         fix = where or (instead(name, names) if not name.startswith("_") else "")
-        raise AttributeError(report(f"{module} has no {name!r}", fix=fix))
+        raise no_attribute(report(f"{module} has no {name!r}", fix=fix), name)
 
     return __getattr__

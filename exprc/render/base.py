@@ -42,12 +42,18 @@ from exprc.types import C_TYPES
 
 @cache
 def kernel_source(name: str) -> str:
-    """Return a text of ``kernels/``, wherever this package was installed from."""
+    """Return a text of ``kernels/``."""
+    path = kernel_folder() / name
+    if not path.is_file():
+        raise FileNotFoundError(f"the kernel text {name} is missing from this installation of exprc; install it again")
+    return path.read_text(encoding="utf-8")
+
+
+def kernel_folder() -> Path:
+    """Return where ``kernels/`` is: in the package where that was installed, beside it where it is a checkout."""
     package = Path(__file__).resolve().parent.parent
-    for folder in (package / "kernels", package.parent / "kernels"):
-        if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8")
-    raise FileNotFoundError(f"the kernel text {name} is missing from this installation of exprc; install it again")
+    inside = package / "kernels"
+    return inside if inside.is_dir() else package.parent / "kernels"
 
 
 # -- integers

@@ -43,13 +43,14 @@ def openssl(*words: object) -> None:
 
 def authority(folder, name: str) -> None:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{name}.key")
-    openssl("req", "-x509", *key, "-subj", f"/CN={name}", "-days", 2, "-out", folder / f"{name}.pem")
+    own = ("-subj", f"/CN={name}", "-days", 2, "-addext", "keyUsage=critical,keyCertSign")
+    openssl("req", "-x509", *key, *own, "-out", folder / f"{name}.pem")
 
 
 def certificate(folder, name: str, host: str, signer: str) -> ssl.SSLContext:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{name}.key")
     openssl("req", *key, "-subj", f"/CN={host}", "-out", folder / f"{name}.csr")
-    (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host}\n")
+    (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host}\nauthorityKeyIdentifier=keyid\n")
     signed = ("-CA", folder / f"{signer}.pem", "-CAkey", folder / f"{signer}.key", "-CAcreateserial", "-days", 2)
     openssl("x509", "-req", "-in", folder / f"{name}.csr", *signed, "-extfile", folder / f"{name}.ext", "-out", folder / f"{name}.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -19,13 +19,13 @@ import exprc
 import exprc.tensor as T
 from exprc import build
 from exprc.render import c as printer
-from exprc.render.base import kernel_source
+from exprc.render.base import kernel_folder, kernel_source
 from exprc.runtime import cpu
 from exprc.runtime.compiler import AVX2, AVX512, Target
 from exprc.runtime.launch import CUDA, precisions
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-FOLDER = Path(__file__).resolve().parents[2] / "kernels"
+FOLDER = kernel_folder()
 KERNELS = sorted(p.relative_to(FOLDER).as_posix() for p in [*FOLDER.glob("c/*.h"), *FOLDER.glob("cuda/*.cuh")])
 
 

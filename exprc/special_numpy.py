@@ -323,7 +323,7 @@ def _gammainc_da(a: float, x: float, order: int) -> Any:
     """A derivative of the lower function by a: that of the terms x**m exp(-x) / gamma(m + 1) of its series."""
     if not (a >= 0 and x >= 0):
         return math.nan
-    if x == 0 or math.inf in (a, x):
+    if x == 0 or math.inf in (float(a), float(x)):
         return 0.0
     p, q = _L(a), _L(x)
     if x > 1e8:

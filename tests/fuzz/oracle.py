@@ -119,6 +119,9 @@ class _WideWalk(_Walk):
 
     def apply(self, node: Expr, inputs: list[Any]) -> Any:
         try:
+            if node.op.name in ("isinf", "isfinite"):  # in the type that it has, where it may have come to infinity by another way
+                with np.errstate(all="ignore"):
+                    inputs = [np.asarray(i, x.dtype) for i, x in zip(inputs, node.inputs)]
             return super().apply(node, inputs)
         except TypeError:  # some of NumPy's functions take no wide floats
             return super().apply(node, [np.asarray(i, x.dtype) for i, x in zip(inputs, node.inputs)])

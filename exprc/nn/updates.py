@@ -15,7 +15,7 @@ argument `updates` of `exprc.function`.  In the formulas :math:`w` is a paramete
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -380,24 +380,44 @@ def adam(
     .. [1] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980; this order of the
        computation is that of the last paragraph of section 2.
     """
-    return _adam("adam", loss_or_grads, params, learning_rate, (beta1, beta2, epsilon))
+    def scale(new: Updates, param: Any, grad: Any) -> Any:
+        return T.sqrt(_second_moment(new, param, grad, beta2))
+
+    return _by_moments("adam", loss_or_grads, params, lambda t: _corrected(learning_rate, beta1, beta2, t), beta1, scale, epsilon)
 
 
-def _adam(name: str, loss_or_grads: Any, params: Sequence[Any], learning_rate: Any, settings: tuple[Any, Any, Any]) -> Updates:
-    """`adam`, or `amsgrad`, which divides by the greatest second moment so far."""
+def _corrected(learning_rate: Any, beta1: Any, beta2: Any, t: Any) -> Any:
+    """The learning rate of step `t`, which makes up for moments that begin with zeros."""
+    return learning_rate * T.sqrt(1 - beta2**t) / (1 - beta1**t)
+
+
+def _second_moment(new: Updates, param: Any, grad: Any, beta2: Any) -> Any:
+    second = _state(param, "second_moment")
+    new[second] = beta2 * second + (1 - beta2) * T.sqr(grad)
+    return new[second]
+
+
+def _by_moments(
+    name: str,
+    loss_or_grads: Any,
+    params: Sequence[Any],
+    rate_of: Callable[[Any], Any],
+    beta1: Any,
+    scale: Callable[[Updates, Any, Any], Any],
+    epsilon: float,
+) -> Updates:
+    """Step along the first moment of the gradient, over a scale: what `adam` and its kin share.
+
+    rate_of : the learning rate of a step, by its number. scale : adds what it keeps to the updates, and returns the scale of a parameter.
+    """
     grads = get_or_compute_grads(loss_or_grads, params)
-    beta1, beta2, epsilon = settings
     steps, t = _counted(name)
-    rate = learning_rate * T.sqrt(1 - beta2**t) / (1 - beta1**t)
+    rate = rate_of(t)
     new: Updates = {}
     for param, grad in zip(params, grads, strict=True):
-        first, second = _state(param, "first_moment"), _state(param, "second_moment")
+        first = _state(param, "first_moment")
         new[first] = beta1 * first + (1 - beta1) * grad
-        new[second] = squares = beta2 * second + (1 - beta2) * T.sqr(grad)
-        if name == "amsgrad":
-            greatest = _state(param, "greatest_second_moment")
-            new[greatest] = squares = T.maximum(greatest, squares)
-        new[param] = param - rate * new[first] / (T.sqrt(squares) + epsilon)
+        new[param] = param - rate * new[first] / (scale(new, param, grad) + epsilon)
     new[steps] = t
     return new
 
@@ -432,17 +452,12 @@ def adamax(
     ----------
     .. [1] Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980, section 7.1.
     """
-    grads = get_or_compute_grads(loss_or_grads, params)
-    steps, t = _counted("adamax")
-    rate = learning_rate / (1 - beta1**t)
-    new: Updates = {}
-    for param, grad in zip(params, grads, strict=True):
-        first, greatest = _state(param, "first_moment"), _state(param, "greatest")
-        new[first] = beta1 * first + (1 - beta1) * grad
+    def scale(new: Updates, param: Any, grad: Any) -> Any:
+        greatest = _state(param, "greatest")
         new[greatest] = T.maximum(beta2 * greatest, abs(grad))
-        new[param] = param - rate * new[first] / (new[greatest] + epsilon)
-    new[steps] = t
-    return new
+        return new[greatest]
+
+    return _by_moments("adamax", loss_or_grads, params, lambda t: learning_rate / (1 - beta1**t), beta1, scale, epsilon)
 
 
 def amsgrad(
@@ -470,7 +485,12 @@ def amsgrad(
     ----------
     .. [1] Reddi, Kale, Kumar: On the Convergence of Adam and Beyond, ICLR 2018, algorithm 2.
     """
-    return _adam("amsgrad", loss_or_grads, params, learning_rate, (beta1, beta2, epsilon))
+    def scale(new: Updates, param: Any, grad: Any) -> Any:
+        second, greatest = _second_moment(new, param, grad, beta2), _state(param, "greatest_second_moment")
+        new[greatest] = T.maximum(greatest, second)
+        return T.sqrt(new[greatest])
+
+    return _by_moments("amsgrad", loss_or_grads, params, lambda t: _corrected(learning_rate, beta1, beta2, t), beta1, scale, epsilon)
 
 
 def norm_constraint(

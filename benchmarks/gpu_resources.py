@@ -26,12 +26,10 @@ from exprc import build
 from exprc.loops import Template
 from exprc.machines.cpu import flops
 from exprc.machines.device import DeviceRunner
+from exprc.ops.tiling import WARPS, blocks_at_once
 from exprc.runtime.cubin import flags
 from exprc.runtime.launch import CUDA, precisions
 from exprc.types import itemsize
-
-#: Registers, bytes of shared memory, warps and blocks of a multiprocessor of an H100; shared memory that a block takes besides its own.
-REGISTERS, SHARED, WARPS, BLOCKS, OWN = 65536, 228 * 1024, 64, 32, 1024
 
 
 def loaded(make: Callable[[], Any]) -> Any:
@@ -55,17 +53,6 @@ def compiled(text: str, architecture: str) -> dict[str, tuple[int, int]]:
         said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
     found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", said, re.DOTALL)
     return {name: (int(registers), int(spilled)) for name, spilled, registers in found}
-
-
-def blocks_at_once(threads: int, registers: int, shared: int) -> int:
-    """How many blocks a multiprocessor holds.
-
-    >>> blocks_at_once(256, 128, 34816), blocks_at_once(256, 240, 52352)
-    (2, 1)
-    """
-    warps = -(-threads // 32)
-    each = -(-registers // 8) * 8 * 32 * warps
-    return min(REGISTERS // each, SHARED // (shared + OWN), WARPS // warps, BLOCKS)
 
 
 def rows(name: str, value: Any, precision: str, architectures: Sequence[str]) -> list[str]:

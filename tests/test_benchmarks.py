@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed pac
 import exprc  # noqa: E402
 from benchmarks import arrays, cpu, gpu, gpu_check, gpu_resources, graph, memory, nets, roofline, spills, table, turns  # noqa: E402
 from benchmarks.calibrate import Machine  # noqa: E402
+from benchmarks.exprc_step import training_step  # noqa: E402
 
 TINY = nets.Net("fc256", "a small one", (784,), (nets.Dense(8), nets.Dense(10)))
 
@@ -493,3 +494,10 @@ def test_the_launches_of_a_step_are_told_without_a_gpu(monkeypatch):
     rows = gpu_resources.step_rows("fc64", 128, ["sm_90"])
     operations = sum(float(row.split(" | ")[2]) for row in rows)
     assert 5 < len(rows) <= 12 and operations == pytest.approx(nets.step_flops(nets.FC64, 128) / 1e6, rel=0.02)
+
+
+@pytest.mark.parametrize(("net", "batch", "most"), [("lenet", 128, 12), ("lenet_norm", 128, 34), ("fc64", 128, 9), ("fc256", 128, 9)])
+def test_a_training_step_takes_few_launches(net, batch, most):
+    """What a program for a GPU of this many multiprocessors launches; what decides is in `exprc.gpu.together`."""
+    made = gpu_resources.loaded(lambda: training_step(nets.NETS[net], batch).compile("step"))
+    assert len(made.lowered.launched()) <= most

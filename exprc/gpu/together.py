@@ -7,6 +7,11 @@
 
 A launch takes a GPU about as long to begin as a small kernel takes to run, and a small kernel leaves most of the GPU idle. What a kernel
 needs decides which launches it may join, and sizes alone which of these it does.
+
+All blocks of a launch have the threads, the registers and the shared memory of the largest. Threads that a kernel does not need leave at
+once, but what a block was given counts as taken until the block ends. So kernels share a launch where none of them has fewer blocks at a
+time than alone: a multiprocessor holds two blocks of 208 threads with 128 registers each, which serves a kernel of 160 threads that has two
+blocks for it, but not one that has more, of which it would hold three. Where all blocks run in hardly more than a round it makes no odds.
 """
 
 from __future__ import annotations
@@ -17,13 +22,14 @@ from typing import Any
 
 from exprc.loops import Buffer, Kernel, Program, Template
 from exprc.lower import program_of
+from exprc.ops.tiling import MULTIPROCESSORS, blocks_at_once
 from exprc.schedule.memory import arena
 from exprc.schedule.plan import Plan
 from exprc.size import Dim
 from exprc.types import itemsize
 
-#: As many threads run at once on 132 multiprocessors where each has 128 registers, as in a tiled product; of loops twice as many.
-ROUND = 132 * 512
+#: Registers of a thread: of loops, of a tiled product (for 512 threads of a multiprocessor), of one with so many sums that 256 must do.
+LOOPS, PRODUCT, SUMS = 64, 128, 255
 #: Buffers of a launch: with the sizes and the status their addresses fit in the 4096 bytes that CUDA before 12.1 has for arguments.
 MOST = 500
 #: So many of the last launches are looked at for one that a kernel may join.
@@ -53,6 +59,19 @@ def joint_shape(shapes: Sequence[Shape]) -> Shape:
     return Shape(sum(s.blocks for s in shapes), max(s.threads for s in shapes), max(s.shared for s in shapes))
 
 
+def registers_of(step: Any) -> int:
+    """The registers that a thread of a kernel has at most, before it is compiled; of loops a guess."""
+    if isinstance(step, Kernel):
+        return LOOPS
+    sums = step.macros.get("REG_M", 0) * step.macros.get("REG_N", 0)  # of each thread of a tiled product
+    return SUMS if sums > 64 else PRODUCT
+
+
+def at_once(shape: Shape, registers: int) -> int:
+    """How many blocks a multiprocessor holds at a time."""
+    return max(1, blocks_at_once(shape.threads, registers, shape.shared))
+
+
 @dataclass
 class Launch:
     """Kernels that are launched together, and whether their numbers of blocks are `fixed`."""
@@ -68,15 +87,14 @@ class Launch:
         self.buffers.update(step.buffers)
 
     def takes(self, step: Any, shape: Shape) -> bool:
-        """Whether kernels find room beside each other, with threads that leave at once, or the others take nothing from the largest."""
+        """Whether kernels find room beside each other: all in a round and a half of blocks, or each as many at a time as it has alone."""
         if not self.fixed or not shape.blocks or len(self.buffers.union(step.buffers)) > MOST:
             return False
-        shapes, kinds = [*self.shapes, shape], {type(s) for s in (*self.steps, step)}
-        whole, room = joint_shape(shapes), ROUND if Template in kinds else 2 * ROUND
-        large = max(shapes, key=lambda s: s.blocks * s.threads)
-        if sum(s.threads * s.blocks for s in shapes) <= room and whole.threads * whole.blocks <= room + room // 2:
-            return True
-        return large.threads == whole.threads and len(kinds) == 1 and whole.threads * (whole.blocks - large.blocks) <= ROUND // 2
+        shapes, registers = [*self.shapes, shape], [registers_of(s) for s in (*self.steps, step)]
+        whole = joint_shape(shapes)
+        held = at_once(whole, max(registers))
+        short = 2 * whole.blocks <= 3 * held * MULTIPROCESSORS
+        return short or all(held >= min(at_once(s, r), -(-s.blocks // MULTIPROCESSORS)) for s, r in zip(shapes, registers))
 
 
 @dataclass

@@ -15,6 +15,9 @@ from exprc.size import Dim, ceildiv, maximum
 #: The multiprocessors that a launch should fill: those of an H100. Fixed, so that results do not depend on the device.
 MULTIPROCESSORS = 132
 
+#: Of each of them: registers, bytes of shared memory (a block takes OWN besides what it asks for), warps, blocks.
+REGISTERS, SHARED, OWN, WARPS, BLOCKS = 65536, 228 * 1024, 1024, 64, 32
+
 #: The largest grid along x.
 MOST_BLOCKS = 2**31 - 1
 
@@ -67,6 +70,17 @@ def threads_of(tile: Tile) -> int:
     (256, 320)
     """
     return tile[0] // tile[2] * (tile[1] // tile[3]) * tile[4]
+
+
+def blocks_at_once(threads: int, registers: int, shared: int) -> int:
+    """How many blocks a multiprocessor holds, by the registers of a thread and the bytes of shared memory of a block.
+
+    >>> blocks_at_once(256, 128, 34816), blocks_at_once(256, 240, 52352)
+    (2, 1)
+    """
+    warps = -(-threads // 32)
+    each = -(-registers // 8) * 8 * 32 * warps
+    return min(REGISTERS // each, SHARED // (shared + OWN), WARPS // warps, BLOCKS)
 
 
 def tiles(m: int, n: int, itemsize: int, matrix: int = 0) -> Iterator[Tile]:

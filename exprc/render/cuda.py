@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from exprc.gpu.narrow import FEW
-from exprc.gpu.together import ROUND, shape_of
+from exprc.gpu.together import PRODUCT, registers_of, shape_of
 from exprc.loops import (
     Alloc,
     Function,
@@ -26,7 +26,7 @@ from exprc.loops import (
     subvalues,
     values_of,
 )  # fmt: skip
-from exprc.ops.tiling import MULTIPROCESSORS
+from exprc.ops.tiling import REGISTERS
 from exprc.render.base import (
     Printer,
     called,
@@ -117,9 +117,8 @@ def _together(steps: Sequence[Any], program: Program) -> str:
     buffers = {b: f"b{k}" for k, b in enumerate(dict.fromkeys(b for step in steps for b in step.buffers))}
     whole = SimpleNamespace(buffers=tuple(buffers), written={b for step in steps for b in step.written})
     threads = max(s.threads for s in shapes)
-    room = f", {max(1, ROUND // MULTIPROCESSORS // threads)}" if any(isinstance(s, Template) for s in steps) else ""
-    if any(isinstance(s, Template) and _sums(s) > 64 for s in steps):
-        room = ""  # they need more registers than there are for so many threads: see EXPRC_BOUNDS in product.cuh
+    most = max(registers_of(step) for step in steps)
+    room = f", {max(1, REGISTERS // most // threads)}" if most == PRODUCT else ""  # what the compiler does alone for others
     names = {b.name: name for b, name in buffers.items()}
     head = f"EXPRC_KERNEL void EXPRC_BOUNDS({threads}{room}) {entry_of(steps, ())}({parameters(whole, names, _sizes(program))}) {{"
     lines = [f"/* {len(steps)} kernels, each with blocks of its own */", head]
@@ -129,11 +128,6 @@ def _together(steps: Sequence[Any], program: Program) -> str:
         lines.append(f"    if (blockIdx.x < {end}) {{ {leave}{step.name}({args}); return; }}")
     whole_again = _blocks('extern "C" __global__', "__launch_bounds__(__VA_ARGS__)", "blockIdx.x", "gridDim.x", "blockDim.x")
     return "\n".join([*parts, whole_again, *lines, "}", ""])
-
-
-def _sums(template: Template) -> int:
-    """The sums that each thread of a tiled product holds."""
-    return _known(template.macros.get("REG_M", 0)) * _known(template.macros.get("REG_N", 0))
 
 
 def _blocks(kernel: str, bounds: str, block: str, blocks: str, threads: str) -> str:

@@ -10,12 +10,15 @@ import pytest
 
 import exprc
 import exprc.tensor as T
-from exprc.gpu.together import ROUND, launches_of
-from exprc.loops import Buffer, Kernel, Literal, Loop, Store
+from exprc.gpu.together import LOOPS, launches_of
+from exprc.loops import Buffer, Kernel, Literal, Loop, Store, Template
+from exprc.ops.tiling import MULTIPROCESSORS, REGISTERS
 from exprc.size import symbol
 
 pytestmark = pytest.mark.emulator
 EMULATOR = "cuda-emulator"
+#: As many blocks of 64 threads as find room at a time.
+ROUND = MULTIPROCESSORS * REGISTERS // (64 * LOOPS)
 
 
 def kernel(name: str, reads: str, writes: str, blocks: Any = 1, threads: int = 64) -> Kernel:
@@ -40,9 +43,13 @@ def test_who_needs_whom_decides() -> None:
 @pytest.mark.parametrize(
     ("kernels", "expected"),
     [
-        ([kernel("a", "", "p", 2 * ROUND // 64 - 1), kernel("b", "", "q")], ["a+b"]),
-        ([kernel("a", "", "p", 2 * ROUND // 64, 64), kernel("b", "", "q", 1, 128)], ["a", "b"]),  # each of a would have 128 threads
-        ([kernel("a", "", "p", 2 * ROUND // 128, 128), kernel("b", "", "q")], ["a+b"]),  # b takes nothing from a
+        ([kernel("a", "", "p", ROUND), kernel("b", "", "q")], ["a+b"]),
+        ([kernel("a", "", "p", ROUND), kernel("b", "", "q", 1, 128)], ["a", "b"]),  # of a only half as many blocks would run at a time
+        ([kernel("a", "", "p", ROUND // 2), kernel("b", "", "q", 1, 128)], ["a+b"]),  # all the same
+        ([kernel("a", "", "p", ROUND // 2), kernel("b", "", "q", 9 * ROUND, 128)], ["a+b"]),  # a has no more blocks than that anyway
+        ([kernel("a", "", "p", ROUND), kernel("b", "", "q", ROUND // 2, 128)], ["a", "b"]),
+        ([kernel("a", "", "p", 9 * ROUND), kernel("b", "", "q", 9 * ROUND)], ["a+b"]),  # one after the other, without a launch between
+        ([kernel("a", "", "p", ROUND // 2 + 9, 96), kernel("b", "", "q", 1, 128)], ["a+b"]),  # hardly more than a round
         ([kernel("a", "", "p", symbol("n", 0, 9)), kernel("b", "", "q")], ["a", "b"]),  # blocks that only a call knows
         ([kernel("a", "", "p", 0), kernel("b", "", "q")], ["a+b"]),
     ],
@@ -83,6 +90,25 @@ def test_values_are_those_of_kernels_alone(order: str, monkeypatch: pytest.Monke
     assert all((a == b).all() for a, b in zip(got, expected, strict=True))
     launches, kernels = (int(re.search(r"launches of a call, (\d+)", f.explain())[1]) for f in (together, alone))  # type: ignore[index]
     assert launches == 1 and kernels == 6
+
+
+def test_products_whose_blocks_differ_share_a_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of the filters of two convolutions, and a bias: the threads that one of them does not need leave."""
+    shapes = [(3, 1, 28, 28), (20, 1, 5, 5), (3, 20, 12, 12), (50, 20, 5, 5)]
+    inputs = [T.tensor4(shape=shape) for shape in shapes]
+    rng = np.random.default_rng(1)
+    values = [rng.standard_normal(shape).astype("float32") for shape in shapes]
+    costs = [T.sqr(T.conv2d(x, w)).sum() for x, w in zip(inputs[::2], inputs[1::2])]
+    outputs = [*exprc.grad(sum(costs), inputs[1::2]), T.conv2d(*inputs[:2]).sum(axis=(0, 2, 3))]
+    with exprc.config.override(emulator="check", emulator_order="random"):
+        together = exprc.function(inputs, outputs, device=EMULATOR)
+        got = together(*values)
+        monkeypatch.setattr("exprc.gpu.together.Launch.takes", lambda *_: False)
+        expected = exprc.function(inputs, outputs, device=EMULATOR)(*values)
+    assert all((a == b).all() for a, b in zip(got, expected, strict=True))
+    launched = together._compiled.last.lowered.launched()
+    threads = [{step.launch(step.macros, 4)[1] for step in launch if isinstance(step, Template)} for launch in launched]
+    assert max(len(t) for t in threads) > 1, threads
 
 
 def test_a_step_of_training_has_few_launches() -> None:

@@ -91,6 +91,10 @@
 #define POOL_UNROLL _Pragma("GCC unroll 16")
 #define POOL_SIMD _Pragma("omp simd")
 
+/* A hook may load what is the same for all columns, a bias. gcc 12 makes no vectors of a loop whose mask hides such a load, but
+ * does where the same was loaded in the open before. */
+#define POOL_TOUCH(value) do { const T touched = (value); __asm__ volatile("" : : "rm"(touched)); } while (0)
+
 /* Those j for which w + j * step is inside the image: inside0 ... inside1 - 1. */
 #define POOL_INSIDE(w, step)                                                                              \
     const int32_t inside0 = (w) < 0 ? (int32_t)POOL_MIN(POOL_ROW, POOL_CUT(-(w), step)) : 0;              \
@@ -102,9 +106,12 @@
         POOL_SIMD for (int64_t l = 0; l < LANE_COUNT; l++) to[l] = LOAD_x(b, c, h, w, l);                 \
     else if (inside0 == 0 && (w) + ((n) - 1) * (step) < (W))                                              \
         POOL_SIMD for (int64_t j = 0; j < (n); j++) to[j] = LOAD_x(b, c, h, (w) + j * (step), 0);         \
-    else if (POOL_MASKED)                                                                                 \
+    else if (POOL_MASKED && inside0 < inside1) {                                                          \
+        POOL_TOUCH(LOAD_x(b, c, h, (w) + inside0 * (step), 0));                                           \
         POOL_SIMD for (int64_t j = 0; j < (n); j++)                                                       \
             to[j] = (ramp[j] >= inside0) & (ramp[j] < inside1) ? LOAD_x(b, c, h, (w) + j * (step), 0) : 0; \
+    } else if (POOL_MASKED)                                                                               \
+        POOL_SIMD for (int64_t j = 0; j < (n); j++) to[j] = 0;                                            \
     else                                                                                                  \
         POOL_SIMD for (int64_t j = inside0; j < POOL_MIN(inside1, n); j++)                                \
             to[j] = LOAD_x(b, c, h, (w) + j * (step), 0);                                                 \
@@ -196,6 +203,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef POOL_UNROLL
 #undef POOL_SIMD
 #undef POOL_LOAD
+#undef POOL_TOUCH
 #undef POOL_INSIDE
 #undef POOL_TAKE
 #undef POOL_SEEN

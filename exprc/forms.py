@@ -37,6 +37,7 @@ from exprc.errors import arguments_of, name_function, nearest, report, whole_num
 from exprc.expr import Constant, Expr, Input, as_expr, set_leaf_records, topological
 from exprc.hooks import Consumer as Consumer
 from exprc.hooks import Hook as Hook
+from exprc.hooks import Producer as Producer
 from exprc.hooks import argument_names as argument_names
 from exprc.size import UNKNOWN, Dim, Unknown
 from exprc.types import TensorType, TupleType, dtype_name, float_of, is_integer, promote, tensor_type
@@ -611,6 +612,7 @@ class Implementation:
     flags : macro -> (hook, argument): 1 if the hook's operand is simply stored and goes to the next element along that argument.
     flops(args, outs, params) : multiplications and additions, for `f.profile()`.
     absorbs : what the text computes, too, where nothing else reads its result; the text's hook VALUE gives what lies between.
+    makes : of what kernel the text makes the result itself, where that is its last operand and nothing else reads it.
     device : "cpu" for a text of kernels/c, "cuda" for one of kernels/cuda; it may be several, separated by blanks and pasted in
         order: the first has what the next need, in terms of its own hooks.
     opens(node, args, outs, lanes) : other kernel nodes that the node stands for here, for an implementation without a text of its own. Of
@@ -633,6 +635,7 @@ class Implementation:
     flops: Callable[..., Dim] | None = None
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     absorbs: Consumer | None = None
+    makes: Producer | None = None
     device: str = "cpu"
     view: Callable[..., Source] | None = None
     precisions: tuple[str, ...] = ()

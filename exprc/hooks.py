@@ -51,3 +51,19 @@ class Consumer:
     sizes: Callable[..., dict[str, Dim]]
     hooks: Mapping[str, Hook]
     layouts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A kernel operation whose result a text makes for itself, piece by piece, so that it is never stored.
+
+    op : its name. when(args, outs, params, lanes) : whether the text can; args and outs are those of the operation.
+    sizes(args, outs, params, lanes) : more macros of the text; hooks : loads of the operation's operands, instead of the hook that read
+        its result; layouts : wishes for them.
+    """
+
+    op: str
+    when: Callable[..., bool]
+    sizes: Callable[..., dict[str, Dim]]
+    hooks: Mapping[str, Hook]
+    layouts: tuple[str, ...]

@@ -33,7 +33,7 @@ from exprc.forms import (
     shape_text,
     split_dims,
 )
-from exprc.ops.pool import POOLED, POOLED_CUDA
+from exprc.ops.pool import POOLED, POOLED_CUDA, UNPOOLED
 from exprc.ops.rows import fold, unfold
 from exprc.ops.tiled import tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
@@ -384,7 +384,7 @@ def _weight_flops(args: Any, outs: Any, params: Any) -> Dim:
 _WEIGHT = (
     Implementation(
         name="conv2d_grad_weight", text="conv2d_grad_weight.h", sizes=_weight_sizes, layouts=(("lanes", "lanes"), ("plain",)),
-        when=_fills_lanes, parts=_weight_parts, flops=_weight_flops,
+        when=_fills_lanes, parts=_weight_parts, flops=_weight_flops, makes=UNPOOLED,
         hooks={
             "PTR_x": Hook("pointer", 0, lambda b, c, h, w, lanes: (b * lanes, c, h, w)),
             "PTR_g": Hook("pointer", 1, lambda b, o, p, q, lanes: (b * lanes, o, p, q)),

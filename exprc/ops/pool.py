@@ -22,6 +22,7 @@ from exprc.forms import (
     Consumer,
     Hook,
     Implementation,
+    Producer,
     ShapeError,
     Source,
     fill_dims,
@@ -306,6 +307,28 @@ def _in_small_tiles(args: Any, outs: Any, producer: Any, params: Any, lanes: int
 POOLED_CUDA = dataclasses.replace(
     POOLED, when=_in_small_tiles, layouts=("plain", "plain"), sizes=lambda *given: {**POOLED.sizes(*given), "ROWS_FIRST": 0},
     hooks={macro: Hook("store", k, lambda n, c, h, w: (n, c, h, w)) for k, macro in enumerate(("STORE_y", "STORE_code"))},
+)  # fmt: skip
+
+
+#: How many columns of a gradient a text makes at a time of a pooled one: whole rows.
+_STAGED = 384
+
+
+def _in_rows(args: Any, outs: Any, params: Any, lanes: int) -> bool:
+    """Whether the windows lie side by side from the first element on, and rows are short enough."""
+    columns = outs[0].shape[3]
+    return side_by_side(params) and isinstance(columns, int) and columns <= _STAGED
+
+
+#: What a text in lanes of images needs to make the gradient of pooling of a pooled one.
+UNPOOLED = Producer(
+    op="unpool",
+    when=_in_rows,
+    sizes=lambda args, outs, params, lanes: {
+        "POOL_H": params["window"][0], "POOL_W": params["window"][1], "PP": args[0].shape[2], "PQ": args[0].shape[3], "STAGED": _STAGED,
+    },
+    hooks={"LOAD_g": Hook("load", 0, _in_lanes), "LOAD_code": Hook("load", 1, _in_lanes)},
+    layouts=("lanes", "lanes"),
 )  # fmt: skip
 
 # -- the records -------------------------------------------------------------------------------------------------------

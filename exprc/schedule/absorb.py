@@ -1,7 +1,8 @@
-"""Absorb: a kernel node that reads another kernel's result element by element may be computed by that one, and the result is never stored.
+"""Absorb: of two kernel nodes, one may compute what the other does, and what lies between them is never stored.
 
-Which does which says the implementation (`Implementation.absorbs`). The pair becomes one node: its inputs are those of the first kernel,
-and the formulas between the two, worked out on a leaf that stands for an element of the first one's result.
+The first may compute the second, which reads its result element by element (`Implementation.absorbs`). The pair becomes one node: its
+inputs are those of the first kernel, and the formulas between the two, worked out on a leaf that stands for an element of the first one's
+result. Or the second makes its last operand itself, piece by piece, from what the first would have made it of (`Implementation.makes`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def absorb(
         producer = _producer(node, chosen, users, bound.dims, lanes_of) if node in chosen else None
         if producer is not None:
             new[node], made[new[node]] = _joined(node, producer, new, chosen, bound.dims)
+            continue
+        if node in chosen and _makes(node, chosen, users, bound.dims, lanes_of):
+            new[node], made[new[node]] = _with_operand(node, new, chosen, bound.dims)
             continue
         new[node] = with_inputs(node, tuple(new[i] for i in node.inputs), bound.dims)
         if node.op.form == "item":
@@ -142,4 +146,49 @@ def _implementation(impl: Implementation, first: Mapping[str, Any], second: Mapp
     return dataclasses.replace(
         impl, name=f"{impl.name}, {consumer.op}", sizes=sizes, hooks={**hooks, **consumer.hooks}, absorbs=None, flops=flops,
         layouts=((*impl.layouts[0], "any", "any"), consumer.layouts),
+    )  # fmt: skip
+
+
+def _makes(
+    node: Expr, chosen: Mapping[Expr, Implementation], users: Mapping[Expr, set[Expr | None]], dims: Dims, lanes_of: Callable[[int], int]
+) -> bool:
+    """Whether the text of `node` makes its last operand itself: that of the kernel it knows, and read by nothing else."""
+    producer, operand = chosen[node].makes, node.op.data_inputs(node)[-1]
+    if producer is None or operand not in chosen or operand.op.name != producer.op or users[operand] != {node}:
+        return False
+    args, outs = kernel_args(operand, dims), kernel_outs(operand, dims)
+    return producer.when(args, outs, operand.params, lanes_of(itemsize(node.dtype)))
+
+
+def _with_operand(
+    node: Expr, new: Mapping[Expr, Expr], chosen: Mapping[Expr, Implementation], dims: Dims
+) -> tuple[Expr, Implementation]:
+    """The node that makes its last operand itself: in the place of that stand what it is made of."""
+    *before, operand = node.op.data_inputs(node)
+    with made_for(node):
+        inputs = tuple(new[x] for x in (*before, *operand.op.data_inputs(operand)))
+        op = Kernel(f"{node.op.name}_{operand.op.name}", doc=f"{node.op.name} of what {operand.op.name} gives")
+        fresh = Expr(op, inputs, node.params, node.type, node.name)
+        dims[fresh] = dims[node]
+    return fresh, _made_inside(chosen[node], node, operand, dims)
+
+
+def _made_inside(impl: Implementation, node: Expr, operand: Expr, dims: Dims) -> Implementation:
+    """How both are computed; what is asked of the text goes by the operand that is not there."""
+    producer, given = impl.makes, kernel_args(node, dims)
+    assert producer is not None
+    n, made, outs = len(given) - 1, kernel_args(operand, dims), kernel_outs(operand, dims)
+    own = {macro: h for macro, h in impl.hooks.items() if h.kind == "store" or h.operand != n}
+    loads = {macro: dataclasses.replace(h, operand=n + h.operand) for macro, h in producer.hooks.items()}
+
+    def sizes(args: Any, results: Any, params: Any, lanes: int) -> Any:
+        return {**impl.sizes(given, results, params, lanes), **producer.sizes(made, outs, operand.params, lanes)}
+
+    def flops(args: Any, results: Any, params: Any) -> Any:
+        return impl.flops(given, results, params) if impl.flops is not None else 0
+
+    wishes = (*impl.layouts[0][:n], *producer.layouts)
+    return dataclasses.replace(
+        impl, name=f"{impl.name} of {producer.op}", sizes=sizes, hooks={**own, **loads}, makes=None, flops=flops,
+        layouts=(wishes, impl.layouts[1]),
     )  # fmt: skip

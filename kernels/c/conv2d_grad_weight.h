@@ -13,6 +13,11 @@
  * Hooks   PTR_x(b,c,h,w), PTR_g(b,o,p,q)   address of LANES values; LANES apart along w and q, every step in c and o alike
  *         STORE_y(r,o,c,u,v,value)         statement; run once per element
  *
+ * Or gy is what max-pooling sends back: zeros, and in each window of POOL_H x POOL_W, side by side from the first row and column on, one
+ * of PP x PQ pooled gradients, at the place that its code names, u*POOL_W + v. A piece of it is then made in `staged`, never all.
+ * Sizes   N images, POOL_H, POOL_W, PP, PQ;  STAGED, a constant: room for so many columns, Q or more
+ * Hooks   LOAD_g(b,o,p,q,l), LOAD_code(b,o,p,q,l) instead of PTR_g
+ *
  * Tiling: TALL output channels by WIDE weights of one kernel row u (neighbours in v, of several c where KW is small)
  * are summed in registers while columns q run.
  *
@@ -77,6 +82,7 @@
 #define CONV_NAME(name) CONV_PASTE(KERNEL, name)
 #define CONV_UNROLL _Pragma("GCC unroll 32")
 #define CONV_ROLLED _Pragma("GCC unroll 1")
+#define CONV_SIMD _Pragma("omp simd")
 #define CONV_VEC CONV_NAME(vec)
 /* The compiler shall not know that the x of the next q are those of this one: carried over, they would spill accumulators. */
 #define CONV_FORGET(pointer) __asm__("" : "+r"(pointer))
@@ -143,9 +149,48 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
     return (PARTS) * (GROUPS) * cuts_o * cuts_c;
 }
 
+#ifdef LOAD_code
+/* Columns of a row of gy, of a channel; where row p of block b of channel o is. */
+#define CONV_STRIDE_G ((int64_t)(STAGED) * LANES)
+#define CONV_ROW_G(b, o, p) (staged + ((o) - staged_o) * CONV_STRIDE_G + (((b) - piece_b) * piece_rows + (p) - piece_p) * (Q) * LANES)
+#define CONV_PIECE_ROWS (CONV_MAX(1, (STAGED) / CONV_MAX(Q, 1)))
+/* The first `count` columns of the window that is in row p and begins at column q * POOL_W */
+#define CONV_WINDOW(count) do {                                                                           \
+    T g_q[LANES] __attribute__((aligned(64)));                                                            \
+    int32_t code_q[LANES] __attribute__((aligned(64)));                                                   \
+    CONV_SIMD for (int64_t l = 0; l < LANES; l++) {                                                       \
+        const T g_l = LOAD_g(b, o, p / (POOL_H), q, l);                                                   \
+        g_q[l] = b * LANES + l < (N) ? g_l : 0;                                                           \
+        code_q[l] = (int32_t)LOAD_code(b, o, p / (POOL_H), q, l) - (int32_t)(p % (POOL_H) * (POOL_W));    \
+    }                                                                                                     \
+    CONV_UNROLL for (int64_t v = 0; v < (count); v++)                                                     \
+        CONV_SIMD for (int64_t l = 0; l < LANES; l++)                                                     \
+            row[(q * (POOL_W) + v) * LANES + l] = code_q[l] == (int32_t)v ? g_q[l] : 0;                   \
+} while (0)
+/* staged = the piece of gy in channels staged_o ... staged_o + rows - 1 */
+#define CONV_STAGE(rows) do {                                                                             \
+    for (int64_t o = staged_o; o < staged_o + (rows); o++)                                                \
+        for (int64_t b = piece_b; b < end_b; b++)                                                         \
+            for (int64_t p = piece_p; p < end_p; p++) {                                                   \
+                T *const row = CONV_ROW_G(b, o, p);                                                       \
+                const int64_t pooled = p / (POOL_H) < (PP) ? (PQ) : 0, whole = CONV_MIN(pooled, (Q) / (POOL_W)); \
+                int64_t q = 0;                                                                            \
+                for (; q < whole; q++) CONV_WINDOW(POOL_W);                                               \
+                if (q < pooled) CONV_WINDOW((Q) - q * (POOL_W));                                          \
+                for (int64_t i = CONV_MIN(Q, pooled * (POOL_W)) * LANES; i < (Q) * LANES; i++) row[i] = 0; \
+            }                                                                                             \
+} while (0)
+#else
+#define CONV_STRIDE_G (PTR_g(0, 1, 0, 0) - PTR_g(0, 0, 0, 0))
+#define CONV_ROW_G(b, o, p) PTR_g(b, o, p, 0)
+#define CONV_PIECE_ROWS INT64_MAX
+#define CONV_STAGE(rows) (void)staged_o
+#endif
+
 /* Where a tile begins, and its accumulators. The last c-s begin earlier where they run out, and are stored from first_c on. */
+#define CONV_FIRST_O(t) (g * group_o + ((t) < full ? (t) * height : full + (t) * (height - 1)))
 #define CONV_PLACE(t, tile)                                                                               \
-    const int64_t o = g * group_o + ((t) < full ? (t) * height : full + (t) * (height - 1));              \
+    const int64_t o = CONV_FIRST_O(t);                                                                    \
     const int64_t v0 = (tile) % tiles_v * wide_v, u = (tile) / tiles_v % (KH);                            \
     const int64_t first_c = (tile) / ((KH) * tiles_v) * wide_c, c0 = CONV_MIN(first_c, group_c - wide_c); \
     T *const sum = sums + (((t) - first_t) * count + (tile) - first) * size;                              \
@@ -170,7 +215,7 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
     CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
         CONV_UNROLL for (int64_t j = 0; j < wide; j++) acc[r][j] = *(CONV_VEC *)((sum) + (r * wide + j) * LANES); \
     CONV_ROLLED for (int64_t b = piece_b, p = p0; b < end_b; p + 1 < p1 ? p++ : (p = p0, b++)) {          \
-        const T *g_p = PTR_g(b, o, p, 0);                                                                 \
+        const T *g_p = CONV_ROW_G(b, o, p);                                                               \
         const T *x_p = PTR_x(b, g * group_c + c0, p * (SH) + u * (DH) - (PH), 0)                          \
             + (v0 * (DW) - (PW)) * LANES;                                                                 \
         CONV_ROLLED for (int64_t q = 0; q < q0; q++) CONV_STEP(R, 1);                                     \
@@ -183,12 +228,15 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
 static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     CONV_SIZES;
     T sums[CONV_ROOM] __attribute__((aligned(64)));
+#ifdef LOAD_code
+    T staged[CONV_TALL_MAX * CONV_STRIDE_G] __attribute__((aligned(64)));
+#endif
     const int64_t height = fixed ? CONV_CUT(group_o, tiles_o + !tiles_o) : most;
     const int64_t full = fixed ? group_o - tiles_o * (height - 1) : tiles_o;   /* tiles of that height; the others have one less */
     const int64_t size = most * wide * LANES;
     const int64_t image = CONV_MAX((P) * (Q), 1), pieces = CONV_MAX(1, image / CONV_PIECE);   /* of one image */
-    const int64_t piece_rows = CONV_CUT(P, pieces), piece_images = CONV_CUT(CONV_PIECE, image);
-    const int64_t step_x = PTR_x(0, 1, 0, 0) - PTR_x(0, 0, 0, 0), step_g = PTR_g(0, 1, 0, 0) - PTR_g(0, 0, 0, 0);
+    const int64_t piece_rows = CONV_MIN(CONV_CUT(P, pieces), CONV_PIECE_ROWS), piece_images = CONV_CUT(CONV_PIECE, image);
+    const int64_t step_x = PTR_x(0, 1, 0, 0) - PTR_x(0, 0, 0, 0), step_g = CONV_STRIDE_G;
 
     for (int64_t block = begin; block < end; block++) {
         int64_t rest = block;
@@ -205,10 +253,12 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
             for (int64_t i = 0; i < (last_t - first_t) * count * size; i++) sums[i] = 0;
             for (int64_t piece_b = first_b; piece_b < last_b; piece_b += piece_images)
                 for (int64_t piece_p = 0; piece_p < (P); piece_p += piece_rows)
-                    for (int64_t t = first_t; t < last_t; t++)
+                    for (int64_t t = first_t; t < last_t; t++) {
+                        const int64_t end_b = CONV_MIN(last_b, piece_b + piece_images), end_p = CONV_MIN(P, piece_p + piece_rows);
+                        const int64_t staged_o = CONV_FIRST_O(t);
+                        CONV_STAGE(CONV_MIN((g + 1) * group_o - staged_o, height - (t >= full)));
                         for (int64_t tile = first; tile < first + count; tile++) {
                             CONV_PLACE(t, tile);
-                            const int64_t end_b = CONV_MIN(last_b, piece_b + piece_images), end_p = CONV_MIN(P, piece_p + piece_rows);
                             /* the p for which 0 <= p*SH + u*DH - PH < H; the q for which all weights of the tile see the image */
                             const int64_t above = (PH) - u * (DH), below = (H) + above;
                             const int64_t p0 = CONV_MAX(piece_p, above > 0 ? CONV_CUT(above, SH) : 0);
@@ -222,6 +272,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                             else if (t * most + most <= group_o) CONV_TILE(most, o, sum);
                             else for (int64_t i = 0; i < group_o - t * most; i++) CONV_TILE(1, o + i, sum + i * wide * LANES);
                         }
+                    }
             for (int64_t t = first_t; t < last_t; t++)
                 for (int64_t tile = first; tile < first + count; tile++) {
                     CONV_PLACE(t, tile);
@@ -256,6 +307,13 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_TILES
 #undef CONV_BLOCKS
 #undef CONV_PLACE
+#undef CONV_FIRST_O
+#undef CONV_SIMD
+#undef CONV_STRIDE_G
+#undef CONV_ROW_G
+#undef CONV_PIECE_ROWS
+#undef CONV_STAGE
+#undef CONV_WINDOW
 #undef CONV_SIZES
 #undef CONV_STEP
 #undef CONV_TILE

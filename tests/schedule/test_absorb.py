@@ -162,3 +162,71 @@ def test_windows_side_by_side_are_pooled_and_spread_like_the_reference(mode: str
     for got, want in zip(*(f(image, gradient) for f in functions), strict=True):
         np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+
+
+#: Images, filters, the geometry of the convolution, the windows.
+UNPOOLED = [
+    ((32, 1, 12, 12), (20, 1, 5, 5), {}, {}),
+    ((19, 3, 9, 13), (7, 3, 3, 2), {}, {"partial": True}),  # windows beyond the border, a part of a block of images
+    ((37, 4, 10, 11), (6, 2, 3, 2), {"groups": 2, "pad": ((1, 1), (2, 0)), "stride": (2, 1), "dilation": (1, 2)},
+     {"window": (3, 2), "stride": (3, 2)}),  # rows beyond the last window
+    ((16, 5, 30, 70), (30, 5, 1, 1), {}, {"window": (4, 4), "stride": (4, 4), "partial": True}),  # pieces of several rows
+    ((16, 1, 3, 383), (9, 1, 2, 2), {"pad": "half"}, {}),  # a piece is a row
+]  # fmt: skip
+
+
+def _weights_of_pooled(filters: Any, geometry: Any, windows: Any, dtype: str = "float32", images: Any = None) -> tuple[Any, Any]:
+    x, w, g = T.tensor4("x", dtype=dtype, shape=images), T.tensor4("w", dtype=dtype, shape=filters), T.tensor4("g", dtype=dtype)
+    y = pooled(T.tanh(conv(x, w, **geometry)), **windows)[0]
+    return [x, w, g], exprc.grad((y * g).sum(), w)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("images", "filters", "geometry", "windows"), UNPOOLED)
+def test_the_gradient_of_filters_makes_that_of_pooling_itself(images: Any, filters: Any, geometry: Any, windows: Any, dtype: str) -> None:
+    inputs, gradient = _weights_of_pooled(filters, geometry, windows, dtype, images)
+    arrays = (wave(*images, dtype=dtype), wave(*filters, dtype=dtype) * 0.1)
+    shape = exprc.function(inputs[:2], pooled(conv(*inputs[:2], **geometry), **windows)[0], mode="reference")(*arrays).shape
+    functions = [exprc.function(inputs, gradient, mode=mode) for mode in ("compiled", "reference")]
+    got, want = (f(*arrays, wave(*shape, dtype=dtype)) for f in functions)
+    assert "conv2d_grad_weight_unpool" in functions[0].source
+    assert "unpool" not in [node.op.name for node in functions[0]._loaded().fused.stored]
+    np.testing.assert_allclose(got, want, rtol=0, atol=(2e-6 if dtype == "float32" else 1e-14) * max(1, np.abs(want).max()))
+
+
+def test_the_number_of_images_may_change_where_a_gradient_makes_that_of_pooling() -> None:
+    inputs, gradient = _weights_of_pooled((6, 2, 3, 3), {}, {})
+    functions = [exprc.function(inputs, gradient, mode=mode) for mode in ("compiled", "reference")]
+    for n in (16, 40, 21, 33, 18):
+        got, want = (f(wave(n, 2, 8, 9), wave(6, 2, 3, 3) * 0.1, wave(n, 6, 3, 3)) for f in functions)
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def test_a_gradient_of_pooling_that_is_read_twice_is_stored_once() -> None:
+    x, w, v, g = T.tensor4("x"), T.tensor4("w", shape=(6, 2, 3, 3)), T.tensor4("v", shape=(2, 2, 3, 3)), T.tensor4("g")
+    y = pooled(conv(T.tanh(conv(x, v)), w))[0]
+    f = exprc.function([x, v, w, g], exprc.grad((y * g).sum(), [v, w]))
+    f(wave(32, 2, 12, 12), wave(2, 2, 3, 3), wave(6, 2, 3, 3), wave(32, 6, 4, 4))
+    assert "conv2d_grad_weight_unpool" not in f.source
+    assert "unpool:" in f.source
+
+
+def test_padding_lanes_add_nothing_to_a_gradient_that_makes_that_of_pooling() -> None:
+    """What is pooled may come to be infinite where there is no image, an exponential of lanes that no one reads."""
+    inputs, gradient = _weights_of_pooled((3, 1, 2, 2), {}, {}, images=(17, 1, 7, 7))
+    f = exprc.function(inputs, gradient, givens={inputs[2]: T.exp(1000 * inputs[2])})
+    want = exprc.function(inputs, gradient, mode="reference", givens={inputs[2]: T.exp(1000 * inputs[2])})
+    arrays = (wave(17, 1, 7, 7), wave(3, 1, 2, 2), -abs(wave(17, 3, 3, 3)))
+    np.testing.assert_allclose(f(*arrays), want(*arrays), rtol=0, atol=1e-6)
+    assert "conv2d_grad_weight_unpool" in f.source
+
+
+def test_one_thread_and_two_give_the_same_bits_where_a_gradient_makes_that_of_pooling() -> None:
+    inputs, gradient = _weights_of_pooled((10, 3, 4, 4), {}, {}, images=(48, 3, 11, 11))
+    f = exprc.function(inputs, gradient)
+    found = []
+    for threads in (1, 2):
+        exprc.set_threads(threads)
+        found.append(f(wave(48, 3, 11, 11), wave(10, 3, 4, 4), wave(48, 10, 4, 4)))
+    exprc.set_threads(None)
+    np.testing.assert_array_equal(*found)

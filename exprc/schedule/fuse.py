@@ -19,6 +19,8 @@ from exprc.size import Dim, load, symbol
 #: A value that costs more than this to work out again is stored instead where several readers want it. A cheap formula costs 1, a
 #: function call 10.
 CHEAP = 8
+#: On a GPU also one that costs more than SHORT and is wanted by OFTEN elements each, CUT of them in all.
+SHORT, OFTEN = 2, 64
 #: A reduction of at least this many elements to fewer than 16 results is cut in parts.
 CUT = 1 << 16
 #: A value whose formulas cost more than this together is stored, to keep loops readable and registers few.
@@ -132,6 +134,8 @@ class Fuser:
             if node.op.form == "kernel":
                 operands = [x for x in node.op.data_inputs(node) if (node, x) not in self.inline]
                 needed |= {b for b in map(view_base, operands) if b.op.form == "formula" and b.inputs}
+        if self.finishes:
+            needed |= self._taken_out(self._costs(set(needed)))
         cost = self.cost = self._costs(needed)
         owners: dict[Expr, set[Expr]] = {n: set() for n in self.order}
         for node in reversed(self.order):
@@ -143,6 +147,19 @@ class Fuser:
                 if x.op.form == "formula" and cost[x] > CHEAP and self._repeats(node, x):
                     needed.add(x)
         return needed
+
+    def _taken_out(self, cost: dict[Expr, int]) -> set[Expr]:
+        """Values that very many elements have in common, such as the scale of a channel: a GPU works them out again for each.
+
+        There every element has a thread of its own, and no loop that they could be taken out of.
+        """
+        number, taken = self.number, set()
+        for node in self.order:
+            for x in map(view_base, data_inputs(node) if node.op.form == "formula" else ()):
+                if x.op.form == "formula" and cost[x] > SHORT:
+                    each = number(_count(self.dims[node])) // max(1, number(_count(self.dims[x])))
+                    taken |= {x} if each >= OFTEN and each * number(_count(self.dims[x])) >= CUT else set()
+        return taken
 
     def _costs(self, needed: set[Expr]) -> dict[Expr, int]:
         cost: dict[Expr, int] = {}

@@ -201,3 +201,19 @@ def test_a_formula_of_a_product_in_another_shape_is_worked_out_in_its_hook() -> 
         expected = exprc.function([x, w, images], output, mode="reference", on_unused_input="ignore")(*values)
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
         assert f"launches of a call, {1 + (k in (1, 2))}:" in f.explain(), f.explain()
+
+
+def test_what_very_many_elements_have_in_common_is_worked_out_once() -> None:
+    """The scale of a channel, in the kernel that joins the parts of its variance; for fewer elements, where it is wanted."""
+    g = T.vector("g", shape=(3,))
+    for images, functions in ((6, 1), (2, 2)):
+        x = T.tensor4("x", shape=(images, 3, 64, 64))
+        scale = (g / T.sqrt(x.var(axis=(0, 2, 3)) + 0.1)).dimshuffle("x", 0, "x", "x")
+        value = np.random.default_rng(0).standard_normal((images, 3, 64, 64)).astype("float32")
+        outputs = [x * scale, T.relu(x - scale).sum(axis=(0, 1))]
+        f = exprc.function([x, g], outputs, device=EMULATOR)
+        given = value, np.float32([1, -2, 3])
+        for a, e in zip(f(*given), exprc.function([x, g], outputs)(*given), strict=True):
+            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
+        text = f.source[f.source.index("EXPRC_KERNEL void EXPRC_BOUNDS(") :]
+        assert text.count(" = sqrt(") == functions, images

@@ -175,6 +175,14 @@ def test_batch_norm_flags(value, averaging, flags, uses_averages, updates):
     np.testing.assert_allclose(running(layer), NEW if updates else OLD, rtol=1e-4)
 
 
+def test_batch_norm_does_not_read_averages_that_it_only_updates(averaging):
+    layer, x_var, x = averaging
+    layer.mean.set_value(np.float32([np.nan, np.inf]))
+    out = exprc.function([x_var], get_output(layer))(x)
+    np.testing.assert_allclose(out, (x - x.mean(0)) / BATCH_STD, rtol=1e-4, atol=1e-5)
+    assert np.isnan(layer.mean.get_value()[0])
+
+
 def test_batch_norm_averages_follow_call_by_call(averaging):
     layer, x_var, x = averaging
     function = exprc.function([x_var], get_output(layer), mode="reference")

@@ -128,15 +128,15 @@ class BatchNormLayer(Layer):
         batch_inv_std = 1 / T.sqrt(T.var(input, axis=self.axes) + self.epsilon)
         mean, inv_std = (self.mean, self.inv_std) if use else (batch_mean, batch_inv_std)
         if update:
-            mean = mean + 0 * self._following(self.mean, batch_mean)
-            inv_std = inv_std + 0 * self._following(self.inv_std, batch_inv_std)
+            mean = T.where(False, self._following(self.mean, batch_mean), mean)
+            inv_std = T.where(False, self._following(self.inv_std, batch_inv_std), inv_std)
         return self._standardise(input, mean, inv_std)
 
     def _following(self, average: Any, batch: Any) -> Any:
         """Return a leaf on the memory of `average` whose default update moves it towards `batch`.
 
         A leaf of its own for every output: the default update belongs to the functions that use this output and to no
-        other.  Adding 0 times the leaf puts it in the graph for `function` to find; the rewriter then removes it.
+        other.  A choice that is never made puts it in the graph for `function` to find; the rewriter then removes it.
         """
         leaf = exprc.clone(average, share_inputs=False)
         leaf.default_update = (1 - self.alpha) * leaf + self.alpha * batch

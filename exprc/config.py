@@ -48,6 +48,20 @@ def _devices(value: Any) -> str:
 #: How exact products, convolutions among them, are computed in float32. What a device offers of these says its machine.
 PRECISIONS = ("float32", "strict", "tf32", "bf16")
 
+#: What `cuda_libraries` may name.
+LIBRARIES = ("cublas", "cudnn")
+
+
+def _libraries(value: Any) -> str:
+    names = str(value).replace(" ", "").split(",")
+    if names in (["off"], ["auto"]):
+        return names[0]
+    for name in names:
+        if name not in LIBRARIES:
+            raise ValueError(f"{name!r} is none of off, auto, {', '.join(LIBRARIES)}")
+    return ",".join(names)
+
+
 #: name -> (default, check, what it does)
 SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "floatX": ("float32", _one_of("float32", "float64"), "dtype of inputs of unstated dtype and of mathematics on integers"),
@@ -62,8 +76,9 @@ SETTINGS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     ),
     "flush_subnormals": (False, _switch, "treat subnormal numbers as 0 inside compiled functions (faster where they occur)"),
     "cuda_libraries": (
-        "off", _one_of("off", "auto"),
-        "auto: plain products of matrices on a GPU are cuBLAS's, where that is found; off: all kernels are exprc's own",
+        "off", _libraries,
+        "auto: on a GPU plain products of matrices are cuBLAS's, and convolutions cuDNN's, where these are found; cublas, cudnn, or both:"
+        " it must be found; off: all kernels are exprc's own",
     ),
     "emulator": ("plain", _one_of("plain", "check"), "how cuda-emulator runs kernels: plain: fast; check: every access is looked at"),
     "emulator_order": (

@@ -18,7 +18,7 @@ from typing import Any
 import exprc
 from exprc.config import config
 from exprc.errors import CompileError, DeviceError, bytes_text
-from exprc.runtime import cache, compiler, cpu, cubin, cuda, inventory, libcuda, threads
+from exprc.runtime import cache, compiler, cpu, cubin, cuda, inventory, libcuda, libraries, threads
 from exprc.runtime.compiler import NoCompiler, Target
 from exprc.runtime.entry import ffi
 
@@ -300,6 +300,25 @@ def _cuda() -> Finding:
     return Finding("CUDA", OK, text, "", {"compiler": found.kind, "version": found.version, "seconds": seconds})
 
 
+def _libraries() -> Finding:
+    """Libraries that may compute in the place of kernels: nothing needs them."""
+    details: dict[str, Any] = {}
+    for name, known in libraries.LIBRARIES.items():
+        found, path = known.find()
+        details[name] = {"version": known.version(), "path": path} if found is not None else None
+    told = [
+        f"{known.title} {details[name]['version'] if details[name] else 'not found'}" for name, known in libraries.LIBRARIES.items()
+    ]  # fmt: skip
+    text, use = ", ".join(told), f"config.cuda_libraries is {config.cuda_libraries!r}"
+    if not _has_gpu():
+        return Finding("libraries", OK, f"{_NOT_NEEDED} ({text})", "", details)
+    try:
+        libraries.allowed()
+    except DeviceError as error:
+        return Finding("libraries", WARN, *_told(error), details)
+    return Finding("libraries", OK, f"{text}; {use}", "", details)
+
+
 # -- folders
 
 
@@ -355,4 +374,5 @@ def _temporary() -> Finding:
 LOOKS: dict[str, Callable[[], Finding]] = {
     "versions": _versions, "compiler": _find_compiler, "CPU": _processor, "build": _build, "OpenMP": _openmp, "threads": _threads,
     "BLAS": _blas, "cache": _cache, "temporary": _temporary, "driver": _driver, "GPU": _gpu, "pycuda": _pycuda, "CUDA": _cuda,
+    "libraries": _libraries,
 }  # fmt: skip

@@ -16,9 +16,10 @@ import pytest
 
 from exprc import doctor
 from exprc.__main__ import main
+from exprc.config import config
 from exprc.doctor import FAIL, LOOKS, OK, WARN, Finding
 from exprc.errors import CompileError, DeviceError
-from exprc.runtime import cache, compiler, cubin, cuda, inventory, libcuda
+from exprc.runtime import cache, compiler, cubin, cublas, cuda, cudnn, inventory, libcuda
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +124,7 @@ def test_a_machine_without_a_gpu(monkeypatch):
     monkeypatch.setattr(libcuda, "gpus", fails(DeviceError("no NVIDIA driver found\n  install it")))
     monkeypatch.setattr(doctor, "_has_gpu", lambda: False)
     monkeypatch.setattr(cubin, "find_cuda_compiler", fails(CompileError("no CUDA compiler found\n  pip install it")))
-    for name in ("driver", "GPU", "pycuda", "CUDA"):
+    for name in ("driver", "GPU", "pycuda", "CUDA", "libraries"):
         assert look(name).status == OK
     assert 'device="cuda-emulator" can' in look("driver").text
 
@@ -132,6 +133,26 @@ def test_a_gpu_whose_driver_does_not_work(monkeypatch):
     monkeypatch.setattr(doctor, "_has_gpu", lambda: True)
     monkeypatch.setattr(libcuda, "gpus", fails(DeviceError("the NVIDIA driver does not start: mismatch\n  start the machine again")))
     says(look("driver"), WARN, "the NVIDIA driver does not start: mismatch", "start the machine again")
+
+
+class FakeCublas:
+    """As much of the library as tells its version."""
+
+    def cublasGetProperty(self, which, value):  # noqa: N802
+        value[0] = (13, 1, 2)[which]
+
+
+def test_libraries_that_compute_in_the_place_of_kernels(gpu, monkeypatch):
+    monkeypatch.setattr(cublas, "library", lambda: (FakeCublas(), "lib/libcublas.so.13"))
+    monkeypatch.setattr(cudnn, "library", lambda: (None, ""))
+    monkeypatch.setattr(libcuda, "driver_version", lambda: "13.0")
+    says(look("libraries"), OK, "cuBLAS 13.1.2, cuDNN not found; config.cuda_libraries is 'off'", "")
+    with config.override(cuda_libraries="auto"):
+        says(look("libraries"), OK, "config.cuda_libraries is 'auto'", "")
+    with config.override(cuda_libraries="cublas,cudnn"):
+        what, mend = "config.cuda_libraries asks for cuDNN, which is not found", "pip install nvidia-cudnn-cu13"
+        says(look("libraries"), WARN, what, mend)
+    assert look("libraries").details == {"cublas": {"version": "13.1.2", "path": "lib/libcublas.so.13"}, "cudnn": None}
 
 
 def test_a_gpu_without_pycuda(gpu, monkeypatch):

@@ -23,7 +23,7 @@ FUNCTION_LINES, FILE_LINES = 80, 400
 #: Imports go from a later layer to an earlier one, or stay in their layer without a circle (docs/architecture.md, rooms).
 LAYERS = (
     "errors spellings types config size collector",
-    "expr blame hooks forms loops products scalar_text special_numpy",
+    "expr blame hooks forms loops library scalar_text special_numpy",
     "ops philox distributions",
     "dispatch operators pickles show reference loops_text verify interpret",
     "rewrite",

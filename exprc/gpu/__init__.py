@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from exprc.gpu.join import lower_parts
-from exprc.gpu.library import product_of
+from exprc.gpu.library import work_of
 from exprc.gpu.narrow import narrowed
 from exprc.gpu.teams import THREADS, Teams
 from exprc.gpu.together import Shape, joint_shape, program_together, shape_of
@@ -20,7 +20,7 @@ from exprc.schedule.fuse import Call
 from exprc.schedule.plan import Plan, Stored
 from exprc.size import ceildiv, symbol
 
-__all__ = ["Shape", "joint_shape", "lower", "parts_of", "product_of", "shape_of"]
+__all__ = ["Shape", "joint_shape", "lower", "parts_of", "shape_of", "work_of"]
 
 #: A reduction is cut in parts of at least PART elements, and so far that about BUSY threads have work.
 PART, BUSY = 2048, 1 << 16

@@ -15,9 +15,9 @@ import numpy as np
 from exprc import gpu
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
+from exprc.library import Work
 from exprc.loops import Buffer
 from exprc.machines import Changed, HostCopy, number_of, replaced
-from exprc.products import Product
 from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.device_arrays import DeviceArray
@@ -111,13 +111,16 @@ class Launched:
     shape: gpu.Shape
     buffers: tuple[Buffer, ...]
     steps: tuple[Any, ...]
-    product: Product | None
+    work: Work | None
+    kept: str  # why the kernel does it, and not the library that was chosen
 
     def __str__(self) -> str:
-        if self.product is not None:
-            return f"{self.kernel:<20} {self.product.library:>12} {'':>20}   {' | '.join(step.comment for step in self.steps)}"
+        does = " | ".join(step.comment for step in self.steps)
+        if self.work is not None:
+            return f"{self.kernel:<20} {self.work.library:>12} {'':>20}   {does}"
         shape = f"{self.shape.blocks} x {self.shape.threads}"
-        return f"{self.kernel:<20} {shape:>12} {self.shape.shared:>7} bytes shared   {' | '.join(step.comment for step in self.steps)}"
+        kept = f"; not by {self.steps[0].library}: {self.kept}" if self.kept else ""
+        return f"{self.kernel:<20} {shape:>12} {self.shape.shared:>7} bytes shared   {does}{kept}"
 
 
 class DeviceRunner:
@@ -140,7 +143,7 @@ class DeviceRunner:
         self.shapes = {s.buffer: tuple(number(d) for d in s.dims) for s in plan.stored.values() if s.kind == "leaf"}
         self.leaves = [(b, plan.leaves[b]) for b in loaded.lowered.buffers if b in plan.leaves]
         self.launches = [s for s in self._launches() if s.shape.blocks]
-        launched = tuple((s.kernel, s.shape, s.product) for s in self.launches)
+        launched = tuple((s.kernel, s.shape, s.work) for s in self.launches)
         self.form = (launched, tuple(self.offsets.values()), tuple(self.nbytes.values()))
         self.guard = Guard(plan, loaded.bound, number)
 
@@ -151,9 +154,14 @@ class DeviceRunner:
             kernel = entry_of(steps, [next(entries) for _ in steps])
             buffers = tuple(dict.fromkeys(b for step in steps for b in step.buffers))
             shape = gpu.joint_shape([gpu.shape_of(step, self.number) for step in steps])
-            product = gpu.product_of(steps[0], self.number) if len(steps) == 1 else None
-            made.append(Launched(kernel, shape, buffers, steps, product))
+            made.append(Launched(kernel, shape, buffers, steps, *self._work(steps)))
         return made
+
+    def _work(self, steps: tuple[Any, ...]) -> tuple[Work | None, str]:
+        """What a library does in the place of a launch, or why it does not where one was chosen."""
+        work, kept = gpu.work_of(steps[0], self.number) if len(steps) == 1 else (None, "")
+        kept = self.program.device.refusal(work) if work is not None else kept
+        return (None, kept) if kept else (work, "")
 
     def largest(self) -> str:
         """What the arena holds most of, with the user's lines, for who is told that memory ran out."""
@@ -464,7 +472,7 @@ class Frame:
             addresses = {**fixed, **{b: place.address + step * place.stride for b, place in written.items()}}
             ends = [m.address + step * nbytes if m is not tail[-1] else m.address for m in tail]
             arguments, extents = (*(addresses[b] for b in s.buffers), *ends), (*(runner.nbytes[b] for b in s.buffers), *reach)
-            return Launch(s.kernel, (s.shape.blocks, 1, 1), (s.shape.threads, 1, 1), s.shape.shared, arguments, extents, s.product)
+            return Launch(s.kernel, (s.shape.blocks, 1, 1), (s.shape.threads, 1, 1), s.shape.shared, arguments, extents, s.work)
 
         return [launch(s, step) for step in range(steps) for s in runner.launches]
 

@@ -35,7 +35,7 @@ from exprc.forms import (
 )
 from exprc.ops.pool import POOLED, POOLED_CUDA, UNPOOLED
 from exprc.ops.rows import fold, unfold
-from exprc.ops.tiled import tiled
+from exprc.ops.tiled import by_library, tiled
 from exprc.ops.view import dim_of, dimshuffle, getitem, reshape
 from exprc.ops.winograd import winograd, winograd_weights
 from exprc.size import Dim, ceildiv, floordiv, product
@@ -465,7 +465,16 @@ def _cuda_correlations(
         },
     )  # fmt: skip
     products, pieces = partial(_product_sizes, up_of=up_of), partial(_pieces, sizes=own)
-    return tiled(text, products, extents, Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q)), pieces)
+    return _or_cudnn(tiled(text, products, extents, Hook("store", 0, lambda r, n, o, p, q: (r, n, o, p, q)), pieces))
+
+
+def _or_cudnn(made: tuple[Implementation, ...]) -> tuple[Implementation, ...]:
+    """The implementations of a text, and cuDNN before them, which pads both ends alike."""
+    return *by_library(made, "cudnn", ("float32", "strict", "tf32"), _padded_alike), *made
+
+
+def _padded_alike(args: Any, outs: Any, params: Any, lanes: int) -> bool:
+    return isinstance(params["pad"], str) or all(before == after for before, after in params["pad"])
 
 
 def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, Dim, Dim, Dim]:
@@ -475,7 +484,7 @@ def _cuda_weight_product(args: Any, outs: Any, params: Any) -> tuple[Dim, Dim, D
     return floordiv(o, params["groups"]), c * kh * kw, n * p * q, params["groups"], c
 
 
-_CUDA_WEIGHT = tiled(
+_CUDA_WEIGHT = _or_cudnn(tiled(
     Implementation(
         name="conv2d_grad_weight", text="conv2d_grad_weight.cuh product.cuh", device="cuda", sizes=_weight_sizes, flops=_weight_flops,
         layouts=(("plain", "plain"), ("plain",)),
@@ -485,7 +494,7 @@ _CUDA_WEIGHT = tiled(
     extents=lambda values: (
         values["O"] // values["GROUPS"], values["CIN"] // values["GROUPS"] * values["KH"] * values["KW"], values["GROUPS"]),
     parts_store=_WEIGHT[1].hooks["STORE_y"],
-)  # fmt: skip
+))  # fmt: skip
 
 # -- the records -------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from exprc.forms import (
 from exprc.ops.formula import maximum, mul
 from exprc.ops.reduce import sum_
 from exprc.ops.rows import fold, unfold
-from exprc.ops.tiled import tiled
+from exprc.ops.tiled import by_library, tiled
 from exprc.ops.view import broadcast_to, dim_of, dimshuffle, reshape
 from exprc.size import Dim
 from exprc.types import float_of, promote
@@ -83,11 +82,8 @@ _CUDA = tiled(
 )  # fmt: skip
 
 
-#: A whole product of plain operands, which cuBLAS may compute in the place of the kernel.
-_CUBLAS = replace(
-    next(impl for impl in _CUDA if impl.parts is None and not impl.precisions), name="gemm_cublas", library="cublas",
-    precisions=("float32", "strict"), when=lambda args, outs, params, lanes: args[0].dtype in ("float32", "float64"),
-)  # fmt: skip
+#: cuBLAS may compute a whole product of plain operands.
+_CUBLAS = by_library(_CUDA, "cublas", ("float32", "strict"))
 
 
 def _swap(x: Expr) -> Expr:
@@ -105,7 +101,7 @@ def _gemm_rows(node: Expr, inputs: Sequence[Expr], which: Sequence[bool], rows: 
 
 
 gemm: Kernel = kernel(
-    "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM, _CUBLAS, *_CUDA),
+    "gemm", shape=_gemm_shape, dtype=lambda dtypes: dtypes[0], numpy=np.matmul, implementations=(_GEMM, *_CUBLAS, *_CUDA),
     meet=lambda dtypes: [float_of(promote(dtypes))] * 2,
     grad=lambda g, y, a, b: (gemm(g, _swap(b)), gemm(_swap(a), g)), batched=_gemm_rows,
     samples=lambda: [((np.ones((2, 3, 4)) * 0.5, np.arange(40.0).reshape(2, 4, 5)), {}), ((np.ones((1, 2, 0)), np.ones((1, 0, 3))), {})],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from exprc.forms import Hook, Implementation
@@ -17,6 +18,7 @@ MATRIX = {"tf32": 1, "bf16": 2}
 Products = Callable[[Any, Any, Any], tuple[Dim, Dim, Dim, Dim, Dim]]
 Pieces = Callable[[Any, Any, Any, Mapping[str, Dim]], dict[str, Dim]]
 Extents = Callable[[Mapping[str, int]], tuple[int, int, int]]
+When = Callable[..., bool]
 
 
 def tiled(
@@ -66,3 +68,23 @@ def _whole_and_cut(
         when=lambda *given: serves(*given) and parts(*given) > 1,
     )  # fmt: skip
     return cut, whole
+
+
+def by_library(
+    made: Sequence[Implementation], library: str, precisions: tuple[str, ...], when: When = lambda *given: True
+) -> tuple[Implementation, ...]:
+    """Return the implementations of a text, those that form whole products, as a library may stand in for them.
+
+    precisions : under which it may. when : besides when the text serves.
+    """
+
+    def serves(impl: Implementation, *given: Any) -> bool:
+        return given[0][0].dtype in ("float32", "float64") and impl.when(*given) and when(*given)
+
+    return tuple(
+        dataclasses.replace(
+            impl, name=f"{impl.name}_{library}", library=library, absorbs=None, precisions=impl.precisions or precisions,
+            when=partial(serves, impl),
+        )
+        for impl in made if impl.parts is None and set(impl.precisions) <= set(precisions)
+    )  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from exprc.errors import CompileError, report
 from exprc.runtime import cache, progress
+from exprc.runtime.finding import in_packages, open_for_others
 from exprc.runtime.nvrtc_entry import ffi
 from exprc.runtime.process import Tool, compile_with, failure, fingerprint, refusal, resolve, time_limit, version_of
 
@@ -106,20 +106,14 @@ def _toolkit(pattern: str) -> Iterable[Path]:
 
 def _find_nvrtc() -> Path | None:
     """The library in a package of Python (``nvidia/cu13/lib``, ``nvidia/cuda_nvrtc/lib``) or in a toolkit."""
-    for folder in filter(None, sys.path):
-        for path in sorted(Path(folder).glob("nvidia/*/lib/libnvrtc.so.[0-9]*"), reverse=True):
-            return path
-    return next(iter(_toolkit("lib64/libnvrtc.so.[0-9]*")), None)
-
-
-_open_beside: list[Any] = []  # a library that nothing holds is closed
+    return next(in_packages("libnvrtc.so.[0-9]*"), None) or next(iter(_toolkit("lib64/libnvrtc.so.[0-9]*")), None)
 
 
 @functools.cache
 def _open_nvrtc(path: str) -> Any:
     """Open the library; first, and for all, the one beside it, which NVRTC would look for where the loader looks and not find."""
     for other in sorted(Path(path).parent.glob("libnvrtc-builtins.so.[0-9]*"), reverse=True)[:1]:
-        _open_beside.append(ffi.dlopen(str(other), ffi.RTLD_NOW | ffi.RTLD_GLOBAL))
+        open_for_others(ffi, other)
     return ffi.dlopen(path, ffi.RTLD_NOW)
 
 

@@ -24,11 +24,12 @@ from weakref import WeakSet
 import numpy as np
 
 from exprc.collector import collector_paused
-from exprc.config import config
 from exprc.errors import DeviceError, bytes_text, report
-from exprc.runtime import cubin, cublas, libcuda
+from exprc.library import Work
+from exprc.runtime import cubin, libcuda
 from exprc.runtime.launch import CUDA, Launch, precisions
 from exprc.runtime.libcuda_entry import ffi
+from exprc.runtime.libraries import Libraries, allowed
 from exprc.runtime.staging import Staging
 
 Array = np.ndarray[Any, Any]
@@ -143,9 +144,9 @@ class Module:
 class Graph:
     """Launches captured in a CUDA graph: one call of the driver starts them all."""
 
-    def __init__(self, device: Cuda, executable: Any, module: Module, kernels: tuple[str, ...]):
+    def __init__(self, device: Cuda, executable: Any, module: Module, kernels: tuple[str, ...], room: Memory | None):
         self._device, self._executable = device, executable
-        self._module = module  # whose code the graph runs
+        self._module, self._room = module, room  # whose code the graph runs, and what libraries use meanwhile
         self.kernels = kernels
 
     def run(self) -> None:
@@ -202,7 +203,8 @@ class Cuda:
             self._work, self._captured = self.pycuda.Stream(_NON_BLOCKING), self.pycuda.Stream(_NON_BLOCKING)
             self._stream, self._capture = (ffi.cast("void *", s.handle) for s in (self._work, self._captured))
             self.stream = int(self._work.handle)
-            self._cublas: cublas.Cublas | None = None
+            self._libraries = Libraries(self._captured.handle)
+            self._room: Memory | None = None
             self._staging = Staging(self._driver, self.pycuda, self._stream, self._check)
 
     def __repr__(self) -> str:
@@ -278,20 +280,20 @@ class Cuda:
         launches = [launch for launch in launches if all(launch.grid)]
         for launch in launches:
             self._check_launch(launch)
-        library = self._library() if any(launch.product for launch in launches) else None
         if not launches:
             return Nothing()
+        room = self._room_for([launch.work for launch in launches if launch.work])
         kernels = tuple(dict.fromkeys(launch.kernel for launch in launches))
         with self.pycuda_current(f"the kernels {', '.join(kernels[:_SHOWN])} cannot be prepared"):
             functions = [self._function(module, launch) for launch in launches]
             with collector_paused():  # what it finds would be given back in the middle of the capture
-                graph = self._captured_graph(functions, launches, library)
+                graph = self._captured_graph(functions, launches, room.address if room else 0)
             try:
                 executable = ffi.new("void **")
                 self._check(self._driver.cuGraphInstantiateWithFlags(executable, graph, 0), "a graph cannot be made")
             finally:
                 self._driver.cuGraphDestroy(graph)
-            made = Graph(self, executable[0], module, kernels)
+            made = Graph(self, executable[0], module, kernels, room)
             self._graphs.add(made)
         return made
 
@@ -310,24 +312,29 @@ class Cuda:
         return function
 
     def libraries(self) -> tuple[str, ...]:
-        """cuBLAS, where it is found and may be used."""
-        return ("cublas",) if config.cuda_libraries == "auto" and cublas.library() is not None else ()
+        """Those that may compute in the place of kernels."""
+        return allowed()
 
-    def _library(self) -> cublas.Cublas:
-        """cuBLAS, begun when it is first needed."""
-        if self._cublas is None:
-            self._workspace = self.allocate(cublas.WORKSPACE, "the workspace of cuBLAS")
-            with self:
-                self._cublas = cublas.Cublas(self._captured.handle, self._workspace.address)
-        return self._cublas
+    def refusal(self, work: Work) -> str:
+        """Why a library leaves something to the kernel, or ""."""
+        with self:
+            return self._libraries.of(work).refusal(work)
 
-    def _captured_graph(self, functions: Sequence[Any], launches: Sequence[Launch], library: cublas.Cublas | None) -> Any:
+    def _room_for(self, works: Sequence[Work]) -> Memory | None:
+        """The memory that libraries use meanwhile: the same for all, since all work is done in one order."""
+        with self:
+            nbytes = self._libraries.room(works)
+        if nbytes and (self._room is None or self._room.nbytes < nbytes):
+            self._room = self.allocate(nbytes, "the workspace of cuBLAS and cuDNN")
+        return self._room if nbytes else None
+
+    def _captured_graph(self, functions: Sequence[Any], launches: Sequence[Launch], room: int) -> Any:
         graph = ffi.new("void **")
         self._check(self._driver.cuStreamBeginCapture_v2(self._capture, _RELAXED), "a capture cannot begin")
         try:
             for function, launch in zip(functions, launches, strict=True):
-                if launch.product and library:
-                    library.multiply(launch.product, launch.arguments)
+                if launch.work:
+                    self._libraries.of(launch.work).start(launch.work, launch.arguments, room)
                     continue
                 with self._told(f"kernel {launch.kernel} cannot be started with grid {launch.grid} and block {launch.block}"):
                     how = {"grid": launch.grid, "block": launch.block, "shared": launch.shared, "stream": self._captured}
@@ -489,8 +496,7 @@ class Cuda:
             memory.free()
         with suppress(DeviceError), self.pycuda_current("the GPU cannot be closed"):
             self._staging.close()
-            if self._cublas is not None:
-                self._cublas.close()
+            self._libraries.close()
             del self._work, self._captured
         self._lost = report(f"{self.name} is closed: the process is ending")
         with suppress(self.pycuda.Error):

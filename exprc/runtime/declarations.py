@@ -86,7 +86,7 @@ NVRTC = """
 CUBLAS = """
     int cublasCreate_v2(void **handle);
     int cublasDestroy_v2(void *handle);
-    int cublasGetVersion_v2(void *handle, int *version);
+    int cublasGetProperty(int which, int *value);
     int cublasSetStream_v2(void *handle, void *stream);
     int cublasSetWorkspace_v2(void *handle, uint64_t workspace, size_t bytes);
     int cublasSetMathMode(void *handle, int mode);
@@ -98,8 +98,49 @@ CUBLAS = """
                                   const double *beta, uint64_t c, int ldc, long long stride_c, int batch);
 """
 
+#: cuDNN (its headers): convolutions. Handles and descriptors are void *, addresses uint64_t.
+CUDNN = """
+    typedef struct {
+        int algorithm, status; float milliseconds; size_t memory; int deterministic, math, reserved[3];
+    } cudnn_way;
+    size_t cudnnGetVersion(void);
+    const char *cudnnGetErrorString(int status);
+    int cudnnCreate(void **handle);
+    int cudnnDestroy(void *handle);
+    int cudnnSetStream(void *handle, void *stream);
+
+    int cudnnCreateTensorDescriptor(void **tensor);
+    int cudnnDestroyTensorDescriptor(void *tensor);
+    int cudnnSetTensor4dDescriptorEx(void *tensor, int dtype, int n, int c, int h, int w, int step_n, int step_c, int step_h, int step_w);
+    int cudnnCreateFilterDescriptor(void **filters);
+    int cudnnDestroyFilterDescriptor(void *filters);
+    int cudnnSetFilter4dDescriptor(void *filters, int dtype, int format, int o, int c, int h, int w);
+    int cudnnCreateConvolutionDescriptor(void **convolution);
+    int cudnnDestroyConvolutionDescriptor(void *convolution);
+    int cudnnSetConvolution2dDescriptor(void *convolution, int pad_h, int pad_w, int stride_h, int stride_w, int dilation_h, int dilation_w,
+                                        int mode, int dtype);
+    int cudnnSetConvolutionGroupCount(void *convolution, int groups);
+    int cudnnSetConvolutionMathType(void *convolution, int math);
+
+    int cudnnGetConvolutionForwardAlgorithm_v7(void *handle, void *x, void *w, void *convolution, void *y, int room, int *count,
+                                               cudnn_way *ways);
+    int cudnnGetConvolutionBackwardDataAlgorithm_v7(void *handle, void *w, void *y, void *convolution, void *x, int room, int *count,
+                                                    cudnn_way *ways);
+    int cudnnGetConvolutionBackwardFilterAlgorithm_v7(void *handle, void *x, void *y, void *convolution, void *w, int room, int *count,
+                                                      cudnn_way *ways);
+    int cudnnConvolutionForward(void *handle, const void *one, void *x_is, uint64_t x, void *w_is, uint64_t w, void *convolution,
+                                int algorithm, uint64_t room, size_t bytes, const void *zero, void *y_is, uint64_t y);
+    int cudnnConvolutionBackwardData(void *handle, const void *one, void *w_is, uint64_t w, void *y_is, uint64_t y, void *convolution,
+                                     int algorithm, uint64_t room, size_t bytes, const void *zero, void *x_is, uint64_t x);
+    int cudnnConvolutionBackwardFilter(void *handle, const void *one, void *x_is, uint64_t x, void *y_is, uint64_t y, void *convolution,
+                                       int algorithm, uint64_t room, size_t bytes, const void *zero, void *w_is, uint64_t w);
+"""
+
 FOLDER = Path(__file__).parent
-MODULES = {"entry": DECLARATIONS, "emulator_entry": EMULATOR, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC, "cublas_entry": CUBLAS}
+MODULES = {
+    "entry": DECLARATIONS, "emulator_entry": EMULATOR, "libcuda_entry": LIBCUDA, "nvrtc_entry": NVRTC, "cublas_entry": CUBLAS,
+    "cudnn_entry": CUDNN,
+}  # fmt: skip
 
 
 def write(name: str, path: Path | None = None) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from exprc.config import config
 from exprc.errors import CompileError, KernelError, report
+from exprc.library import Work
 from exprc.render.base import kernel_source
 from exprc.runtime import compiler, cpu
 from exprc.runtime.emulator_entry import ffi
@@ -294,6 +295,9 @@ class Emulator:
     def libraries(self) -> tuple[str, ...]:
         """None: its kernels are what it is for."""
         return ()
+
+    def refusal(self, work: Work) -> str:
+        return "the emulator runs kernels"
 
     repeats = 1
 

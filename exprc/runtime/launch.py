@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from exprc.products import Product
+from exprc.library import Work
 from exprc.runtime.compiler import Target
 
 Array = np.ndarray[Any, Any]
@@ -35,7 +35,7 @@ class Launch:
 
     kernel : the name of its entry in the text. grid, block : the numbers of blocks and of threads in each, along x, y, z.
     shared : bytes of shared memory. arguments : one number of 8 bytes each, an address on the device or an integer.
-    product : what a library that the device uses may do in the kernel's place.
+    work : what a library that the device uses does in the kernel's place.
     extents : for each argument the bytes that it may reach, -1 where that is not known; () where of none. The emulator looks at them.
     """
 
@@ -45,7 +45,7 @@ class Launch:
     shared: int
     arguments: tuple[int, ...]
     extents: tuple[int, ...] = ()
-    product: Product | None = None
+    work: Work | None = None
 
 
 class Memory(Protocol):
@@ -96,7 +96,16 @@ class Device(Protocol):
         """How exact the products are that it offers, of `exprc.config.PRECISIONS`."""
 
     def libraries(self) -> tuple[str, ...]:
-        """The libraries that are found and may compute in the place of kernels, as `exprc.config.cuda_libraries` says."""
+        """The libraries that may compute in the place of kernels, as `exprc.config.cuda_libraries` says.
+
+        Raises
+        ------
+        DeviceError
+            where that names one which is not found.
+        """
+
+    def refusal(self, work: Work) -> str:
+        """Why one of these libraries leaves something to the kernel all the same, or ""."""
 
     @property
     def dlpack(self) -> tuple[int, int]:

@@ -18,7 +18,8 @@ from exprc.runtime.compiler import find_compiler
 from exprc.runtime.declarations import EMULATOR
 
 SOURCE = Path(__file__).with_name("fake_driver.c")
-CUBLAS = SOURCE.with_name("fake_cublas.c")
+#: The libraries beside it: source -> what it is compiled as.
+LIBRARIES = {"fake_cublas.c": "libcublas.so.13", "fake_cudnn.c": "libcudnn.so.9"}
 NO_PYCUDA = "pycuda is not installed (pip install 'exprc[cuda]'; .ci/run builds it where nvcc is)"
 
 #: Put before every program.
@@ -63,11 +64,15 @@ def build(folder: Path) -> Path:
     (folder / "stubs.c").write_text(stubs, encoding="utf-8")
     (folder / "engine.h").write_text(f"#include <stdint.h>\n{EMULATOR}", encoding="utf-8")
     made = folder / "libcuda.so.1"
-    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcuda.so.1", f"-I{folder}"]
-    subprocess.run([*find_compiler().command, *flags, str(SOURCE), str(folder / "stubs.c"), "-o", str(made), "-ldl"], check=True)
-    library = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcublas.so.13"]
-    subprocess.run([*find_compiler().command, *library, str(CUBLAS), "-o", str(folder / "libcublas.so.13"), "-ldl"], check=True)
+    _compile(made, [SOURCE, folder / "stubs.c"], f"-I{folder}")
+    for source, name in LIBRARIES.items():
+        _compile(folder / name, [SOURCE.with_name(source)])
     return made
+
+
+def _compile(made: Path, sources: list[Path], *flags: str) -> None:
+    shared = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", f"-Wl,-soname,{made.name}"]
+    subprocess.run([*find_compiler().command, *shared, *flags, *map(str, sources), "-o", str(made), "-ldl"], check=True)
 
 
 def run(driver: Path, program: str, **settings: str) -> subprocess.CompletedProcess[str]:

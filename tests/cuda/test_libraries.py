@@ -20,7 +20,7 @@ def used(f):
 """
 
 PRODUCTS = BEGIN + """
-if cublas.library() is None:
+if cublas.library()[0] is None:
     raise SystemExit(0)  # a GPU without cuBLAS
 x, y, z, u = T.matrix("x"), T.matrix("y"), T.tensor3("z"), T.dmatrix("u")
 a, b = rng.standard_normal((5, 7)).astype("float32"), rng.standard_normal((7, 4)).astype("float32")
@@ -73,7 +73,7 @@ assert used(plain) == 0, "off by default"
 def test_a_network_learns_the_same(ran):
     ran(BEGIN + """
 from exprc import nn
-if cublas.library() is None:
+if cublas.library()[0] is None:
     raise SystemExit(0)
 def learning(make):
     first = [np.random.default_rng(k).standard_normal(s).astype("float32") for k, s in ((0, (8, 16)), (1, (16, 3)))]
@@ -120,7 +120,7 @@ assert (exprc.function([x], T.dot(x, x), device="cuda")(a) == 3).all()
 
 def test_without_the_library_the_kernels_are_taken(faked):
     faked(BEGIN + """
-cublas.library = lambda: None
+cublas.library = lambda: (None, "")
 x = T.matrix("x")
 f = made([x], T.dot(x, x))
 assert (f(np.ones((3, 3), "float32")) == 3).all() and used(f) == 0
@@ -138,5 +138,5 @@ def test_the_emulator_runs_its_kernels():
     with exprc.config.override(cuda_libraries="auto"):
         f = exprc.function([x], T.dot(x, x), device="cuda-emulator")
     assert (f(np.ones((3, 3), "float32")) == 3).all() and "cublas" not in f.explain()
-    with pytest.raises(ValueError, match="config.cuda_libraries: 'on' is none of off, auto"):
+    with pytest.raises(ValueError, match="config.cuda_libraries: 'on' is none of off, auto, cublas, cudnn"):
         exprc.config.cuda_libraries = "on"

@@ -33,6 +33,8 @@ from exprc.parameters import (
     updated,
 )
 from exprc.runtime.containers import check_new_shape
+from exprc.runtime.device_arrays import DeviceArray
+from exprc.types import is_float
 
 if TYPE_CHECKING:
     from exprc.profile import Profile
@@ -165,6 +167,16 @@ class Recipe:
     def outputs(self) -> int:
         return len(self.roots) - len(self.states) - len(self.updates)
 
+    @property
+    def staying(self) -> frozenset[int]:
+        """The new values of states, as numbers of `roots`, that stay on the device."""
+        return frozenset(self.outputs + n for n, k in enumerate(self.states) if _stays(self.inputs[k].variable))
+
+
+def _stays(x: Input) -> bool:
+    """Whether a value that is kept stays on the device: not an integer that sizes or places may follow from, which the host must know."""
+    return x.ndim > 0 or is_float(x.dtype)
+
 
 class Function:
     """A compiled function; made by `function`.
@@ -214,7 +226,7 @@ class Function:
         from exprc.runtime.compiler import NoCompiler
 
         try:
-            asked = self.asked_device, self.precision, self._recipe.left
+            asked = self.asked_device, self.precision, self._recipe.left | self._recipe.staying
             self.device, self._compiled = build.build(self.roots, self.updates, self.inputs, *asked)
         except NoCompiler as error:
             if self.asked == "compiled" or self.asked_device != "cpu":
@@ -257,7 +269,7 @@ class Function:
 
         def step() -> list[Any]:
             results = self._step(given)
-            given.update((self.inputs[k], default.get_value()) for k, default in zip(self._recipe.states, self._states))
+            given.update((self.inputs[k], self._default(self._slots[k], default)) for k, default in zip(self._recipe.states, self._states))
             return results
 
         with all_or_none(self._written):
@@ -269,7 +281,10 @@ class Function:
             return results
         for default, value in zip(self._states, results[self.outputs :]):
             check_new_shape(default, value.shape)
-            default.container.replace(value)
+            if isinstance(value, DeviceArray):
+                default.container.replace_by(value)
+            else:
+                default.container.replace(value)
         return results[: self.outputs]
 
     def _bind(self, args: Sequence[Any], named: Mapping[str, Any]) -> dict[Expr, Any]:
@@ -281,8 +296,14 @@ class Function:
     def _value(self, k: int, slot: Slot, value: Any) -> Any:
         default = self._recipe.defaults[k]
         if value is DEFAULT and default is not None:
-            return slot.take(self._label(), default.get_value())
+            return self._default(slot, default)
         return slot.trusted(self._label(), value) if self.trust_input else slot.take(self._label(), value)
+
+    def _default(self, slot: Slot, default: Shared) -> Any:
+        """The value that is kept for an input: on the device where the function runs there and may leave it there."""
+        if slot.device is not None and _stays(slot.variable):
+            return slot.take(self._label(), default.container.there(slot.device, slot.variable.label))
+        return slot.take(self._label(), default.get_value())
 
     def _interpret(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         results = [np.array(r, order="C") for r in reference.evaluate(self.roots, arrays)]

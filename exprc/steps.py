@@ -102,12 +102,15 @@ def _runs(found: Sequence[tuple[Any, tuple[int, ...]]]) -> Iterator[tuple[Any, l
 @contextmanager
 def all_or_none(containers: Sequence[Any]) -> Iterator[None]:
     """Give variables the values back that they had before, where one of several calls fails or is interrupted."""
-    old = [(c, c.value.copy()) for c in containers]
+    old = [(c, c.get(internal=True)) for c in containers]
     try:
         yield
     except BaseException:
         for container, value in old:
-            container.write(value)
+            if isinstance(value, DeviceArray):
+                container.replace_by(value)
+            else:
+                container.write(value)
         raise
 
 

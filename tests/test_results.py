@@ -49,8 +49,8 @@ def test_another_size_has_other_memory_and_what_waits_is_bounded() -> None:
     pool = Pool(kept=3 * LARGE)
     for n in (1, 2, 3, 1, 2):
         pool.array((n * LARGE // 4,), F32)
-        assert sum(b.size for b in pool.free) <= pool.kept
-    assert [b.size // LARGE for b in pool.free] == [1, 2]
+        assert sum(b.nbytes for b in pool.free) <= pool.kept
+    assert [b.nbytes // LARGE for b in pool.free] == [1, 2]
     pool.array((4 * LARGE // 4,), F32)
     assert pool.free == []
     with pytest.raises(MemoryError, match="no memory for a result of"):

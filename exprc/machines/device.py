@@ -22,6 +22,7 @@ from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.device_arrays import DeviceArray
 from exprc.runtime.launch import Device, Launch, Memory, Module, Prepared
+from exprc.runtime.waiting import Spare
 from exprc.schedule.memory import arena
 from exprc.schedule.plan import Plan
 from exprc.types import itemsize
@@ -85,6 +86,7 @@ class DeviceProgram:
         self.cached, self.compile_seconds = module.cached, module.compile_seconds
         self.path = getattr(module, "path", "")
         self.frames: list[Frame] = []
+        self.spare = Spare(device)
         device.may_ask(self)
 
     def give_back(self) -> None:
@@ -96,7 +98,7 @@ class DeviceProgram:
         try:
             return self.frames.pop()
         except IndexError:
-            return Frame(self.device)
+            return Frame(self.device, self.spare)
 
     def release(self, frame: Frame) -> None:
         if len(self.frames) < FRAMES:
@@ -345,10 +347,11 @@ class Frame:
     The results are the status and the outputs that are read back together.
 
     prepared : launches by the blocks that they have and the addresses of the variables. bound : what is ready for a runner.
+    spare : where memory for outputs that stay on the device comes from.
     """
 
-    def __init__(self, device: Device):
-        self.device = device
+    def __init__(self, device: Device, spare: Spare):
+        self.device, self.spare = device, spare
         self.places: dict[Any, Memory] = {}
         self.copies: dict[int, Memory] = {}
         self.constants: set[Buffer] = set()
@@ -503,7 +506,7 @@ class Frame:
 
     def handed(self, place: Place, stacked: bool) -> DeviceArray:
         """Memory of its own for an output that stays on the device; `Place.copy_to` fills it."""
-        memory = self.device.allocate(max(place.steps * place.nbytes, 1), "an output that was returned")
+        memory = self.spare.take(max(place.steps * place.nbytes, 1), "an output that was returned")
         return DeviceArray(self.device, memory, memory.address, (place.steps, *place.shape) if stacked else place.shape, place.dtype)
 
     def clear_status(self) -> None:

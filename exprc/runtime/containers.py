@@ -214,14 +214,24 @@ class Container:
         if array.dtype.name != leaf.dtype:
             what = f"its dtype is {leaf.dtype}, that of the value {array.dtype}"
             raise TypeError(_cannot(leaf, what, "an array on a device is not cast: cast it there"))
+        self.replace_by(array)
+        if array.foreign:
+            array.source.synchronize()  # who gave it may change it afterwards
+
+    def replace_by(self, array: DeviceArray) -> None:
+        """Take the value of an array on a device; it stays there."""
         with self.lock:
             same, lent = array.shape == self.shape, self.lent
             room = self.room_on(array.source, array.nbytes)
             self.replace_on(room, array.address, self._value if same else np.empty(array.shape, array.dtype))
             if same and lent and self.resident is not None:
                 self.resident.fetch(self._value)
-            if array.foreign:
-                array.source.synchronize()  # who gave it may change it afterwards
+
+    def there(self, device: Device, label: str) -> DeviceArray:
+        """The value as an array on a device, to be read before another is set."""
+        with self.lock:
+            memory = self.on(device, label).memory
+            return DeviceArray(device, memory, memory.address, self.shape, self._value.dtype)
 
     def replace(self, array: np.ndarray[Any, Any]) -> None:
         """Make `array` the storage."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exprc.errors import report
+from exprc.runtime.waiting import Lease
 
 if TYPE_CHECKING:
     from exprc.runtime.launch import Device
@@ -111,8 +112,14 @@ class DeviceArray:
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self._device.dlpack[0] != GPU:
             raise AttributeError(f"the memory of {self.device} is none of a GPU")
+        self._share()
         self._device.synchronize()
         return {**self._described(), "stream": None}
+
+    def _share(self) -> None:
+        """Note that another library has the memory."""
+        if isinstance(self._memory, Lease):
+            self._memory.shared = True
 
     def _described(self) -> dict[str, Any]:
         return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "strides": None, "version": 3}
@@ -129,7 +136,9 @@ class DeviceArray:
             raise BufferError(f"an array on {self.device} cannot be given away as one of the DLPack device {tuple(dl_device)}: take get()")
         if stream != -1:
             self._device.synchronize()
-        capsule = np.asarray(_Described(self.copy() if copy else self)).__dlpack__()
+        given = self.copy() if copy else self
+        given._share()
+        capsule = np.asarray(_Described(given)).__dlpack__()
         tensor = _tensor(capsule)
         tensor.device_type, tensor.device_id = self._device.dlpack
         return capsule

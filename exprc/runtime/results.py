@@ -9,32 +9,30 @@ from __future__ import annotations
 
 import math
 import mmap
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from exprc.runtime.entry import ffi
+from exprc.runtime.waiting import Waiting
 
 #: From this many bytes on results come from the pool; below it, malloc keeps what it got.
 LARGE = 1 << 22
-#: Bytes that wait in the pool at most; the oldest are given back to the system.
-KEPT = 1 << 28
 #: What a page is where the system is asked for large ones.
 _PAGE = 1 << 21
 
 
 class Block:
-    """Private memory of `size` bytes at `address`, in large pages where the system has them."""
+    """Private memory of `nbytes` bytes at `address`, in large pages where the system has them."""
 
-    __slots__ = ("address", "size", "_mapped")
+    __slots__ = ("address", "nbytes", "_mapped")
 
-    def __init__(self, size: int):
-        self._mapped = mmap.mmap(-1, size + _PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # not shared with forked children
+    def __init__(self, nbytes: int):
+        self._mapped = mmap.mmap(-1, nbytes + _PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # not shared with forked children
         if hasattr(mmap, "MADV_HUGEPAGE"):
             self._advise()
         start = int(ffi.cast("uintptr_t", ffi.from_buffer(self._mapped)))
-        self.address, self.size = -(-start // _PAGE) * _PAGE, size
+        self.address, self.nbytes = -(-start // _PAGE) * _PAGE, nbytes
 
     def _advise(self) -> None:
         try:
@@ -43,43 +41,21 @@ class Block:
             pass
 
 
-class Pool:
-    """Blocks that wait for a result of their size.
-
-    What gives a block back runs wherever an array dies, also in the middle of `array`: so there is no lock to wait for, and the list is
-    only changed by calls that other threads see done or not begun.
-    """
-
-    def __init__(self, kept: int = KEPT):
-        self.kept = kept
-        self.free: list[Block] = []
+class Pool(Waiting):
+    """Blocks that wait for a result of their size."""
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return an array of whatever the memory holds; the memory comes back when the array and its views are gone."""
-        block = self._take(math.prod(shape) * dtype.itemsize)
-        lease = ffi.gc(ffi.cast("char *", block.address), partial(self._back, block))
-        return np.ndarray(shape, dtype, ffi.buffer(lease, block.size))
+        nbytes = math.prod(shape) * dtype.itemsize
+        block = self.take(nbytes) or self._block(nbytes)
+        lease = ffi.gc(ffi.cast("char *", block.address), lambda _: self.back(block))
+        return np.ndarray(shape, dtype, ffi.buffer(lease, block.nbytes))
 
-    def _take(self, size: int) -> Block:
-        for block in reversed(self.free):  # what was used last may still be in the cache
-            if block.size == size:
-                try:
-                    self.free.remove(block)
-                    return block
-                except ValueError:  # another thread took it
-                    continue
+    def _block(self, nbytes: int) -> Block:
         try:
-            return Block(size)
+            return Block(nbytes)
         except OSError as error:
-            raise MemoryError(f"no memory for a result of {size} bytes: {error}") from error
-
-    def _back(self, block: Block, _: Any) -> None:
-        self.free.append(block)
-        while sum(b.size for b in self.free) > self.kept:
-            try:
-                self.free.pop(0)
-            except IndexError:  # another thread was first
-                break
+            raise MemoryError(f"no memory for a result of {nbytes} bytes: {error}") from error
 
 
 _pool = Pool()

@@ -74,6 +74,77 @@ def test_copies_and_cut_functions_keep_what_stays():
     assert w.get_value().tolist() == [2, 2, 2]
 
 
+def test_memory_of_what_stays_is_used_again_when_nobody_has_it():
+    x = T.vector("x")
+    f = exprc.function([x], exprc.Out(x * 2, return_internal_type=True), device=ON)
+    kept, dropped = f([1, 2]), f([3, 4])
+    first = dropped.address
+    del dropped
+    assert f([5, 6]).address == first, "let go of, it is there for the next call"
+    other = f([7, 8])
+    assert other.address == first and kept.address != first and kept.get().tolist() == [2, 4], "held, it is not"
+    view = np.from_dlpack(other)
+    del other
+    assert view.tolist() == [14, 16] and f([9, 9]).address != first, "what another library has is not"
+    del view
+    assert f([9, 9]).address != first, "and is not trusted to be at rest when that lets go of it"
+    longer = f([1, 2, 3])
+    assert longer.get().tolist() == [2, 4, 6] and f([1, 2]).get().tolist() == [2, 4]
+
+
+def test_memory_that_waits_is_given_back_where_there_is_no_other(monkeypatch):
+    x = T.vector("x")
+    f = exprc.function([x], exprc.Out(x * 2, return_internal_type=True), device=ON)
+    f([1, 2])
+    waiting = f._compiled.last.program.spare.waiting.free
+    assert [piece.nbytes for piece in waiting] == [8]
+    f._compiled.last.program.spare.give_back()
+    assert not waiting and f([3, 4]).get().tolist() == [6, 8]
+
+
+def test_a_state_stays_on_the_device(moved):
+    x, total, seen = T.vector("x"), T.vector("total"), T.lscalar("seen")
+    sums = exprc.In(total, value=np.zeros(3, "float32"), update=total + x, name="total")
+    f = exprc.function([x, sums, exprc.In(seen, value=0, update=seen + 1, name="seen")], (total * seen).sum(), device=ON)
+    value = np.float32([1, 2, 3])
+    assert [float(f(value)) for _ in range(3)] == [0, 6, 24]
+    moved["read"].clear(), moved["write"].clear()
+    assert float(f(value)) == 54 and max(moved["read"]) <= 128
+    assert sorted(moved["write"]) == [8, 12], "x, and the number: sizes may follow from it"
+    assert not any("total" in line.split() for line in copies(f)), copies(f)
+    assert f["total"].tolist() == [4, 8, 12] and f["seen"] == 4
+    f["total"] = [1, 1, 1]
+    assert float(f(value)) == 12 and f["total"].tolist() == [2, 3, 4]
+    assert float(f(value, [0, 0, 1])) == 5 and f["total"].tolist() == [1, 2, 4], "a value that is given"
+    g = f.copy()
+    g(value)
+    assert f["total"].tolist() == [1, 2, 4] and g["total"].tolist() == [2, 4, 7]
+
+
+def test_states_on_the_device_of_other_lengths_and_lent_ones(moved):
+    x, kept = T.vector("x"), T.vector("kept")
+    f = exprc.function([x, exprc.In(kept, value=[], update=T.concatenate([kept, x]), name="kept")], kept.sum(), device=ON)
+    assert [float(f([1, 2])) for _ in range(3)] == [0, 3, 6] and f["kept"].tolist() == [1, 2, 1, 2, 1, 2]
+    w = exprc.shared(np.zeros(2, "float32"), name="w")
+    lent = w.get_value(borrow=True)
+    g = exprc.function([x, exprc.In(kept, value=w, update=kept + x, name="kept")], kept.sum(), device=ON, steps=2)
+    assert g([1, 2]).tolist() == [0, 3] and lent.tolist() == [2, 4], "who borrowed the storage sees updates"
+    lent[:] = 10
+    assert g([1, 2]).tolist() == [20, 23] and w.get_value().tolist() == [12, 14]
+    h = exprc.function([], w.sum(), device=ON)
+    assert float(h()) == 26, "another function that reads the variable"
+
+
+def test_a_call_that_fails_leaves_a_state_on_the_device_as_it_was():
+    x, kept, i = T.vector("x"), T.vector("kept"), T.lvector("i")
+    state = exprc.In(kept, value=[1, 2], update=kept + x[i], name="kept")
+    f = exprc.function([x, i, state], kept.sum(), device=ON, steps=2)
+    f([1, 2], [0, 1])
+    with pytest.raises(IndexError):
+        f([1, 2], [0, 2])
+    assert f["kept"].tolist() == [3, 6]
+
+
 def test_outputs_of_all_sizes_arrive_in_few_reads(moved):
     x, i = T.vector("x"), T.lvector("i")
     f = exprc.function([x, i], [x.sum(), x[i], x * 2, x.argmax(), (x[:0] + 1), T.concatenate([x, x]) + 1], device=ON)

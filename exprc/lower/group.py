@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from exprc.loops import Alloc, Buffer, Index, Kernel, Let, Load, Loop, Store
+from exprc.loops import Alloc, Buffer, If, Index, Kernel, Let, Load, Loop, Store
 from exprc.lower.distribute import PIECE, calls, distributed
 from exprc.lower.emit import Emitter, Scope, start_value
 from exprc.lower.nest import Nest, Pass, combined, comment, nest, symbol_names
@@ -117,14 +117,20 @@ class GroupLowering(Nest):
             self.width = self._inner_width(self.group.outer[self.lane])
         outer = [self._outer_axis(k, d) for k, d in enumerate(self.group.outer)]
         self.outer = {f"i{k}": axis.index for k, axis in enumerate(outer)}
-        self.lane_count = outer[self.lane].loops[-1][1] if self.lane is not None else 1
+        serial = [axis.loops[:-1] if k == self.lane else axis.loops for k, axis in enumerate(outer) if k != self.turned]
+        loops = [loop for loops in serial for loop in loops]
+        count = outer[self.lane].loops[-1][1] if self.lane is not None else 1
+        versions = [(when, self._body(n)) for when, n in self._versions(count)] if self.lane is not None else []
+        return self._grid(loops, versions or [((), self._body(count))], _known(loops, count))
+
+    def _body(self, lane_count: Dim) -> list[Any]:
+        """What is inside the outer loops."""
+        self.lane_count = lane_count
         body = Scope()
         self._locals(body)
         for p in self.passes:
             self._run_pass(p, body)
-        serial = [axis.loops[:-1] if k == self.lane else axis.loops for k, axis in enumerate(outer) if k != self.turned]
-        loops = [loop for loops in serial for loop in loops]
-        return self._grid(loops, body.body)
+        return body.body
 
     def _outer_axis(self, k: int, dim: Dim) -> Axis:
         name = f"i{k}"
@@ -132,15 +138,20 @@ class GroupLowering(Nest):
             return Axis(symbol(name, 0, dim - 1), [(name, dim, "serial")])  # type: ignore[operator]
         return split_axis(name, dim, self.width)
 
-    def _grid(self, loops: list[tuple[str, Dim, str]], body: list[Any]) -> tuple[list[Any], Dim]:
-        """Leading loops become blocks until there are enough of them; the rest stay loops."""
+    def _grid(self, loops: list[tuple[str, Dim, str]], versions: list[tuple[Any, list[Any]]], known: int) -> tuple[list[Any], Dim]:
+        """Leading loops become blocks until there are enough of them; the rest stay loops.
+
+        Of several versions each has its condition, which the first `known` loops decide.
+        """
         blocks: Dim = 1
         taken = 0
         while taken < len(loops) and self.plan.number(blocks) < BLOCKS:
             blocks = blocks * loops[taken][1]  # type: ignore[operator]
             taken += 1
-        for name, extent, kind in reversed(loops[taken:]):
-            body = [Loop(name, extent, kind, tuple(body))]
+        known = max(known, taken)
+        nested = [(when, nest(loops[known:], body)) for when, body in versions]
+        body = [If(when, tuple(made)) for when, made in nested] if nested[0][0] else nested[0][1]
+        body = nest(loops[taken:known], body)
         lets: list[Any] = []
         rest: Dim = symbol("block", 0, blocks - 1)  # type: ignore[operator]
         for name, extent, _ in reversed(loops[:taken]):
@@ -196,11 +207,28 @@ class GroupLowering(Nest):
             row = (f"i{self.turned}", self.group.outer[self.turned])
             body.body += nest([(*lanes[:2], "serial"), (*row, "lanes")], scope.body)
             clear = nest([(*row, "serial")], clear) if clear else []
+        elif lanes and self.lane is None and self._versions(lanes[1]):
+            body.body += self._inside_versions(inner, lanes, scope.body)
         else:
             body.body += nest([*inner, *([lanes] if lanes else [])], scope.body)
         body.body += clear
         for root in reduces:
             self._finish(root, cells[root], lanes, body)
+
+    def _versions(self, count: Dim) -> list[tuple[Any, Dim]]:
+        """Conditions and numbers of lanes: a block whose lanes are all there runs in loops of a known length, a vector.
+
+        None where all are like that, or where a block is more than a vector, and little would be gained.
+        """
+        if isinstance(count, int) or not self._any_split():
+            return []
+        return [(((count - self.width, 1),), self.width), (((self.width - 1 - count, self.width),), count)]  # type: ignore[operator]
+
+    def _inside_versions(self, inner: list[tuple[str, Dim, str]], lanes: tuple[str, Dim, str], made: list[Any]) -> list[Any]:
+        name, count, kind = lanes
+        known = _known(inner, count)
+        versions = [If(when, tuple(nest([*inner[known:], (name, n, kind)], made))) for when, n in self._versions(count)]
+        return nest(inner[:known], versions)
 
     def _lane_loop(self, axes: list[Axis]) -> tuple[str, Dim, str] | None:
         if self.lane is not None:
@@ -241,6 +269,8 @@ class GroupLowering(Nest):
             return []
         lanes = self._lane_loop(axes)
         assert lanes is not None
+        if lanes[1] == self.width:
+            return []
         address = stored.address(placed(root, self._substituted(root, [a.index for a in axes]), self.plan.dims))
         rest = substitute(address, {"l": symbol("l") + lanes[1]})
         clear = Loop("l", self.width - lanes[1], "lanes", (Store(stored.buffer, rest, start_value("0", root.node.dtype)),))  # type: ignore[operator]
@@ -293,3 +323,8 @@ def split_axis(name: str, dim: Dim, width: int) -> Axis:
     high = symbol(name, 0, blocks - 1)  # type: ignore[operator]
     count = width if mod(dim, width) == 0 else minimum(width, dim - high * width)  # type: ignore[operator]
     return Axis(high * width + symbol("l", 0, width - 1), [(name, blocks, "serial"), ("l", count, "lanes")])  # type: ignore[operator]
+
+
+def _known(loops: list[tuple[str, Dim, str]], count: Dim) -> int:
+    """How many of the loops, from outside, it takes to know a number."""
+    return 1 + max((k for k, loop in enumerate(loops) if loop[0] in symbol_names(count)), default=-1)

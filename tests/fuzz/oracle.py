@@ -187,15 +187,17 @@ class _MovedWalk(_Walk):
         if isinstance(node.op, Reduce):
             value = np.where(np.isfinite(value), value, super().apply(node, [np.flip(inputs[0], node.params["axes"])]))
         bound = super().apply(node, [np.abs(i) if _kind(i) == "f" else i for i in inputs])
-        moved = self.move(value, np.abs(bound))
+        # equal terms are all rounded one way, by half a unit of what is summed so far: a lane of 8 by a quarter of its terms
+        terms = np.size(inputs[0]) / max(value.size, 1) if isinstance(node.op, Reduce) else 0
+        moved = self.move(value, np.abs(bound), max(MOVE, terms / 32))
         if "pad" in node.params and not all(np.isfinite(i).all() for i in inputs if _kind(i) == "f"):
             return np.where(np.isfinite(value), moved, 0)  # whether padding times infinity is NaN or nothing is left open
         return moved
 
-    def move(self, value: Array, scale: Array) -> Array:
+    def move(self, value: Array, scale: Array, units: float = MOVE) -> Array:
         """Up or down by units in the last place of `scale`."""
         with np.errstate(all="ignore"):
-            return self.shifted(value, np.where(scale == 0, 0, MOVE * np.spacing(scale)))
+            return self.shifted(value, np.where(scale == 0, 0, units * np.spacing(scale)))
 
     def shifted(self, value: Array, step: Array) -> Array:
         """Up or down by a step; zeros without one, and NaN, get either sign."""

@@ -159,7 +159,7 @@ def others(results: Results) -> list[str]:
             case["title"], str(case["batch"]), f"{seconds * 1e3:.3f}", f"{case['flops'] / seconds / 1e9:.1f}", f"{share:.0%}",
             "" if part is None else f"{part:.0%}", f"{ratio[0]:.2f}x" if ratio else "", kept,
         ])  # fmt: skip
-    notes = ["The table's share: the median of the training steps above, of networks made of the same: dense layers alone, convolutions, or",
+    notes = ["The table's share: the median of the training steps above, of networks made of the same: dense layers, convolutions, or",
              "convolutions with batch normalisation. (The median: filters of 3 x 3 between many channels exceed the peak.)"]  # fmt: skip
     return ["## Networks unlike the table's", "", *(table(OTHER_TITLES, rows) if rows else ["none ran"]), "", *notes]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exprc.render.base import kernel_source
 from exprc.runtime.emulator_faults import KINDS
 
 pytestmark = pytest.mark.emulator
@@ -25,6 +26,5 @@ def test_every_kind_is_in_the_table():
 
 
 def test_the_numbers_of_the_kinds_are_those_of_the_engine():
-    header = (PAGE.parents[1] / "kernels" / "cuda" / "emulator.h").read_text(encoding="utf-8")
-    names = re.search(r"enum emulator_fault \{(.*?)\}", header, re.S)
+    names = re.search(r"enum emulator_fault \{(.*?)\}", kernel_source("cuda/emulator.h"), re.S)
     assert names and len(names[1].split(",")) == len(KINDS)

@@ -17,12 +17,14 @@ from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
 from exprc.runtime.launch import Device
 from exprc.schedule.absorb import absorb, inline
+from exprc.schedule.alone import alone
 from exprc.schedule.choose import choose, closed
 from exprc.schedule.fuse import Call, Fuser
 from exprc.schedule.layout import assign
 from exprc.schedule.memory import build_plan
 from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
+from exprc.size import Dim
 from exprc.steps import Walk
 from exprc.types import itemsize
 from exprc.verify import verify
@@ -208,7 +210,8 @@ class Compiled:
         lanes_of, device = machine.target.lanes, machine.target.device
         offered = device, machine.precision, machine.libraries
         bound, chosen = road.take("choose", lambda: absorb(
-            *choose(bound, lanes_of, sum_, copy, dimshuffle, *offered), lanes_of), lambda r: _chosen_text(r[1]))  # fmt: skip
+            *choose(self._alone(bound, number), lanes_of, sum_, copy, dimshuffle, *offered), lanes_of),
+            lambda r: _chosen_text(r[1]))  # fmt: skip
         fuser = Fuser(bound.roots, bound.dims, number, closed(chosen), inline(chosen), machine.parts_of, device == "cuda")
         fused = road.take("fuse", fuser.run, fused_text)
         layouts = road.take("layout", lambda: assign(fused, chosen, bound.dims, lanes_of), layout_text)
@@ -219,6 +222,10 @@ class Compiled:
         text, entries = road.take("render", lambda: machine.render(lowered), lambda r: source_text(r[0], device))
         program = road.take("load", lambda: machine.load(text), _program_text)
         return Loaded(plan, fused, lowered, program, road.stages, bound, text, entries)
+
+    def _alone(self, bound: Bound, number: Callable[[Dim], int]) -> Bound:
+        """On a GPU, where each part of a wait is a launch; a CPU takes less time for a second pass than for what one must work out."""
+        return alone(bound, number, self.machine.parts_of) if self.machine.target.device == "cuda" else bound
 
     # -- calls
 

@@ -435,6 +435,7 @@ class Reduce(Op):
     accs : the accumulators; finish : the result from them (``{n}`` is the number of elements).
     meet : dtype of the operand -> (dtype it is cast to, dtype of the result).
     nonempty : whether there is no result for no elements.
+    alone(node) : a reduction of equal result that waits for no other one of the same axes, where there is one; else None.
     """
 
     form: ClassVar[str] = "reduce"
@@ -442,6 +443,7 @@ class Reduce(Op):
     finish: str = ""
     meet: Callable[[str], tuple[str, str]] = staticmethod(lambda d: (d, d))
     nonempty: bool = False
+    alone: Callable[[Expr], Expr | None] = staticmethod(lambda node: None)
 
     def complete(self) -> None:
         object.__setattr__(self, "shape", self._reduced)

@@ -48,7 +48,7 @@ from exprc.ops.formula import (
     where,
 )
 from exprc.ops.index import getitem
-from exprc.ops.reduce import count, max_, mean, min_, spread, sum_
+from exprc.ops.reduce import count, max_, mean, min_, spread, sum_, variance_numpy
 from exprc.ops.view import dim_of, dimshuffle, reshape
 from exprc.size import Dim
 from exprc.types import float_of, is_float, is_integer, promote
@@ -217,18 +217,11 @@ _reducer(logsumexp)
 # -- variance ----------------------------------------------------------------------------------------------------------
 
 
-def _variance_numpy(x: Any, axes: tuple[int, ...], ddof: int) -> Any:
-    n = int(np.prod([x.shape[a] for a in axes]))
-    with np.errstate(all="ignore"):
-        centred = x - np.sum(x, axis=axes, keepdims=True) / x.dtype.type(n)
-        return np.sum(centred * centred, axis=axes) / x.dtype.type(n - ddof)
-
-
 def _var_samples() -> list[Any]:
     return [((_ROWS,), {"axes": (1,), "ddof": 0}), ((_ROWS.astype("float32"),), {"axes": (0, 1), "ddof": 1})]
 
 
-@composite(name="var", shape=_reduced, dtype=_float_dtype, numpy=_variance_numpy, samples=_var_samples)
+@composite(name="var", shape=_reduced, dtype=_float_dtype, numpy=variance_numpy, samples=_var_samples)
 def var(x: Expr, *, axes: tuple[int, ...], ddof: int) -> Any:
     "variance over axes: the mean of (x - mean(x))**2; with `ddof` the sum of it divided by n - ddof"
     centred = x - mean(x, axis=axes, keepdims=True)
@@ -245,7 +238,7 @@ def _var_grad(g: Expr, y: Expr, x: Expr, *, axes: tuple[int, ...], ddof: int) ->
 
 @composite(
     name="std", shape=_reduced, dtype=_float_dtype, samples=_var_samples,
-    numpy=lambda x, axes, ddof: np.sqrt(_variance_numpy(x, axes, ddof)),
+    numpy=lambda x, axes, ddof: np.sqrt(variance_numpy(x, axes, ddof)),
 )  # fmt: skip
 def std(x: Expr, *, axes: tuple[int, ...], ddof: int) -> Any:
     "standard deviation over axes: sqrt(var(x))"

@@ -25,7 +25,7 @@ from exprc.forms import (
     static_size,
 )  # fmt: skip
 from exprc.ops.create import shape_of
-from exprc.ops.formula import add, cast, eq, maximum, minimum, mul, where
+from exprc.ops.formula import add, cast, eq, maximum, minimum, mul, sqr, sub, where
 from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle
 from exprc.types import float_of, is_float
 
@@ -78,6 +78,14 @@ def _mean(x: Any, axis: Any) -> Any:
     return (np.sum(x, axis=axis) / x.dtype.type(count)).astype(x.dtype)
 
 
+def variance_numpy(x: Any, axes: tuple[int, ...], ddof: int = 0) -> Any:
+    """NumPy's variance, NaN or infinite without a warning where there are not more than `ddof` elements."""
+    n = int(np.prod([x.shape[a] for a in axes]))
+    with np.errstate(all="ignore"):
+        centred = x - np.sum(x, axis=axes, keepdims=True) / x.dtype.type(n)
+        return np.sum(centred * centred, axis=axes) / x.dtype.type(n - ddof)
+
+
 sum_ = reduce(
     "sum", accs=(Acc("s", "0", "{s} + {x}", "{s} + {s_}"),), finish="{s}", meet=_wide, numpy=_reference(np.sum),
     grad=lambda g, y, x, axes: spread(g, x, axes), doc="sum over axes; small integers are summed in 64 bits",
@@ -89,7 +97,35 @@ prod = reduce(
 mean = reduce(
     "mean", accs=(Acc("s", "0", "{s} + {x}", "{s} + {s_}"),), finish="{s} / {n}", meet=_mathematics, numpy=_reference(_mean),
     grad=lambda g, y, x, axes: spread(g / count(x, axes, g.dtype), x, axes), doc="mean over axes; NaN of no elements",
+    alone=lambda node: _variance_alone(node),
 )  # fmt: skip
+#: By Welford 1962 for elements, by Chan, Golub and LeVeque 1983 for parts: `k` elements of mean `m`, `v` the sum of (x - m)**2.
+#: m - m is 0, or no number where an element is infinite.
+_JOINED = "({m_} - {m}) * (({m_} - {m}) * ({k} * ({k_} / ({k} + {k_}))))"
+variance = reduce(
+    "variance", finish="({v} + ({m} - {m})) / {n}", meet=_mathematics, numpy=variance_numpy,
+    accs=(
+        Acc("k", "0", "{k} + 1", "{k} + {k_}"),
+        Acc("m", "0", "{m} + ({x} - {m}) * (1 / ({k} + 1))", "{k_} > 0 ? {m} + ({m_} - {m}) * ({k_} / ({k} + {k_})) : {m}"),
+        Acc("v", "0", "{v} + ({x} - {m}) * (({x} - {m}) * ({k} * (1 / ({k} + 1))))", f"{{k_}} > 0 ? {{v}} + {{v_}} + {_JOINED} : {{v}}"),
+    ),
+    grad=lambda g, y, x, axes: spread(g * 2 / count(x, axes, g.dtype), x, axes) * (x - spread(mean(x, axis=axes), x, axes)),
+    doc="variance over axes in one pass, which does not wait for the mean",
+)  # fmt: skip
+
+
+def _variance_alone(node: Expr) -> Expr | None:
+    """mean(sqr(x - mean(x))) → variance(x)"""
+    axes, square = node.params["axes"], node.inputs[0]
+    if square.op is not sqr or square.inputs[0].op is not sub:
+        return None
+    x, centre = square.inputs[0].inputs
+    kept = iter(range(x.ndim))
+    order = tuple("x" if a in axes else next(kept) for a in range(x.ndim))
+    restored = centre.op is dimshuffle and centre.params["order"] == order
+    average = centre.inputs[0] if restored else centre
+    alike = (restored or centre.ndim == 0) and average.op is mean and average.inputs == (x,) and average.params == node.params
+    return variance.node((x,), {"axes": axes}) if alike else None
 
 
 def count(x: Expr, axes: tuple[int, ...], dtype: str) -> Any:

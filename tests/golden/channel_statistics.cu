@@ -4,82 +4,37 @@
 
 <the text of kernels/c/scalar.h>
 
-/* mean over (20), in 3 parts */
-EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
-    EXPRC_SHARED(shared);
-    float *const v8 = (float *)(shared + 0);  /* 8 elements */
-    const int32_t team = block;
-    const int32_t lane = thread;
-    const int32_t part = (team / 20);
-    const int32_t i0 = (team % 20);
-    float v1;
-    v1 = 0.0f;
-    for (int32_t r = 1536*part + lane; r < 1536*part + 1536; r += 256) {
-        const float v2 = b0[2880*(r / 144) + 144*i0 + 12*(((r / 12)) % 12) + (r % 12)];
-        v1 = v1 + v2;
-    }
-    const float v3 = (float)__shfl_down_sync(0xffffffffu, v1, 16, 32);
-    v1 = v1 + v3;
-    const float v4 = (float)__shfl_down_sync(0xffffffffu, v1, 8, 32);
-    v1 = v1 + v4;
-    const float v5 = (float)__shfl_down_sync(0xffffffffu, v1, 4, 32);
-    v1 = v1 + v5;
-    const float v6 = (float)__shfl_down_sync(0xffffffffu, v1, 2, 32);
-    v1 = v1 + v6;
-    const float v7 = (float)__shfl_down_sync(0xffffffffu, v1, 1, 32);
-    v1 = v1 + v7;
-    if ((lane % 32) < 1) {
-        v8[(lane / 32)] = v1;
-    }
-    __syncthreads();
-    v1 = v8[0];
-    for (int32_t k = 1; k < 8; ++k) {
-        v1 = v1 + v8[k];
-    }
-    if (lane < 1) {
-        b1[20*part + i0] = v1;
-    }
-}
-
-/* the parts joined in order */
-EXPRC_KERNEL void EXPRC_BOUNDS(256) k0_join(const float *restrict b0, float *restrict b1, int64_t *status) {
-    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
-    const int32_t at = 128*block + (thread / 2);
-    const int32_t team = minimum((int64_t)(at), (int64_t)(19));
-    const int32_t lane = (thread % 2);
-    const int32_t i0 = team;
-    float v1;
-    v1 = 0.0f;
-    for (int32_t part = lane; part < 3; part += 2) {
-        v1 = v1 + b0[20*part + i0];
-    }
-    const float v2 = (float)__shfl_down_sync(0xffffffffu, v1, 1, 2);
-    v1 = v1 + v2;
-    v1 = (float)__shfl_sync(0xffffffffu, v1, 0, 2);
-    const float v3 = v1 / (int64_t)(4608);
-    if (at < 20 && lane < 1) {
-        b1[i0] = v3;
-    }
-}
-
-/* mean over (20), in 3 parts */
-EXPRC_KERNEL void EXPRC_BOUNDS(256) k1(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
+/* mean, variance over (20), in 3 parts */
+EXPRC_KERNEL void EXPRC_BOUNDS(256) k0(const float *restrict b0, float *restrict b1, float *restrict b2, float *restrict b3, float *restrict b4, int64_t *status) {
     const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
     EXPRC_SHARED(shared);
     float *const v11 = (float *)(shared + 0);  /* 8 elements */
+    float *const v27 = (float *)(shared + 32);  /* 8 elements */
+    float *const v28 = (float *)(shared + 64);  /* 8 elements */
+    float *const v29 = (float *)(shared + 96);  /* 8 elements */
     const int32_t team = block;
     const int32_t lane = thread;
     const int32_t part = (team / 20);
     const int32_t i0 = (team % 20);
     float v1;
     v1 = 0.0f;
+    float v2;
+    v2 = 0.0f;
+    float v3;
+    v3 = 0.0f;
+    float v4;
+    v4 = 0.0f;
     for (int32_t r = 1536*part + lane; r < 1536*part + 1536; r += 256) {
-        const float v2 = b0[2880*(r / 144) + 144*i0 + 12*(((r / 12)) % 12) + (r % 12)];
-        const float v3 = b1[i0];
-        const float v4 = v2 - v3;
-        const float v5 = v4 * v4;
+        const float v5 = b0[2880*(r / 144) + 144*i0 + 12*(((r / 12)) % 12) + (r % 12)];
         v1 = v1 + v5;
+        {
+            const float v2_next = v2 + 1;
+            const float v3_next = v3 + (v5 - v3) * (1 / (v2 + 1));
+            const float v4_next = v4 + (v5 - v3) * ((v5 - v3) * (v2 * (1 / (v2 + 1))));
+            v2 = v2_next;
+            v3 = v3_next;
+            v4 = v4_next;
+        }
     }
     const float v6 = (float)__shfl_down_sync(0xffffffffu, v1, 16, 32);
     v1 = v1 + v6;
@@ -100,6 +55,145 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k1(const float *restrict b0, const float *re
         v1 = v1 + v11[k];
     }
     if (lane < 1) {
-        b2[20*part + i0] = v1;
+        b1[20*part + i0] = v1;
+    }
+    const float v12 = (float)__shfl_down_sync(0xffffffffu, v2, 16, 32);
+    const float v13 = (float)__shfl_down_sync(0xffffffffu, v3, 16, 32);
+    const float v14 = (float)__shfl_down_sync(0xffffffffu, v4, 16, 32);
+    {
+        const float v2_next = v2 + v12;
+        const float v3_next = v12 > 0 ? v3 + (v13 - v3) * (v12 / (v2 + v12)) : v3;
+        const float v4_next = v12 > 0 ? v4 + v14 + (v13 - v3) * ((v13 - v3) * (v2 * (v12 / (v2 + v12)))) : v4;
+        v2 = v2_next;
+        v3 = v3_next;
+        v4 = v4_next;
+    }
+    const float v15 = (float)__shfl_down_sync(0xffffffffu, v2, 8, 32);
+    const float v16 = (float)__shfl_down_sync(0xffffffffu, v3, 8, 32);
+    const float v17 = (float)__shfl_down_sync(0xffffffffu, v4, 8, 32);
+    {
+        const float v2_next = v2 + v15;
+        const float v3_next = v15 > 0 ? v3 + (v16 - v3) * (v15 / (v2 + v15)) : v3;
+        const float v4_next = v15 > 0 ? v4 + v17 + (v16 - v3) * ((v16 - v3) * (v2 * (v15 / (v2 + v15)))) : v4;
+        v2 = v2_next;
+        v3 = v3_next;
+        v4 = v4_next;
+    }
+    const float v18 = (float)__shfl_down_sync(0xffffffffu, v2, 4, 32);
+    const float v19 = (float)__shfl_down_sync(0xffffffffu, v3, 4, 32);
+    const float v20 = (float)__shfl_down_sync(0xffffffffu, v4, 4, 32);
+    {
+        const float v2_next = v2 + v18;
+        const float v3_next = v18 > 0 ? v3 + (v19 - v3) * (v18 / (v2 + v18)) : v3;
+        const float v4_next = v18 > 0 ? v4 + v20 + (v19 - v3) * ((v19 - v3) * (v2 * (v18 / (v2 + v18)))) : v4;
+        v2 = v2_next;
+        v3 = v3_next;
+        v4 = v4_next;
+    }
+    const float v21 = (float)__shfl_down_sync(0xffffffffu, v2, 2, 32);
+    const float v22 = (float)__shfl_down_sync(0xffffffffu, v3, 2, 32);
+    const float v23 = (float)__shfl_down_sync(0xffffffffu, v4, 2, 32);
+    {
+        const float v2_next = v2 + v21;
+        const float v3_next = v21 > 0 ? v3 + (v22 - v3) * (v21 / (v2 + v21)) : v3;
+        const float v4_next = v21 > 0 ? v4 + v23 + (v22 - v3) * ((v22 - v3) * (v2 * (v21 / (v2 + v21)))) : v4;
+        v2 = v2_next;
+        v3 = v3_next;
+        v4 = v4_next;
+    }
+    const float v24 = (float)__shfl_down_sync(0xffffffffu, v2, 1, 32);
+    const float v25 = (float)__shfl_down_sync(0xffffffffu, v3, 1, 32);
+    const float v26 = (float)__shfl_down_sync(0xffffffffu, v4, 1, 32);
+    {
+        const float v2_next = v2 + v24;
+        const float v3_next = v24 > 0 ? v3 + (v25 - v3) * (v24 / (v2 + v24)) : v3;
+        const float v4_next = v24 > 0 ? v4 + v26 + (v25 - v3) * ((v25 - v3) * (v2 * (v24 / (v2 + v24)))) : v4;
+        v2 = v2_next;
+        v3 = v3_next;
+        v4 = v4_next;
+    }
+    if ((lane % 32) < 1) {
+        v27[(lane / 32)] = v2;
+        v28[(lane / 32)] = v3;
+        v29[(lane / 32)] = v4;
+    }
+    __syncthreads();
+    {
+        const float v2_next = v27[0];
+        const float v3_next = v28[0];
+        const float v4_next = v29[0];
+        v2 = v2_next;
+        v3 = v3_next;
+        v4 = v4_next;
+    }
+    for (int32_t k = 1; k < 8; ++k) {
+        {
+            const float v2_next = v2 + v27[k];
+            const float v3_next = v27[k] > 0 ? v3 + (v28[k] - v3) * (v27[k] / (v2 + v27[k])) : v3;
+            const float v4_next = v27[k] > 0 ? v4 + v29[k] + (v28[k] - v3) * ((v28[k] - v3) * (v2 * (v27[k] / (v2 + v27[k])))) : v4;
+            v2 = v2_next;
+            v3 = v3_next;
+            v4 = v4_next;
+        }
+    }
+    if (lane < 1) {
+        b2[20*part + i0] = v2;
+        b3[20*part + i0] = v3;
+        b4[20*part + i0] = v4;
+    }
+}
+
+/* the parts joined in order */
+EXPRC_KERNEL void EXPRC_BOUNDS(256) k0_join(const float *restrict b0, float *restrict b1, const float *restrict b2, const float *restrict b3, const float *restrict b4, float *restrict b5, int64_t *status) {
+    const int32_t block = EXPRC_BLOCK, thread = threadIdx.x;
+    const int32_t at = 128*block + (thread / 2);
+    const int32_t team = minimum((int64_t)(at), (int64_t)(19));
+    const int32_t lane = (thread % 2);
+    const int32_t i0 = team;
+    float v1;
+    v1 = 0.0f;
+    for (int32_t part = lane; part < 3; part += 2) {
+        v1 = v1 + b0[20*part + i0];
+    }
+    const float v2 = (float)__shfl_down_sync(0xffffffffu, v1, 1, 2);
+    v1 = v1 + v2;
+    v1 = (float)__shfl_sync(0xffffffffu, v1, 0, 2);
+    const float v3 = v1 / (int64_t)(4608);
+    if (at < 20 && lane < 1) {
+        b1[i0] = v3;
+    }
+    float v4;
+    v4 = 0.0f;
+    float v5;
+    v5 = 0.0f;
+    float v6;
+    v6 = 0.0f;
+    for (int32_t part = lane; part < 3; part += 2) {
+        {
+            const float v4_next = v4 + b2[20*part + i0];
+            const float v5_next = b2[20*part + i0] > 0 ? v5 + (b3[20*part + i0] - v5) * (b2[20*part + i0] / (v4 + b2[20*part + i0])) : v5;
+            const float v6_next = b2[20*part + i0] > 0 ? v6 + b4[20*part + i0] + (b3[20*part + i0] - v5) * ((b3[20*part + i0] - v5) * (v4 * (b2[20*part + i0] / (v4 + b2[20*part + i0])))) : v6;
+            v4 = v4_next;
+            v5 = v5_next;
+            v6 = v6_next;
+        }
+    }
+    const float v7 = (float)__shfl_down_sync(0xffffffffu, v4, 1, 2);
+    const float v8 = (float)__shfl_down_sync(0xffffffffu, v5, 1, 2);
+    const float v9 = (float)__shfl_down_sync(0xffffffffu, v6, 1, 2);
+    {
+        const float v4_next = v4 + v7;
+        const float v5_next = v7 > 0 ? v5 + (v8 - v5) * (v7 / (v4 + v7)) : v5;
+        const float v6_next = v7 > 0 ? v6 + v9 + (v8 - v5) * ((v8 - v5) * (v4 * (v7 / (v4 + v7)))) : v6;
+        v4 = v4_next;
+        v5 = v5_next;
+        v6 = v6_next;
+    }
+    v4 = (float)__shfl_sync(0xffffffffu, v4, 0, 2);
+    v5 = (float)__shfl_sync(0xffffffffu, v5, 0, 2);
+    v6 = (float)__shfl_sync(0xffffffffu, v6, 0, 2);
+    const float v10 = (v6 + (v5 - v5)) / (int64_t)(4608);
+    if (at < 20 && lane < 1) {
+        b5[i0] = v10;
     }
 }

@@ -453,12 +453,12 @@ def _crossentropy_grad(g: Expr, y: Expr, p: Expr, t: Expr) -> Any:
 
 
 def _targets(name: str, x: Expr, t: Expr) -> Expr:
-    """Check targets: class numbers must be integers; distributions have the shape of the predictions, at the call if not before."""
+    """Check targets: integers, one a row, or distributions of the shape of the predictions; lengths at the call if not before."""
     if _is_index(x, t) and not is_integer(t.dtype):
         raise TypeError(report(f"{name}: class numbers must be integers, not {t.dtype}", node_rows((x, t)), "cast them to 'int32'?"))
     # What is multiplied would be stretched: a column of class numbers passed for distributions.
     known = [None not in lengths for lengths in zip(x.type.shape, t.type.shape)]
-    if t.ndim != x.ndim or any(k and n != m for k, n, m in zip(known, x.type.shape, t.type.shape)):
+    if t.ndim not in (x.ndim, x.ndim - 1) or any(k and n != m for k, n, m in zip(known, x.type.shape, t.type.shape)):
         return t  # the shape rule knows more of it
     dims = [None if k else dim_of(x, a) for a, k in enumerate(known)]
     return stated(t, dims, f"{name}: predictions and targets differ in length")

@@ -232,6 +232,12 @@ CASES = [
         w = exprc.shared([[1.0, 2.0]], name="w", shape=(None, None))
         w.set_value([[1.0, 2.0], [3.0]])
         """, ("cannot set the value of w: list cannot be made an array", "w", "@1", "are all its rows as long?")),
+    ("Another number of class numbers than of rows", ValueError, """
+        p, labels = T.matrix("p"), T.ivector("labels")
+        loss = T.categorical_crossentropy(p, labels)
+        f = exprc.function([p, labels], loss, mode="reference")
+        f([[0.2, 0.8], [0.5, 0.5]], [1, 0, 1])
+        """, ("categorical_crossentropy: predictions and targets differ in length: 2 ≠ 3", "labels  int32, (3,)", "@1")),
     ("A column of class numbers as distributions", ValueError, """
         p, labels = T.matrix("p"), T.imatrix("labels")
         loss = T.categorical_crossentropy(p, labels)

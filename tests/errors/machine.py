@@ -138,8 +138,7 @@ CASES = [
          "programs are built again in every process; name another folder in EXPRC_CACHE"),
          "the cache is on a disk that can only be read", """
         (folder / 'cache').mkdir(mode=0o700)
-        for name in ('build', 'locks', 'programs', 'blobs'):
-            (folder / 'cache' / name).write_text('')
+        (folder / 'cache' / 'programs').write_text('')
         """),
     ("A setting that does not exist", AttributeError, """
         exprc.config.flaotX = "float64"

@@ -496,7 +496,10 @@ def test_the_launches_of_a_step_are_told_without_a_gpu(monkeypatch):
     assert 5 < len(rows) <= 12 and operations == pytest.approx(nets.step_flops(nets.FC64, 128) / 1e6, rel=0.02)
 
 
-@pytest.mark.parametrize(("net", "batch", "most"), [("lenet", 128, 12), ("lenet_norm", 128, 28), ("fc64", 128, 9), ("fc256", 128, 9)])
+@pytest.mark.parametrize(
+    ("net", "batch", "most"),
+    [("lenet", 128, 12), ("lenet", 500, 12), ("lenet", 1, 14), ("lenet_norm", 128, 28), ("fc64", 128, 9), ("fc256", 128, 9)],
+)
 def test_a_training_step_takes_few_launches(net, batch, most):
     """What a program for a GPU of this many multiprocessors launches; what decides is in `exprc.gpu.together`."""
     made = gpu_resources.loaded(lambda: training_step(nets.NETS[net], batch).compile("step"))

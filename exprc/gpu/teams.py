@@ -3,7 +3,7 @@
 ::
 
     one thread            nothing but outer axes, or outer axes that memory runs along and enough of them
-    a row of threads      2 to 32 neighbours, or a block of up to 256: inner axes that memory runs along
+    a row of threads      2 to 256 neighbours: inner axes that memory runs along
     a column of threads   of 32 teams side by side, those with the same place in their warp: outer axes that memory runs along, but few
 
         rows of 4                              columns of 4, 32 teams
@@ -26,6 +26,7 @@ from exprc.gpu.narrow import narrowed
 from exprc.loops import Accum, Alloc, Barrier, Buffer, If, Index, Kernel, Let, Load, Loop, Ref, Shuffle, Store
 from exprc.lower.emit import Scope, start_value
 from exprc.lower.nest import Nest, Pass, combined, comment, finished
+from exprc.ops.tiling import MULTIPROCESSORS
 from exprc.schedule.fuse import Group, Root
 from exprc.schedule.plan import Plan, Stored
 from exprc.size import Dim, ceildiv, floordiv, minimum, mod, product, symbol
@@ -67,8 +68,12 @@ class Shape:
 def shape_of(count: int, work: int, column: bool) -> Shape:
     """How many threads work on each of `count` outer indices with `work` elements; `column`: memory runs along the outer axes.
 
+    Teams of more than a warp share a block where there are others for all multiprocessors, so that it finds room beside those of a product.
+
     >>> shape_of(100_000, 1, True), shape_of(64, 1000, False), shape_of(500, 128, True)
     (Shape(size=1, teams=256, column=False), Shape(size=256, teams=1, column=False), Shape(size=16, teams=32, column=True))
+    >>> shape_of(720, 2000, False)
+    Shape(size=64, teams=4, column=False)
     """
     if work <= 1 or (column and count >= BUSY):
         return Shape(1, THREADS)
@@ -77,7 +82,7 @@ def shape_of(count: int, work: int, column: bool) -> Shape:
     size = _power(min(work, WARP))
     while size >= WARP and size < THREADS and 4 * size <= work and (size * count < BUSY or work > 4096):
         size *= 2
-    return Shape(size, max(1, THREADS // size) if size <= WARP else 1)
+    return Shape(size, THREADS // size if size <= WARP else _power(min(THREADS // size, count // MULTIPROCESSORS)))
 
 
 def _power(n: int) -> int:
@@ -343,7 +348,9 @@ class Teams(Nest):
             body.body.append(combined(op, cells, {n: Ref(other[n], c.dtype) for n, c in cells.items()}))
             by //= 2
         if self.shape.size > WARP:
-            self._through_memory(op, cells, self.shape.size // WARP, floordiv(self.lane, WARP), body, ((mod(self.lane, WARP), 1),))
+            count = self.shape.size // WARP
+            at = self.shape.row * count + floordiv(self.lane, WARP)  # type: ignore[operator]
+            self._through_memory(op, cells, count, at, body, ((mod(self.lane, WARP), 1),))
         elif width > 1:
             body.body += [Store(c, 0, Shuffle(Load(c, 0), 0, width)) for c in cells.values()]
 
@@ -353,14 +360,14 @@ class Teams(Nest):
         """Join `count` accumulators that threads put in shared memory at `at`, one after the other, in every thread."""
         if count == 1:
             return
-        step, row = (self.shape.teams, self.shape.row) if self.shape.column else (1, 0)
-        shared = {n: self._share(c.dtype, count * step) for n, c in cells.items()}
+        step, first = (self.shape.teams, self.shape.row) if self.shape.column else (1, self.shape.row * count)  # type: ignore[operator]
+        shared = {n: self._share(c.dtype, count * self.shape.teams) for n, c in cells.items()}
         stores = [Store(shared[n], at, Load(c, 0)) for n, c in cells.items()]
         body.body += [If(who, tuple(stores))] if who else stores
         body.body.append(Barrier())
-        body.body.append(Accum(tuple((c, 0) for c in cells.values()), tuple(Load(shared[n], row) for n in cells)))
+        body.body.append(Accum(tuple((c, 0) for c in cells.values()), tuple(Load(shared[n], first) for n in cells)))
         k = symbol("k", 1, count - 1)
-        other = {n: Load(shared[n], k * step + row) for n in cells}  # type: ignore[operator]
+        other = {n: Load(shared[n], k * step + first) for n in cells}  # type: ignore[operator]
         body.body.append(Loop("k", count, "serial", (combined(op, cells, other),), 1))
 
     def _result(self, root: Root, cells: Mapping[str, Buffer], at: Dim, scope: Scope) -> None:

@@ -50,12 +50,25 @@ def test_reductions_in_parts_of_every_axis(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_updates_in_place_next_to_what_reads_them(device: str) -> None:
+def test_teams_of_several_warps_in_a_block(device: str) -> None:
+    """Four to a block, of which the last is not whole: sums, positions, a mean with variance, rows that stay in shared memory."""
+    x = T.matrix("x", shape=(531, 130))
+    value = np.round(np.random.default_rng(3).standard_normal((531, 130)) * 8).astype("float32") / 8
+    assert (shape_of(531, 130, False).size, shape_of(531, 130, False).teams) == (64, 4)
+    with exprc.config.override(emulator="check", emulator_order="random"):
+        got = exprc.function([x], outputs_of(x, (1,)), device=there(device))(value)
+    for k, (a, b) in enumerate(zip(got, exprc.function([x], outputs_of(x, (1,)))(value))):
+        np.testing.assert_allclose(a, b, rtol=3e-5, atol=3e-6, err_msg=f"output {k}")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", [(37, 9), (531, 130)], ids=str)
+def test_updates_in_place_next_to_what_reads_them(shape: tuple[int, int], device: str) -> None:
     """A variable is written by one thread of a team while others of its team, and of a last team that is not whole, are about."""
-    w, b, g = (exprc.shared(np.ones(s, "float32"), name="v") for s in ((37, 9), 37, (37, 9)))
-    x = T.matrix("x", shape=(37, 9))
+    w, b, g = (exprc.shared(np.ones(s, "float32"), name="v") for s in (shape, shape[0], shape))
+    x = T.matrix("x", shape=shape)
     updates = {w: w - 0.5 * (x - x.mean(1, keepdims=True)), b: b + (x * w).sum(1), g: T.softmax(g + x)}
-    value = np.random.default_rng(2).standard_normal((37, 9)).astype("float32")
+    value = np.random.default_rng(2).standard_normal(shape).astype("float32")
 
     def after(where: str) -> list[Any]:
         for v, start in ((w, 1.0), (b, 2.0), (g, 3.0)):

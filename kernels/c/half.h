@@ -34,7 +34,7 @@ SCALAR half to_half_d(double x) {
     union { float value; uint32_t bits; } odd = {(float)x};
     const double lost = x - (double)odd.value;
     /* round to odd: towards 0, the last bit set where something was lost, so that rounding again is rounding once */
-    const uint32_t away = (odd.value < 0) == (lost > 0) ? 1u : 0u;
+    const uint32_t away = (odd.bits >> 31) == (lost > 0) ? 1u : 0u;  /* by its sign: it may be -0 */
     if (lost != 0 && lost == lost) odd.bits = (odd.bits - away) | 1u;
     return to_half(odd.value);
 }

@@ -30,6 +30,7 @@ from exprc.runtime import cubin, libcuda
 from exprc.runtime.launch import CUDA, Launch, precisions
 from exprc.runtime.libcuda_entry import ffi
 from exprc.runtime.libraries import Libraries, allowed
+from exprc.runtime.others import Others
 from exprc.runtime.staging import Staging
 
 Array = np.ndarray[Any, Any]
@@ -205,6 +206,7 @@ class Cuda:
             self.stream = int(self._work.handle)
             self._libraries = Libraries(self._captured.handle)
             self._room: Memory | None = None
+            self._others = Others(self._driver, self._stream, self._check)
             self._staging = Staging(self._driver, self.pycuda, self._stream, self._check)
 
     def __repr__(self) -> str:
@@ -348,7 +350,7 @@ class Cuda:
 
     def start(self, executable: Any, kernels: tuple[str, ...]) -> None:
         """Start a graph."""
-        with self:
+        with self._working():
             self._recent = kernels
             self._check(self._driver.cuGraphLaunch(executable, self._stream), "a GPU program cannot be started")
 
@@ -362,19 +364,7 @@ class Cuda:
     def seconds(self, prepared: Graph | Nothing) -> float:
         """Run launches, and return how long the GPU was at it: between an event before and one after."""
         with self:
-            begin, end, took = ffi.new("void **"), ffi.new("void **"), ffi.new("float *")
-            for event in (begin, end):
-                self._check(self._driver.cuEventCreate(event, 0), "an event cannot be made")
-            try:
-                self._check(self._driver.cuEventRecord(begin[0], self._stream), "an event cannot be recorded")
-                prepared.run()
-                self._check(self._driver.cuEventRecord(end[0], self._stream), "an event cannot be recorded")
-                self._check(self._driver.cuEventSynchronize(end[0]), "a GPU program failed")
-                self._check(self._driver.cuEventElapsedTime(took, begin[0], end[0]), "a GPU program failed")
-            finally:
-                for event in (begin, end):
-                    self._driver.cuEventDestroy_v2(event[0])
-        return took[0] / 1e3
+            return libcuda.timed(self._driver, self._stream, self._check, prepared.run)
 
     # -- memory
 
@@ -432,7 +422,7 @@ class Cuda:
     def write(self, address: int, array: Array) -> None:
         """Copy a C-contiguous array to the GPU."""
         if array.nbytes:
-            with self:
+            with self._working():
                 self._staging.write(address, array)
 
     def read(self, address: int, array: Array) -> None:
@@ -442,13 +432,13 @@ class Cuda:
             return
         if not array.flags.c_contiguous:
             raise ValueError("only a C-contiguous array can be filled from a GPU")
-        with self:
+        with self._working():
             self._staging.read(address, array)
 
     def copy(self, source: int, target: int, nbytes: int) -> None:
         """Copy from one place on the GPU to another."""
         if nbytes:
-            with self:
+            with self._working():
                 self._check(self._driver.cuMemcpyDtoDAsync_v2(target, source, nbytes, self._stream), "a copy on the GPU failed")
 
     def check_own(self, address: int) -> None:
@@ -466,10 +456,36 @@ class Cuda:
             what = f"the array is in another CUDA context on {self.name} than the primary one, in which the function runs"
             raise ValueError(report(what, fix="use the device's primary context, as PyTorch and CuPy do, or copy the array to the host"))
 
-    def wait_for_others(self) -> None:
-        """Wait for the work of all that use the context."""
+    # -- other libraries in the same context
+
+    def wait_for(self, stream: int | None) -> None:
+        """Let nothing begin before what others have asked for on a stream of theirs is done; None: wait for all that use the context."""
         with self:
-            self._check(self._driver.cuCtxSynchronize(), "a GPU program failed")
+            if stream is None:
+                self._check(self._driver.cuCtxSynchronize(), "a GPU program failed")
+            else:
+                self._others.wait_for(stream)
+
+    def let_wait(self, stream: int) -> None:
+        """Let nothing begin on a stream of others before what was asked for here is done."""
+        with self:
+            self._others.let_wait(stream)
+
+    def shared_with_others(self, array: Any) -> None:
+        """Do work in turn with that of others, who have the memory of an array."""
+        with self._lock:
+            self._others.given(array)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        with self:
+            self._others.begin()
+            yield
+            self._others.end()
+
+    def _working(self) -> Any:
+        """Hold the device for work that may be on memory that others have, too."""
+        return self._in_turn() if self._others.there else self
 
     def forget(self, address: int, nbytes: int) -> None:
         """Nothing to do: what lies there is written again before it is read."""
@@ -497,6 +513,7 @@ class Cuda:
         with suppress(DeviceError), self.pycuda_current("the GPU cannot be closed"):
             self._staging.close()
             self._libraries.close()
+            self._others.close()
             del self._work, self._captured
         self._lost = report(f"{self.name} is closed: the process is ending")
         with suppress(self.pycuda.Error):

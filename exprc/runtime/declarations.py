@@ -60,6 +60,7 @@ LIBCUDA = """
     int cuEventRecord(void *event, void *stream);
     int cuEventSynchronize(void *event);
     int cuEventElapsedTime(float *milliseconds, void *begin, void *end);
+    int cuStreamWaitEvent(void *stream, void *event, unsigned flags);
 
     int cuStreamBeginCapture_v2(void *stream, int mode);
     int cuStreamEndCapture(void *stream, void **graph);

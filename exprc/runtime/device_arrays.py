@@ -1,7 +1,8 @@
 """Arrays in the memory of a device, and how they meet those of PyTorch, CuPy, JAX and pycuda: ``__cuda_array_interface__`` and DLPack.
 
-Both protocols describe memory; nothing is copied. Who takes an array of ours reads it once the work asked for before is done. An array
-of others is taken by DLPack where it speaks it, because that makes our stream wait for theirs; else all of their work is waited for.
+Both protocols describe memory; nothing is copied. Who takes an array of ours by DLPack says on which stream: that waits for the work asked
+for before. Not everybody who speaks the other protocol looks at its stream, so there the host waits. An array of others is taken by DLPack
+where it speaks it, because that makes our stream wait for theirs; else our stream waits for the one that it names, or the host for all.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ class DeviceArray:
 
     def _share(self) -> None:
         """Note that another library has the memory."""
+        self._device.shared_with_others(self)
         if isinstance(self._memory, Lease):
             self._memory.shared = True
 
@@ -130,13 +132,14 @@ class DeviceArray:
     def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None) -> Any:
         """A capsule of the memory itself; it is NumPy's, made to say where the memory is.
 
-        stream : -1 where nothing needs to be waited for; else all work asked for before is waited for.
+        stream : the handle of the stream that waits for the work asked for before, 1 for the default stream, as None says, too; -1 where
+            nothing needs to be waited for.
         """
         if dl_device is not None and tuple(dl_device) != self._device.dlpack:
             raise BufferError(f"an array on {self.device} cannot be given away as one of the DLPack device {tuple(dl_device)}: take get()")
-        if stream != -1:
-            self._device.synchronize()
         given = self.copy() if copy else self
+        if stream != -1:
+            self._device.let_wait(1 if stream is None else _handle(stream))
         given._share()
         capsule = np.asarray(_Described(given)).__dlpack__()
         tensor = _tensor(capsule)
@@ -234,9 +237,18 @@ def _by_interface(value: Any, device: Device) -> DeviceArray:
     told = value.__cuda_array_interface__
     shape, dtype, strides = tuple(told["shape"]), np.dtype(told["typestr"]), told.get("strides")
     _check_contiguous(shape, strides, dtype.itemsize)
-    if told.get("stream", 1) is not None or told["version"] < 3:  # there may be work on it
-        device.wait_for_others()
+    if told["version"] < 3 or "stream" not in told:  # there may be work on any
+        device.wait_for(None)
+    elif told["stream"] is not None:
+        device.wait_for(_handle(told["stream"]))
     return DeviceArray(device, value, told["data"][0], shape, dtype, foreign=True)
+
+
+def _handle(stream: Any) -> int:
+    """The number of a stream that another library names; 0 could be either of two default streams, and both protocols forbid it."""
+    if int(stream) < 1:
+        raise ValueError(report(f"{stream} is no stream", fix="the default stream is 1, that of a thread 2, others are their handles"))
+    return int(stream)
 
 
 def _check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None, step: int) -> None:

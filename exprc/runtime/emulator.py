@@ -250,8 +250,14 @@ class Emulator:
     def check_own(self, address: int) -> None:
         """Nothing to look at: no other library has memory of the emulator."""
 
-    def wait_for_others(self) -> None:
+    def wait_for(self, stream: int | None) -> None:
         """Nobody works on it."""
+
+    def let_wait(self, stream: int) -> None:
+        """Nobody has to: all work is done when it was asked for."""
+
+    def shared_with_others(self, array: Any) -> None:
+        """Nothing to do: whoever has the memory works on it at once, too."""
 
     def may_ask(self, keeper: Any) -> None:
         """Nobody is asked: the host's memory is never said to have run out."""

@@ -118,8 +118,14 @@ class Device(Protocol):
     def check_own(self, address: int) -> None:
         """Raise ValueError for memory of another device, or of another context."""
 
-    def wait_for_others(self) -> None:
-        """Let nothing begin before the work of other libraries that is under way is done."""
+    def wait_for(self, stream: int | None) -> None:
+        """Let nothing begin before what others have asked for on a stream of theirs is done; None: on all streams."""
+
+    def let_wait(self, stream: int) -> None:
+        """Let nothing begin on a stream of others before what was asked for here is done."""
+
+    def shared_with_others(self, array: Any) -> None:
+        """Note that other libraries have the memory of an array: from now on work is done in turn with theirs on the default stream."""
 
     def load(self, text: str, flush: bool = False) -> Module:
         """Compile a self-contained text, or take it from the cache, and load it; with `flush`, subnormal numbers count as 0."""

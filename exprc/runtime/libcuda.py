@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,3 +207,20 @@ def _describe(found: Any, index: int) -> Gpu:
     shared = max(attribute(_SHARED), attribute(_SHARED_OPTIN))
     told = ffi.string(name).decode(errors="replace")
     return Gpu(index, told, int(memory[0]), (attribute(_MAJOR), attribute(_MINOR)), attribute(_PROCESSORS), shared)
+
+
+def timed(driver: Any, stream: Any, check: Callable[[int, str], None], run: Callable[[], None]) -> float:
+    """Start work on a stream, wait for it, and return the seconds between an event before and one after; the context is current."""
+    begin, end, took = ffi.new("void **"), ffi.new("void **"), ffi.new("float *")
+    for event in (begin, end):
+        check(driver.cuEventCreate(event, 0), "an event cannot be made")
+    try:
+        check(driver.cuEventRecord(begin[0], stream), "an event cannot be recorded")
+        run()
+        check(driver.cuEventRecord(end[0], stream), "an event cannot be recorded")
+        check(driver.cuEventSynchronize(end[0]), "a GPU program failed")
+        check(driver.cuEventElapsedTime(took, begin[0], end[0]), "a GPU program failed")
+    finally:
+        for event in (begin, end):
+            driver.cuEventDestroy_v2(event[0])
+    return float(took[0]) / 1e3

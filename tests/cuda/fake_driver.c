@@ -2,7 +2,8 @@
  *
  * Compiled as libcuda.so.1 by fake_driver.py, with a function for every other name that pycuda needs, which answers "not supported".
  * Memory, copies, streams and graphs do what they should, kernels run on the engine of the emulator (kernels/cuda/emulator_engine.c).
- * Nothing that is asynchronous on a GPU is done before somebody waits: who changes memory too early gets wrong numbers.
+ * Nothing that is asynchronous on a GPU is done before somebody waits, and then only what is on that stream: who changes memory too early,
+ * or does not wait for another stream, gets wrong numbers.
  * The image of a module is two lines: the path of the engine's shared object, and that of a text compiled for the emulator.
  *
  * Environment: FAKE_GPUS (1), FAKE_MEMORY (bytes, 2**26), FAKE_VERSION (13000), FAKE_INIT (a result for cuInit, 0),
@@ -141,8 +142,9 @@ API R cuCtxCreate_v2(void **context, unsigned flags, int device) {
 API R cuCtxCreate_v4(void **context, void *how, unsigned flags, int device) { (void)how; return cuCtxCreate_v2(context, flags, device); }
 API R cuCtxDetach(void *context) { free(context); if (depth) depth--; return OK; }
 API R cuCtxDestroy_v2(void *context) { return cuCtxDetach(context); }
-static R drain(const void *event);
-API R cuCtxSynchronize(void) { WITH_CONTEXT(cuCtxSynchronize); return drain(0); }
+static R drain(void *stream);
+static void *const EVERY;
+API R cuCtxSynchronize(void) { WITH_CONTEXT(cuCtxSynchronize); return drain(EVERY); }
 
 /* ---------------------------------------------------------------- the engine of the emulator */
 
@@ -181,11 +183,10 @@ API R cuMemAlloc_v2(P *address, size_t bytes) {
     }
     return NO_MEMORY;
 }
-static R drain(const void *event);
 
 API R cuMemFree_v2(P address) {
     WITH_CONTEXT(cuMemFree);
-    if (drain(0)) return stuck; /* as on a GPU */
+    if (drain(EVERY)) return stuck; /* as on a GPU */
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         if (pieces[i].address != address) continue;
         find_engine() ? engine.free((int64_t)address) : free((void *)address);
@@ -228,21 +229,23 @@ API R cuMemHostAlloc(void **place, size_t bytes, unsigned flags) {
     pinned_count++;
     return OK;
 }
-API R cuMemFreeHost(void *place) { WITH_CONTEXT(cuMemFreeHost); drain(0); free(place); pinned_count--; return OK; }
+API R cuMemFreeHost(void *place) { WITH_CONTEXT(cuMemFreeHost); drain(EVERY); free(place); pinned_count--; return OK; }
 
 /* ---------------------------------------------------------------- work that waits */
 
 struct graph;
 static R run_graph(const struct graph *graph);
 
-struct work { enum { COPY, GRAPH, EVENT } kind; void *to; void *from; size_t bytes; };
+struct event { double when; long record; void *stream; }; /* the number of the work that records it, and where */
+struct work { enum { COPY, GRAPH, EVENT, WAIT } kind; void *stream, *to, *from; size_t bytes; long until; int done; };
 static struct work *queue;
-static long queue_begin, queue_end, queue_room;
+static long queue_end, queue_room, queue_first; /* the number of the first work that is still in the queue */
 
-static void later(struct work work) {
-    if (queue_begin == queue_end) queue_begin = queue_end = 0;
+/* Note work; return its number. */
+static long later(struct work work) {
     if (queue_end == queue_room) queue = realloc(queue, (size_t)(queue_room = 2 * queue_room + 64) * sizeof *queue);
-    queue[queue_end++] = work;
+    queue[queue_end] = work;
+    return queue_first + queue_end++;
 }
 
 static double now(void) {
@@ -251,17 +254,26 @@ static double now(void) {
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
-/* Do what waits, up to an event, or all of it. */
-static R drain(const void *event) {
-    long last = queue_end;
-    for (long i = queue_end; event && i > queue_begin; i--)
-        if (queue[i - 1].kind == EVENT && queue[i - 1].from == event) { last = i; break; } else last = queue_begin;
-    while (queue_begin < last && !stuck) {
-        const struct work work = queue[queue_begin++];
+static void *const EVERY = &queue;
+
+/* Do what waits on a stream, or on every one, up to the work of a number. What another stream has is left, but for what is waited for. */
+static R advance(void *stream, long until) {
+    for (long i = 0; i < queue_end && queue_first + i <= until && !stuck; i++) {
+        const struct work work = queue[i];
+        if (work.done || (stream != EVERY && work.stream != stream)) continue;
+        queue[i].done = 1;
         if (work.kind == COPY) memmove(work.to, work.from, work.bytes);
         if (work.kind == GRAPH) run_graph(work.from);
-        if (work.kind == EVENT) *(double *)work.from = now();
+        if (work.kind == EVENT) ((struct event *)work.from)->when = now();
+        if (work.kind == WAIT) advance(work.from, work.until);
     }
+    return stuck;
+}
+static R drain(void *stream) {
+    advance(stream, queue_first + queue_end);
+    long left = 0;
+    for (long i = 0; i < queue_end; i++) left += !queue[i].done;
+    if (!left) queue_first += queue_end, queue_end = 0;
     return stuck;
 }
 
@@ -269,13 +281,12 @@ static R drain(const void *event) {
     do { \
         WITH_CONTEXT(call); \
         if (!inside(device_side, bytes)) return INVALID; \
-        later((struct work){COPY, (void *)(to_), (void *)(from_), bytes}); \
+        later((struct work){COPY, stream, (void *)(to_), (void *)(from_), bytes, 0, 0}); \
         return OK; \
     } while (0)
-API R cuMemcpyHtoDAsync_v2(P to, const void *from, size_t bytes, void *stream) { (void)stream; COPY_LATER(cuMemcpyHtoDAsync, to, from, to); }
-API R cuMemcpyDtoHAsync_v2(void *to, P from, size_t bytes, void *stream) { (void)stream; COPY_LATER(cuMemcpyDtoHAsync, to, from, from); }
+API R cuMemcpyHtoDAsync_v2(P to, const void *from, size_t bytes, void *stream) { COPY_LATER(cuMemcpyHtoDAsync, to, from, to); }
+API R cuMemcpyDtoHAsync_v2(void *to, P from, size_t bytes, void *stream) { COPY_LATER(cuMemcpyDtoHAsync, to, from, from); }
 API R cuMemcpyDtoDAsync_v2(P to, P from, size_t bytes, void *stream) {
-    (void)stream;
     if (!inside(from, bytes)) return INVALID;
     COPY_LATER(cuMemcpyDtoDAsync, to, from, to);
 }
@@ -284,21 +295,27 @@ API R cuMemcpyDtoDAsync_v2(P to, P from, size_t bytes, void *stream) {
 
 API R cuStreamCreate(void **stream, unsigned flags) { WITH_CONTEXT(cuStreamCreate); (void)flags; *stream = malloc(1); stream_count++; return OK; }
 API R cuStreamDestroy_v2(void *stream) { WITH_CONTEXT(cuStreamDestroy); free(stream); stream_count--; return OK; }
-API R cuStreamSynchronize(void *stream) { (void)stream; WITH_CONTEXT(cuStreamSynchronize); return drain(0); }
-API R cuEventCreate(void **event, unsigned flags) { WITH_CONTEXT(cuEventCreate); (void)flags; *event = calloc(1, sizeof(double)); event_count++; return OK; }
+API R cuStreamSynchronize(void *stream) { WITH_CONTEXT(cuStreamSynchronize); return drain(stream); }
+API R cuEventCreate(void **event, unsigned flags) { WITH_CONTEXT(cuEventCreate); (void)flags; *event = calloc(1, sizeof(struct event)); event_count++; return OK; }
 API R cuEventDestroy_v2(void *event) { WITH_CONTEXT(cuEventDestroy); free(event); event_count--; return OK; }
 API R cuEventRecord(void *event, void *stream) {
-    (void)stream;
     WITH_CONTEXT(cuEventRecord);
-    later((struct work){EVENT, 0, event, 0});
+    struct event *recorded = event;
+    recorded->stream = stream, recorded->record = later((struct work){EVENT, stream, 0, event, 0, 0, 0});
+    return OK;
+}
+API R cuStreamWaitEvent(void *stream, void *event, unsigned flags) {
+    (void)flags;
+    WITH_CONTEXT(cuStreamWaitEvent);
+    later((struct work){WAIT, stream, 0, ((struct event *)event)->stream, 0, ((struct event *)event)->record, 0});
     return OK;
 }
 API R cuEventElapsedTime(float *milliseconds, void *begin, void *end) {
     WITH_CONTEXT(cuEventElapsedTime);
-    *milliseconds = (float)(*(double *)end - *(double *)begin);
+    *milliseconds = (float)(((struct event *)end)->when - ((struct event *)begin)->when);
     return OK;
 }
-API R cuEventSynchronize(void *event) { WITH_CONTEXT(cuEventSynchronize); return drain(event); }
+API R cuEventSynchronize(void *event) { WITH_CONTEXT(cuEventSynchronize); return advance(((struct event *)event)->stream, ((struct event *)event)->record); }
 
 /* ---------------------------------------------------------------- modules and kernels */
 
@@ -397,7 +414,7 @@ API R cuLaunchKernel(void *opaque, unsigned gx, unsigned gy, unsigned gz, unsign
         captured->end = &node->next;
         return OK;
     }
-    if (drain(0)) return stuck;
+    if (drain(EVERY)) return stuck;
     const R result = run(node);
     free(node->arguments);
     free(node);
@@ -467,14 +484,13 @@ static R run_graph(const struct graph *graph) {
     return OK;
 }
 API R cuGraphLaunch(void *executable, void *stream) {
-    (void)stream;
     WITH_CONTEXT(cuGraphLaunch);
-    later((struct work){GRAPH, 0, executable, 0});
+    later((struct work){GRAPH, stream, 0, executable, 0, 0, 0});
     return OK;
 }
 API R cuGraphDestroy(void *graph) { discard(((struct graph *)graph)->first); free(graph); graph_count--; return OK; }
 API R cuGraphExecDestroy(void *executable) {
-    drain(0); /* it goes when it has run */
+    drain(EVERY); /* it goes when it has run */
     discard(((struct graph *)executable)->first);
     free(executable);
     executable_count--;

@@ -96,6 +96,92 @@ assert (lent.get() == before + 1).all() and lent.device == "cuda"
 """)
 
 
+#: Work of others that nobody waits for is not done: so the fake driver is, and so a GPU may be.
+ASIDE = OTHERS + """
+from exprc.runtime.libcuda_entry import ffi
+sources = []
+def to_device(address, array, stream):
+    sources.append(array)  # it is read later
+    with d:
+        assert not d._driver.cuMemcpyHtoDAsync_v2(address, ffi.from_buffer(array), array.nbytes, ffi.cast("void *", stream))
+def seen(address, stream, shape=(2, 3)):
+    array = np.zeros(shape, "float32")
+    with d:
+        assert not d._driver.cuMemcpyDtoHAsync_v2(ffi.from_buffer(array), address, array.nbytes, ffi.cast("void *", stream))
+        assert not d._driver.cuStreamSynchronize(ffi.cast("void *", stream))
+    return array.tolist()
+total = exprc.function([x], x.sum(0), device="cuda")
+"""
+
+
+def test_the_stream_that_an_array_names_is_waited_for_and_no_other(faked):
+    faked(ASIDE + """
+def on(works, **told):
+    other = Described(np.zeros((2, 3), "float32"), **told)
+    to_device(int(other.piece), value, works)
+    return total(other).tolist()
+assert on(77, stream=77) == on(1, stream=1) == [3, 5, 7]
+assert on(77, stream=78) == on(77, stream=None) == [0, 0, 0], "nobody says that there is work on 77"
+assert on(77) == [3, 5, 7], "which stream is not said: all of them"
+assert on(77, version=2, stream=None) == [3, 5, 7], "streams came with version 3"
+for wrong in (0, -1):
+    try:
+        on(77, stream=wrong)
+    except ValueError as error:
+        assert f"wrong value for the input x: {wrong} is no stream" in str(error), error
+        assert "the default stream is 1, that of a thread 2" in str(error)
+    else:
+        raise AssertionError("a stream that there is not was taken")
+""")
+
+
+def test_who_takes_an_array_waits_on_the_stream_that_it_names(faked):
+    faked(ASIDE + """
+double, held = (2 * value).tolist(), []  # giving memory back waits for everything
+for stream, reads in ((9, 9), (1, 1), (None, 1)):
+    y = f(value)[1]
+    capsule = y.__dlpack__(stream=stream)
+    assert seen(y.address, reads) == double, stream
+    held.append((y, capsule))
+y = f(value + 7)[1]
+capsule = y.__dlpack__(stream=-1)
+assert seen(y.address, 9) != (2 * value + 14).tolist(), "-1: nobody waits"
+try:
+    y.__dlpack__(stream=0)
+except ValueError as error:
+    assert str(error).startswith("0 is no stream"), error
+else:
+    raise AssertionError("0 is no stream")
+del y, capsule
+""")
+
+
+def test_work_of_others_on_the_default_stream_comes_in_turn_with_ours(faked):
+    faked(ASIDE + """
+y = f(value)[1]
+to_device(y.address, value, 1)
+assert total(y).tolist() == [6, 10, 14], "nobody was given it: whoever writes there is on their own"
+capsule = y.__dlpack__(stream=1)
+to_device(y.address, value + 1, 1)
+assert total(y).tolist() == [5, 7, 9] and y.get().tolist() == (value + 1).tolist()
+to_device(y.address, value + 2, 1)
+y = y.copy()
+assert total(y).tolist() == [7, 9, 11]
+lent = w.get_value(borrow=True, return_internal_type=True)
+told = lent.__cuda_array_interface__
+before = np.array(w.get_value())
+to_device(lent.address, before + 5, 1)
+g = exprc.function([], [], updates={w: w * 2}, device="cuda")
+g()
+assert seen(lent.address, 1, (3,)) == (2 * (before + 5)).tolist(), "they see the update"
+to_device(lent.address, before, 1)
+del lent, told, capsule
+g()
+assert w.get_value().tolist() == (2 * before).tolist(), "what was asked for before they let go of it is waited for"
+assert not d._others.there, "and that was the last"
+""")
+
+
 MISTAKES = {
     "strides": ("f(Described(value, strides=(4, 8)))", "the array on the device is not C-contiguous"),
     "dtype": ("f(Described(value.astype('float64')))", "its dtype is float32, that of the value float64"),

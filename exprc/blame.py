@@ -49,8 +49,8 @@ def node_rows(inputs: Sequence[Expr]) -> list[tuple[str, str, str]]:
 
 
 def as_written(x: Expr) -> Expr:
-    """What the user has in hand, where the operation that he called cast it or gave it axes of length 1."""
-    while x.name is None and (x.op.name == "cast" or _only_adds_axes(x)):
+    """What the user has in hand, where the operation that he called cast it, checked its shape or gave it axes of length 1."""
+    while x.name is None and (x.op.name in ("cast", "specify_shape") or _only_adds_axes(x)):
         x = x.inputs[0]
     return x
 

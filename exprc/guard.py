@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from exprc.blame import as_written
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Shared
 from exprc.schedule.plan import Plan
@@ -79,7 +80,7 @@ class Guard:
 
     def message(self, status: Sequence[int]) -> str:
         """Return the text about the index that a program found out of bounds: which check, the index, the length."""
-        node = self.plan.checks[status[0] - 1]
+        node = as_written(self.plan.checks[status[0] - 1])
         text = f"index {status[1]} is out of bounds for an axis of length {status[2]}"
         there = f"indices go from 0 to {status[2] - 1}, or from -{status[2]} to -1 from the end" if status[2] else "the axis is empty"
         fix = there + ("; no variable was updated" if self.plan.containers else "")

@@ -138,6 +138,17 @@ def test_lowered_graph_is_its_reference(name: str, inputs: list, build: Callable
         agree(run(loaded, sizes, values), roots, values)
 
 
+def test_what_was_joined_is_read_where_each_part_went(no_compiler: None) -> None:
+    """In one pass with the stores of the parts, whose indices in themselves are all 0."""
+    total = v.sum().dimshuffle("x", "x")
+    joined = T.concatenate([total, total, T.sin(total)], axis=1)
+    values = {v: np.arange(1, 6, dtype="float32")}
+    for k in range(3):
+        roots = [joined[:, k : k + 1]]
+        [(loaded, sizes)] = programs(roots, [v], [[values[v]]], compiler.AVX512)
+        agree(run(loaded, sizes, values), roots, values)
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), (1, 1), (1, 40), (40, 1)])
 @pytest.mark.parametrize("name", ["chain", "sum of rows", "sum of columns", "sum", "concatenate", "flatten"])
 def test_empty_and_thin_arrays(name: str, shape: tuple[int, int], no_compiler: None) -> None:

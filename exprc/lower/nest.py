@@ -138,7 +138,7 @@ class Nest:
             value = self.emit.value(root.value, index, scope)
         else:
             value = self.emit.compute(root.node, index, scope)
-        scope.memo[root.node, index] = value
+        scope.memo[root.node, placed(root, index, self.plan.dims)] = value
         if root.node in self.emit.local:
             target = self.emit.local[root.node](index)
             scope.body.append(Store(target.buffer, target.address, value))

@@ -120,7 +120,7 @@ class GroupLowering(Nest):
         serial = [axis.loops[:-1] if k == self.lane else axis.loops for k, axis in enumerate(outer) if k != self.turned]
         loops = [loop for loops in serial for loop in loops]
         count = outer[self.lane].loops[-1][1] if self.lane is not None else 1
-        versions = [(when, self._body(n)) for when, n in self._versions(count)] if self.lane is not None else []
+        versions = [(when, self._body(n)) for when, n in self._versions(count)]
         return self._grid(loops, versions or [((), self._body(count))], _known(loops, count))
 
     def _body(self, lane_count: Dim) -> list[Any]:

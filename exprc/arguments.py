@@ -79,6 +79,12 @@ class Slot:
             return False
         return (value.flags.num & _PLAIN) == _PLAIN
 
+    @property
+    def plain(self) -> bool:
+        """Whether it takes an integer of Python's that is in range."""
+        exact = self.dtype == np.int64 or not (self.strict or self.downcast is False)
+        return self.ndim == 0 and self.dtype.kind in "iu" and exact
+
     def trusted(self, label: str, value: Any) -> Any:
         """Return a value as it is, or raise TypeError; nothing is cast or copied."""
         if self.fits(value):

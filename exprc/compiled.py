@@ -11,7 +11,7 @@ from typing import Any
 from exprc.errors import report
 from exprc.expr import Constant, Expr, Input, Shared, leaves
 from exprc.loops_text import text_of
-from exprc.machines import Changed, Direct, HostCopy, Machine, Runner, number_of
+from exprc.machines import Changed, HostCopy, Machine, Runner, number_of
 from exprc.ops.formula import copy
 from exprc.ops.reduce import sum_
 from exprc.ops.view import dimshuffle
@@ -24,6 +24,7 @@ from exprc.schedule.layout import assign
 from exprc.schedule.memory import build_plan
 from exprc.schedule.plan import Plan
 from exprc.schedule.sizes import Bound, Signature, bind, size_leaves
+from exprc.shorts import ARENAS, ByNumbers, ByShapes
 from exprc.size import Dim
 from exprc.steps import Walk
 from exprc.types import itemsize
@@ -31,10 +32,8 @@ from exprc.verify import verify
 
 #: A size that has taken this many values becomes an argument of the program, so that compiling ends.
 VALUES = 3
-#: Programs, and sets of sizes with the bytes of their arenas, that one function keeps; the oldest are dropped.
-PROGRAMS, RUNNERS, ARENAS = 64, 256, 1 << 28
-#: Short ways that one function keeps.
-SHORTS = 8
+#: Programs, and sets of sizes, that one function keeps; the oldest are dropped.
+PROGRAMS, RUNNERS = 64, 256
 #: How often a program is chosen again because another thread gave a variable another shape.
 TRIES = 100
 #: Programs that are asked first whether they serve new values as they are.
@@ -100,10 +99,11 @@ class Compiled:
         self.variables = any(isinstance(x, Shared) for x in self.leaves)
         self.known = all(None not in x.type.shape for x in self.leaves) and not self.scalars
         self.only: tuple[Runner, tuple[int, ...]] | None = None  # where all shapes are known
-        self.called: Any = None  # what was called last,
-        self.served: Any = None  # and what `direct` was made for
-        self.direct: Direct = general
-        self.shorts: dict[tuple[Runner, tuple[int, ...]], Direct] = {}  # made so far
+        written = sorted({v.container for v in self.updates}, key=id)
+        holders = [*written, *([] if self.device is None else [self.device])]
+        # the short ways (see `exprc.shorts`) of calls that make one step, and several
+        self.shorts = ByNumbers(self.inputs, holders, self.walk) if self.machine.stepwise else ByShapes(self.inputs, holders)
+        self.stepped = ByNumbers(self.inputs, holders, self.walk)
         self.last: Loaded | None = None
         self.last_runner: Runner | None = None
 
@@ -236,39 +236,20 @@ class Compiled:
     def _call(self, arrays: Mapping[Expr, Any]) -> list[Any]:
         values = self.machine.values(self.leaves, arrays) if self.variables else arrays
         found = self.only
-        numbers = tuple(int(values[x]) for x in self.walk.scalars) if self.walk.moving else ()
+        numbers = tuple(int(values[x]) for x in self.walk.scalars)
         if found is None:
             found = self.runner(self.signature(values))
             self.only = found if self.known else None
         runner, sizes = found
         outputs = runner.call(values, sizes)
-        if found is not self.served and not self.scalars:  # a program is bound to the values of those
-            self._serve(found, values)
-        if self.walk.moving and self.walk.known and self.machine.stepwise:
-            self.walk.arrived(self.walk.after(numbers))
+        if isinstance(self.shorts, ByNumbers):
+            after = self.walk.after(numbers) if self.walk.moving and self.walk.known else None
+            if after is not None:
+                self.walk.arrived(after)
+            self.shorts.note(numbers, runner, (sizes,), arrays, after, False)
+        elif not self.scalars:  # a program is bound to the values of those
+            self.shorts.note(found, values)
         return outputs if len(outputs) == self.outputs else outputs[: self.outputs]
-
-    def _serve(self, found: tuple[Runner, tuple[int, ...]], values: Mapping[Expr, Any]) -> None:
-        """Take the short way to what was called, if there is one; it is made, once, for what is called twice in a row."""
-        short = self.shorts.get(found)
-        if short is None and found is self.called:
-            short = found[0].direct(self.inputs, values, found[1]) or general
-            self._keep(found, short)
-        if short is not None:
-            self.served, self.direct = found, short
-        self.called = found
-
-    def _keep(self, found: tuple[Runner, tuple[int, ...]], short: Direct) -> None:
-        """Keep a short way, which has an arena of its own, and as many of those before it as there is room for."""
-        with self.lock:
-            while len(self.shorts) >= SHORTS or (self.shorts and sum(r.arena for r, _ in (*self.shorts, found)) > ARENAS):
-                del self.shorts[next(iter(self.shorts))]
-            self.shorts[found] = short
-
-
-def general(*values: Any) -> Any:
-    """The short way where there is none: whoever calls takes the general one."""
-    return NotImplemented
 
 
 def steady(call: Callable[[], Any]) -> Any:

@@ -204,7 +204,6 @@ class Function:
         self.device = self.asked_device = _checked("device", device)
         self.precision = _checked("precision", precision)
         self.mode, self.asked = _checked_mode(mode), mode
-        self.trust_input = trust_input
         self.allow_input_downcast = allow_input_downcast
         self._recipe = recipe
         self.inputs: list[Input] = [one.variable for one in recipe.inputs]
@@ -216,10 +215,22 @@ class Function:
         self._compiled: Any = program  # the programs (see exprc.build); None on the interpreter
         if self.mode == "compiled" and program is None:
             self._prepare()
-        # whether there may be a short way (see exprc.runtime.direct)
-        self._direct = self._compiled is not None and not self._states and recipe.steps is None
+        self._shorts: Any = None  # the short ways (see exprc.shorts), where there may be some
+        if self._compiled is not None and not self._states:
+            self._shorts = self._compiled.shorts if recipe.steps is None else self._compiled.stepped
+        self.trust_input = trust_input
         for slot in self._slots if self._compiled is not None else ():
             slot.device = self._compiled.device
+
+    @property
+    def trust_input(self) -> bool:
+        return self._trust_input
+
+    @trust_input.setter
+    def trust_input(self, trust_input: bool) -> None:
+        self._trust_input = trust_input
+        if self._shorts is not None:
+            self._shorts.plain = frozenset() if trust_input else frozenset(k for k, slot in enumerate(self._slots) if slot.plain)
 
     def _prepare(self) -> None:
         from exprc import build  # the compiler itself: not needed by who imports exprc to read, or to write expressions
@@ -238,6 +249,10 @@ class Function:
 
     def __call__(self, /, *args: Any, **named: Any) -> Any:
         """Compute the outputs; see `function`."""
+        if self._shorts is not None and not named:
+            made = self._shorts.call(*args)
+            if made is not NotImplemented:
+                return made if self._single else returned(self._recipe.keys, made if type(made) is list else [made])
         return self._holding([c.lock for c in self._written], args, named)  # a fork gives them new ones
 
     def _holding(self, locks: list[Any], args: Sequence[Any], named: Mapping[str, Any]) -> Any:
@@ -249,10 +264,6 @@ class Function:
             return self._holding(locks[8:], args, named)
 
     def _call(self, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        if self._direct and not named:
-            made = self._compiled.direct(*args)
-            if made is not NotImplemented:
-                return made if self._single else returned(self._recipe.keys, made if type(made) is list else [made])
         results = self._run(self._bind(args, named))
         return results[0] if self._single else returned(self._recipe.keys, results)
 

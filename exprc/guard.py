@@ -47,18 +47,27 @@ class Guard:
         else:
             self.limits.add((bound.leaves[leaf], limit))
 
-    def given(self) -> dict[Expr, int] | None:
-        """The inputs that are indices, with the least length that each must be within; None where others are to be looked at, too."""
-        if self.unknown or any(isinstance(leaf, Shared) for leaf, _ in self.limits):
+    def given(self, variables: bool = False) -> dict[Expr, int] | None:
+        """The inputs that are indices, with the least length that each must be within; None where others are to be looked at, too.
+
+        variables : whether whoever asks looks at those that are variables (see `settled`).
+        """
+        if self.unknown or (not variables and any(isinstance(leaf, Shared) for leaf, _ in self.limits)):
             return None
-        return {leaf: min(n for x, n in self.limits if x is leaf) for leaf, _ in self.limits}
+        return {leaf: min(n for x, n in self.limits if x is leaf) for leaf, _ in self.limits if not isinstance(leaf, Shared)}
+
+    def settled(self, steps: int = 1) -> bool:
+        """Whether no index that is a variable may be out of bounds in so many steps."""
+        variables = [(leaf, limit) for leaf, limit in self.limits if isinstance(leaf, Shared)]
+        later = steps > 1 and any(leaf.container in self.containers for leaf, _ in variables)
+        return not later and all(self._holds(leaf, limit, {}) for leaf, limit in variables)
 
     def doubts(self, values: Mapping[Expr, Array], steps: int = 1) -> bool:
         """Tell whether variables are written and an index may be out of bounds, in one of so many steps."""
         if not self.containers or self.unknown:
             return bool(self.containers)
-        later = steps > 1 and any(isinstance(leaf, Shared) and leaf.container in self.containers for leaf, _ in self.limits)
-        return later or not all(self._holds(leaf, limit, values) for leaf, limit in self.limits)
+        given = [(leaf, limit) for leaf, limit in self.limits if not isinstance(leaf, Shared)]
+        return not (self.settled(steps) and all(self._holds(leaf, limit, values) for leaf, limit in given))
 
     def _holds(self, leaf: Expr, limit: int, values: Mapping[Expr, Array]) -> bool:
         """Whether all elements of a leaf are within bounds; those of a variable are looked at again when it has changed."""

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from exprc.compiled import Compiled, Loaded, Stage, general, storable
+from exprc.compiled import Compiled, Loaded, Stage, storable
 from exprc.expr import Constant, Expr, Input, Shared, rebuild, topological
 from exprc.forms import Kernel
 from exprc.machines import HostCopy
 from exprc.reference import value_of
 from exprc.runtime.launch import Device
+from exprc.shorts import NoShorts
 from exprc.types import TupleType
 
 #: How a program is made of roots: (roots, number of outputs, updated variables, inputs) -> Compiled.
@@ -74,7 +75,7 @@ class Step:
 class Segments:
     """The programs of a graph that is cut, called one after the other; they are compiled when they are first reached."""
 
-    direct = staticmethod(general)
+    shorts = stepped = NoShorts()  # the host works between the programs
 
     def __init__(
         self, roots: list[Expr], outputs: int, updates: list[Shared], inputs: list[Input], make: Make, levels: Mapping[Expr, int], last: int

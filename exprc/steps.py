@@ -88,6 +88,8 @@ def on_device(program: Any, arrays: Mapping[Expr, Any], steps: int) -> list[Any]
                 raise ValueError(report("a variable got another shape between the steps of a call")) from None
             return on_device(program, arrays, steps)
     walk.arrived(numbers[-1])
+    if len(runs) == 1:
+        program.stepped.note(numbers[0], runs[0][0], runs[0][1], arrays, numbers[-1] if walk.moving else None, True)
     return parts[0] if len(parts) == 1 else [joined(own, np.concatenate) for own in zip(*parts)]
 
 

@@ -14,16 +14,16 @@ import pytest
 
 import exprc
 import exprc.tensor as T
-from exprc.compiled import SHORTS
 from exprc.render.base import kernel_source
 from exprc.runtime import direct
+from exprc.shorts import SHORTS
 
 pytestmark = pytest.mark.skipif(not direct._works(), reason="the short way is for CPython on Linux; elsewhere calls go the general way")
 
 
 def taken(f: Any, *values: Any) -> bool:
     """Whether a call of these values goes the short way."""
-    return f._compiled.direct(*values) is not NotImplemented
+    return f._compiled.shorts.call(*values) is not NotImplemented
 
 
 def called(f: Any, *values: Any) -> Any:
@@ -195,9 +195,9 @@ def test_nothing_is_kept_of_a_call_and_a_function_can_go() -> None:
     held = [sys.getrefcount(v) for v in (a, w.container._value, np.ndarray, np.empty)]
     for _ in range(2000):
         f(a)
-        f._compiled.direct(a[:2])
-        f._compiled.direct(a + 5)  # an index out of bounds
-        f._compiled.direct(None)
+        f._compiled.shorts.call(a[:2])
+        f._compiled.shorts.call(a + 5)  # an index out of bounds
+        f._compiled.shorts.call(None)
     assert [sys.getrefcount(v) for v in (a, w.container._value, np.ndarray, np.empty)] == held
     assert abs(sys.getrefcount(NotImplemented) - none) < 10
     gone = weakref.ref(f)
@@ -220,14 +220,14 @@ def test_sizes_that_come_in_turn_get_one_short_way_each(monkeypatch: pytest.Monk
     want = [f(v) for v in values]
     for k in range(60):
         assert (f(values[k // 2 % 2]) == want[k // 2 % 2]).all()
-    assert len(made) == 2 == len(f._compiled.shorts)
+    assert len(made) == 2 == len(f._compiled.shorts.made)
     for n in range(4, 4 + 2 * SHORTS):
         called(f, np.full((2, n), 0.5, np.float32))
-    assert len(f._compiled.shorts) == SHORTS
+    assert len(f._compiled.shorts.made) == SHORTS
 
 
 def test_the_text_has_room_for_as_many_arrays_as_it_is_asked_for() -> None:
-    assert f"enum {{ MOST = {direct.MOST} }};" in kernel_source("c/call.c")
+    assert f"enum {{ MOST = {direct.MOST}, MOST_LOCKS = {direct.MOST_LOCKS} }};" in kernel_source("c/call.c")
 
 
 def test_a_forked_child_calls_it() -> None:
@@ -242,7 +242,7 @@ def test_a_forked_child_calls_it() -> None:
 
 
 def test_where_it_does_not_work_calls_go_the_general_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "_maker", lambda: None)
+    monkeypatch.setattr(direct, "_library", lambda: None)
     x = T.vector("x")
     f = exprc.function([x], x + 1)
     a = np.ones(3, np.float32)

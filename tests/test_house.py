@@ -31,7 +31,7 @@ LAYERS = (
     "lower gpu",
     "render",
     "runtime",
-    "machines compiled segments build guard profile parameters arguments seeing draw steps function",
+    "machines compiled segments build guard profile parameters arguments seeing draw steps shorts function",
     "tensor nn io datasets distributed device doctor __main__",
     "compat",
 )

@@ -155,7 +155,7 @@ class Runner:
         made = direct(bound, operands, results)
         if made is None:
             self.frames.append(frame)
-        return made and updating(made, self.containers)
+        return made
 
     def _operand(self, leaf: Expr, shape: tuple[int, ...], slot: int, limit: int) -> Operand:
         container = getattr(leaf, "container", None)
@@ -185,20 +185,6 @@ class Frame:
             if isinstance(leaf, Constant):
                 self.constants.append(ffi.from_buffer(np.ascontiguousarray(leaf.value)))
                 self.table[k] = ffi.cast("void *", self.constants[-1])
-
-
-def updating(call: Direct, containers: Sequence[Container]) -> Direct:
-    """The short way of a program that writes containers: they are told."""
-    if not containers:
-        return call
-
-    def told(*values: Any) -> Any:
-        made = call(*values)
-        for container in containers:
-            container.edits += 1  # nothing of them is on a device
-        return made
-
-    return told
 
 
 def _apart(containers: Sequence[Container], values: Mapping[Expr, Any]) -> Mapping[Expr, Any]:

@@ -26,11 +26,11 @@ import numpy as np
 from exprc.collector import collector_paused
 from exprc.errors import DeviceError, bytes_text, report
 from exprc.library import Work
-from exprc.runtime import cubin, libcuda
+from exprc.runtime import cubin, libcuda, roundtrip
 from exprc.runtime.launch import CUDA, Launch, precisions
 from exprc.runtime.libcuda_entry import ffi
 from exprc.runtime.libraries import Libraries, allowed
-from exprc.runtime.others import Others
+from exprc.runtime.others import Others, event
 from exprc.runtime.staging import Staging
 
 Array = np.ndarray[Any, Any]
@@ -83,13 +83,13 @@ def import_pycuda() -> Any:
 
 
 class Memory:
-    """A piece of a GPU's memory, freed when nothing holds it any more."""
+    """A piece of a GPU's memory, or of pinned memory of the host, freed when nothing holds it any more."""
 
     __slots__ = ("__weakref__", "_device", "_piece", "address", "label", "nbytes")
 
-    def __init__(self, device: Cuda, piece: Any, nbytes: int, label: str):
+    def __init__(self, device: Cuda, piece: Any, address: int, nbytes: int, label: str):
         self._device, self._piece = device, piece
-        self.address, self.nbytes, self.label = int(piece) if piece is not None else 0, nbytes, label
+        self.address, self.nbytes, self.label = address, nbytes, label
 
     def free(self) -> None:
         """Give the memory back now; at the end of the process pycuda could not."""
@@ -146,17 +146,17 @@ class Graph:
     """Launches captured in a CUDA graph: one call of the driver starts them all."""
 
     def __init__(self, device: Cuda, executable: Any, module: Module, kernels: tuple[str, ...], room: Memory | None):
-        self._device, self._executable = device, executable
+        self._device, self.executable = device, executable
         self._module, self._room = module, room  # whose code the graph runs, and what libraries use meanwhile
         self.kernels = kernels
 
     def run(self) -> None:
         """Start the launches; the call does not wait for them."""
-        self._device.start(self._executable, self.kernels)
+        self._device.start(self.executable, self.kernels)
 
     def free(self) -> None:
         """Give the graph back; one that still runs goes away when it is done."""
-        executable, self._executable = self._executable, None
+        executable, self.executable = self.executable, None
         if executable is not None:
             self._device.destroy(executable)
 
@@ -168,6 +168,7 @@ class Nothing:
     """No launches at all, ready to run."""
 
     kernels: tuple[str, ...] = ()
+    executable = ffi.NULL
 
     def run(self) -> None:
         """Do nothing."""
@@ -188,11 +189,12 @@ class Cuda:
         self.dlpack = (2, gpu.index)
         self.pycuda = import_pycuda()
         self._driver = libcuda.library()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._lost = ""
         self._recent: tuple[str, ...] = ()
         self._keepers: WeakSet[Any] = WeakSet()
         self._memories: WeakSet[Memory] = WeakSet()
+        self._pinned: WeakSet[Memory] = WeakSet()
         self._graphs: WeakSet[Graph] = WeakSet()
         self._modules: WeakSet[Module] = WeakSet()
         self._popped = ffi.new("void **")
@@ -207,6 +209,7 @@ class Cuda:
             self._libraries = Libraries(self._captured.handle)
             self._room: Memory | None = None
             self._others = Others(self._driver, self._stream, self._check)
+            self._before = event(self._driver, self._check)  # round trips record it when their copies to the GPU are asked for
             self._staging = Staging(self._driver, self.pycuda, self._stream, self._check)
 
     def __repr__(self) -> str:
@@ -227,13 +230,13 @@ class Cuda:
         try:
             yield
         except self.pycuda.Error as error:
-            raise self._failed(_status(self._driver, error), what, str(error)) from None
+            raise self._failed(libcuda.status_of(self._driver, error), what, str(error)) from None
 
     @contextmanager
     def pycuda_current(self, what: str) -> Iterator[None]:
         """Hold the device with its context on pycuda's stack, which what pycuda makes needs; errors begin with `what`."""
         self._usable()
-        with self._lock, self._told(what):
+        with self.lock, self._told(what):
             self._context.push()
             try:
                 yield
@@ -243,15 +246,15 @@ class Cuda:
     def __enter__(self) -> None:
         """Hold the device with its context current for calls of the driver itself: quicker than pycuda's stack."""
         self._usable()
-        self._lock.acquire()
+        self.lock.acquire()
         status = self._driver.cuCtxPushCurrent_v2(self._handle)
         if status:
-            self._lock.release()
+            self.lock.release()
             raise self._failed(status, "the GPU cannot be used")
 
     def __exit__(self, *_: object) -> None:
         self._driver.cuCtxPopCurrent_v2(self._popped)
-        self._lock.release()
+        self.lock.release()
 
     def _check(self, status: int, what: str) -> None:
         if status:
@@ -301,9 +304,8 @@ class Cuda:
 
     def _check_launch(self, launch: Launch) -> None:
         if launch.shared > self.gpu.shared:
-            what = (
-                f"kernel {launch.kernel} asks for {launch.shared} bytes of shared memory for a block, {self.gpu.name} has {self.gpu.shared}"
-            )
+            have = f"{self.gpu.name} has {self.gpu.shared}"
+            what = f"kernel {launch.kernel} asks for {launch.shared} bytes of shared memory for a block, {have}"
             raise DeviceError(report(what, fix="make the sizes smaller, or use a GPU with more shared memory"))
 
     def _function(self, module: Module, launch: Launch) -> Any:
@@ -340,7 +342,7 @@ class Cuda:
                     continue
                 with self._told(f"kernel {launch.kernel} cannot be started with grid {launch.grid} and block {launch.block}"):
                     how = {"grid": launch.grid, "block": launch.block, "shared": launch.shared, "stream": self._captured}
-                    function(*map(_argument, launch.arguments), **how)
+                    function(*launch.numbers(), **how)
         except BaseException:
             if not self._driver.cuStreamEndCapture(self._capture, graph):
                 self._driver.cuGraphDestroy(graph[0])
@@ -353,6 +355,22 @@ class Cuda:
         with self._working():
             self._recent = kernels
             self._check(self._driver.cuGraphLaunch(executable, self._stream), "a GPU program cannot be started")
+
+    def round_trip(self, prepared: Graph | Nothing, journey: roundtrip.Journey) -> roundtrip.RoundTrip | None:
+        """The short way to run launches (`exprc.runtime.roundtrip`), or None where there is none; who takes it asks `may_start` first."""
+        if not (roundtrip.run() and journey.fits):
+            return None
+        with self.pycuda_current("no pinned memory can be had"):
+            array = self.pycuda.pagelocked_empty(max(journey.nbytes, 1), np.uint8)
+            pinned = Memory(self, array.base, array.ctypes.data, array.nbytes, "")
+            self._pinned.add(pinned)
+            handles = self._handle, self._stream, prepared.executable, self._before
+            return roundtrip.RoundTrip(self._driver, handles, pinned, journey, self._check, prepared)
+
+    def may_start(self, prepared: Graph | Nothing) -> bool:
+        """Whether launches may be started by a round trip: not where others must be waited for, or the device is out of use."""
+        self._recent = prepared.kernels
+        return not (self._others.there or self._lost or _forked)
 
     def destroy(self, executable: Any) -> None:
         """Give a graph back; where the device is gone, so is the graph."""
@@ -376,14 +394,15 @@ class Cuda:
         MemoryError
             where the GPU has not that much left, after what no call is using and what Python no longer needs were given back.
         """
-        made = Memory(self, self._piece(nbytes) if nbytes else None, nbytes, label)
-        with self._lock:  # others may be listing them
+        piece = self._piece(nbytes) if nbytes else None
+        made = Memory(self, piece, 0 if piece is None else int(piece), nbytes, label)
+        with self.lock:  # others may be listing them
             self._memories.add(made)
         return made
 
     def may_ask(self, keeper: Any) -> None:
         """Note who keeps memory ready for calls to come, and gives it back when asked."""
-        with self._lock:
+        with self.lock:
             self._keepers.add(keeper)
 
     def _piece(self, nbytes: int) -> Any:
@@ -395,7 +414,7 @@ class Cuda:
 
     def _tidy(self) -> None:
         """Give back what is only kept ready."""
-        with self._lock:  # others may be joining them
+        with self.lock:  # others may be joining them
             keepers = list(self._keepers)
         for keeper in keepers:
             keeper.give_back()
@@ -473,7 +492,7 @@ class Cuda:
 
     def shared_with_others(self, array: Any) -> None:
         """Do work in turn with that of others, who have the memory of an array."""
-        with self._lock:
+        with self.lock:
             self._others.given(array)
 
     @contextmanager
@@ -508,12 +527,13 @@ class Cuda:
             graph.free()
         for module in list(self._modules):
             module.free()
-        for memory in list(self._memories):
+        for memory in [*self._memories, *self._pinned]:
             memory.free()
         with suppress(DeviceError), self.pycuda_current("the GPU cannot be closed"):
             self._staging.close()
             self._libraries.close()
             self._others.close()
+            self._driver.cuEventDestroy_v2(self._before)
             del self._work, self._captured
         self._lost = report(f"{self.name} is closed: the process is ending")
         with suppress(self.pycuda.Error):
@@ -521,7 +541,7 @@ class Cuda:
 
     def leave(self) -> None:
         """Never let go of what pycuda made: where the context is broken, or the process forked, that would end the process."""
-        pieces = [memory._piece for memory in self._memories] + [module._module for module in self._modules]
+        pieces = [memory._piece for memory in (*self._memories, *self._pinned)] + [module._module for module in self._modules]
         _leave(self._context, self._work, self._captured, self._staging.pinned, *pieces)
 
 
@@ -529,26 +549,6 @@ def _leave(*things: Any) -> None:
     """Keep objects until the process has ended; its memory of the GPU goes then, too."""
     for thing in things:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-
-
-def _argument(value: int) -> np.number[Any]:
-    """An argument of a kernel in 8 bytes: an address or an integer."""
-    return np.uint64(value) if value >= 0 else np.int64(value)
-
-
-def _status(driver: Any, error: Exception) -> int:
-    """The number of an error of pycuda's, which has only the driver's text for it; 0 where it is pycuda's own."""
-    text = str(error).partition(" failed: ")[2].partition(" - ")[0].strip()
-    return _numbers(driver).get(text, 0)
-
-
-def _numbers(driver: Any) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    text = ffi.new("const char **")
-    for status in range(1, 1000):
-        if not driver.cuGetErrorString(status, text) and text[0] != ffi.NULL:
-            numbers.setdefault(ffi.string(text[0]).decode(), status)
-    return numbers
 
 
 @atexit.register

@@ -21,8 +21,8 @@ from exprc.runtime import compiler, cpu
 from exprc.runtime.containers import Container
 from exprc.runtime.entry import ffi
 
-#: Arrays of one call that the C text has room for.
-MOST = 64
+#: Arrays of one call, and locks, that the C text has room for.
+MOST, MOST_LOCKS = 64, 2048
 
 
 class Operand(NamedTuple):
@@ -49,6 +49,14 @@ class Result(NamedTuple):
     slot: int
 
 
+class There(NamedTuple):
+    """A variable whose value is on a device: the copy there that a program was bound to, and whether the program writes it."""
+
+    container: Container
+    resident: Any
+    written: bool
+
+
 class Bound(NamedTuple):
     """A program bound to sizes; `keep`: whatever must live as long as it is called."""
 
@@ -59,6 +67,7 @@ class Bound(NamedTuple):
     threads: int
     releases: bool
     keep: Any
+    arena: Any = ffi.NULL
 
 
 class _Operand(ctypes.Structure):
@@ -72,30 +81,50 @@ class _Result(ctypes.Structure):
     _fields_ = (("make", ctypes.c_void_p), ("arguments", ctypes.c_void_p), ("slot", ctypes.c_int64))
 
 
+class _Resident(ctypes.Structure):
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("container", "resident", "version")), ("written", ctypes.c_int64))
+
+
+#: What C compares with and counts by, and the attributes of a container, and of its copy on a device, that it looks at.
+_OBJECTS = (np.ndarray, None, NotImplemented, False, True, 1)
+_NAMES = tuple(map(sys.intern, ("_value", "resident", "_lent", "version", "edits", "behind", "ahead")))
+_LOCKS = tuple(map(sys.intern, ("lock", "acquire", "release")))
+
+
 class _Call(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("run", "table", "sizes", "status")),
-        *((name, ctypes.c_int64) for name in ("threads", "releases", "arguments", "operands", "results", "busy")),
-        *((name, ctypes.c_void_p) for name in ("operand", "result", "array", "none", "refused", "storage", "resident")),
-    )
+        *((name, ctypes.c_void_p) for name in ("run", "table", "sizes", "arena", "status")),
+        *((name, ctypes.c_int64) for name in ("threads", "releases", "arguments", "operands", "residents", "results", "busy")),
+        *((name, ctypes.c_void_p) for name in ("operand", "there", "result")),
+        ("objects", ctypes.c_void_p * len(_OBJECTS)), ("names", ctypes.c_void_p * len(_NAMES)),
+    )  # fmt: skip
 
 
-def direct(bound: Bound, operands: Sequence[Operand], results: Sequence[Result]) -> Callable[..., Any] | None:
+class _Holding(ctypes.Structure):
+    _fields_ = (
+        ("inner", ctypes.c_void_p), ("holders", ctypes.c_void_p), ("count", ctypes.c_int64), ("names", ctypes.c_void_p * len(_LOCKS)),
+    )  # fmt: skip
+
+
+def direct(
+    bound: Bound, operands: Sequence[Operand], results: Sequence[Result], there: Sequence[There] = ()
+) -> Callable[..., Any] | None:
     """Return a callable of arrays that runs a bound program, or None where there is none on this system.
 
     Parameters
     ----------
     operands : the arguments in order, then shared variables.
     results : what the callable returns: one by itself, several, or none, in a list.
+    there : the shared variables of a program that runs on a device.
 
     Notes
     -----
     The callable returns NotImplemented, and has done nothing, unless its arguments are plain arrays of just these dtypes and shapes, which
     share no memory with what is written; and unless no other thread is in it, and no index is out of bounds. Who gives it containers that
-    are written holds their locks, and indices into them have limits.
+    are written holds their locks (see `holding`), and indices into them have limits. Containers are told that they were written.
     """
-    make = _maker()
-    if make is None or len(operands) + len(results) > MOST:
+    found = _library()
+    if found is None or len(operands) + len(results) > MOST:
         return None
     shapes = [(ctypes.c_int64 * len(o.shape))(*o.shape) for o in operands]
     forms = [_form(o.dtype) for o in operands]
@@ -103,16 +132,31 @@ def direct(bound: Bound, operands: Sequence[Operand], results: Sequence[Result])
     arguments = [(r.shape, r.dtype) for r in results]
     made = (_Result * len(results))(*(_Result(id(r.make), id(a), r.slot) for r, a in zip(results, arguments)))
     taken = sum(o.container is None for o in operands)
+    versions = [t.container.version for t in there]  # the objects themselves
+    copies = (_Resident * len(there))(*(_Resident(id(t.container), id(t.resident), id(v), t.written) for t, v in zip(there, versions)))
     call = _Call(
-        *map(_address, (bound.run, bound.table, bound.sizes, bound.status)), bound.threads, bound.releases, taken, len(rows), len(made),
-        0, ctypes.addressof(rows), ctypes.addressof(made), id(np.ndarray), id(None), id(NotImplemented), *map(id, _NAMES),
+        *map(_address, (bound.run, bound.table, bound.sizes, bound.arena, bound.status)), bound.threads, bound.releases, taken, len(rows),
+        len(copies), len(made), 0, ctypes.addressof(rows), ctypes.addressof(copies), ctypes.addressof(made), _ids(_OBJECTS), _ids(_NAMES),
     )  # fmt: skip
-    kept = (bound, operands, results, shapes, forms, rows, arguments, made, call)
-    return make((ctypes.addressof(call), kept))  # type: ignore[no-any-return]
+    kept = (bound, operands, results, there, versions, shapes, forms, rows, copies, arguments, made, call)
+    return found.exprc_direct((ctypes.addressof(call), kept))  # type: ignore[no-any-return]
 
 
-#: The attributes of a container that hold its array and its copy on a device.
-_NAMES = tuple(map(sys.intern, ("_value", "resident")))
+def holding(holders: Sequence[Any], call: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return a callable that takes the `lock` of each holder, in order, calls, and gives them back; None where there is none.
+
+    No line of Python comes between taking a lock and being sure to give it back, so no signal does.
+    """
+    found = _library()
+    if found is None or len(holders) > MOST_LOCKS:
+        return None
+    rows = (ctypes.c_void_p * len(holders))(*map(id, holders))
+    made = _Holding(id(call), ctypes.addressof(rows), len(holders), _ids(_LOCKS))
+    return found.exprc_holding((ctypes.addressof(made), (holders, call, rows, made)))  # type: ignore[no-any-return]
+
+
+def _ids(objects: Sequence[Any]) -> Any:
+    return (ctypes.c_void_p * len(objects))(*map(id, objects))
 
 
 def _form(dtype: np.dtype[Any]) -> bytes:
@@ -129,18 +173,25 @@ def _address(pointer: Any) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-@functools.cache
-def _maker() -> Any:
-    """What makes a callable of (address of a Call, what it holds on to), or None where it cannot work."""
+def library(name: str, functions: Sequence[str]) -> Any:
+    """A text of ``kernels/c``, compiled, whose functions take an object and return one; None where that cannot be."""
     if not _works():
         return None
     try:
-        entry, _ = compiler.built(kernel_source("c/call.c"), cpu.host_vectors())
-        make = ctypes.PyDLL(str(entry.program)).exprc_direct
+        entry, _ = compiler.built(kernel_source(name), cpu.host_vectors())
+        found = ctypes.PyDLL(str(entry.program))
     except (CompileError, OSError):  # a shortcut only
         return None
-    make.restype, make.argtypes = ctypes.py_object, [ctypes.py_object]
-    return make
+    for function in functions:
+        one = getattr(found, function)
+        one.restype, one.argtypes = ctypes.py_object, [ctypes.py_object]
+    return found
+
+
+@functools.cache
+def _library() -> Any:
+    """What makes callables of (address of a structure, what it holds on to), or None where it cannot work."""
+    return library("c/call.c", ("exprc_direct", "exprc_holding"))
 
 
 def _works() -> bool:

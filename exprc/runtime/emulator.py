@@ -305,6 +305,16 @@ class Emulator:
     def refusal(self, work: Work) -> str:
         return "the emulator runs kernels"
 
+    def round_trip(self, prepared: Prepared, journey: Any) -> None:
+        """None: what it runs takes longer than Python."""
+
+    def may_start(self, prepared: Prepared) -> bool:
+        return False
+
+    @property
+    def lock(self) -> Any:
+        return _lock
+
     repeats = 1
 
     def seconds(self, prepared: Prepared) -> float:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from exprc.library import Work
 from exprc.runtime.compiler import Target
+
+if TYPE_CHECKING:
+    from exprc.runtime.roundtrip import Journey, RoundTrip
 
 Array = np.ndarray[Any, Any]
 
@@ -46,6 +49,10 @@ class Launch:
     arguments: tuple[int, ...]
     extents: tuple[int, ...] = ()
     work: Work | None = None
+
+    def numbers(self) -> list[np.number[Any]]:
+        """The arguments as pycuda takes them, each in 8 bytes."""
+        return [np.uint64(value) if value >= 0 else np.int64(value) for value in self.arguments]
 
 
 class Memory(Protocol):
@@ -150,6 +157,16 @@ class Device(Protocol):
 
     def prepare(self, module: Module, launches: Sequence[Launch]) -> Prepared:
         """Make launches ready to run; the memory that they name must live as long as they are run."""
+
+    @property
+    def lock(self) -> Any:
+        """Held while the device is at work for one call of it; who takes several takes it last."""
+
+    def round_trip(self, prepared: Prepared, journey: Journey) -> RoundTrip | None:
+        """The short way to copy in, run launches and copy out, or None where there is none; who takes it asks `may_start` first."""
+
+    def may_start(self, prepared: Prepared) -> bool:
+        """Whether launches may be started by a round trip now."""
 
     def seconds(self, prepared: Prepared) -> float:
         """Run launches, and return how long the device was at it."""

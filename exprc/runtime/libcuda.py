@@ -139,6 +139,21 @@ def check(found: Any, status: int, what: str) -> None:
         raise error(found, status, what)
 
 
+def status_of(driver: Any, error: Exception) -> int:
+    """The number of an error of pycuda's, which has only the driver's text for it; 0 where it is pycuda's own."""
+    text = str(error).partition(" failed: ")[2].partition(" - ")[0].strip()
+    return _numbers(driver).get(text, 0)
+
+
+def _numbers(driver: Any) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    text = ffi.new("const char **")
+    for status in range(1, 1000):
+        if not driver.cuGetErrorString(status, text) and text[0] != ffi.NULL:
+            numbers.setdefault(ffi.string(text[0]).decode(), status)
+    return numbers
+
+
 # Looking
 
 

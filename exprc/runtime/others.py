@@ -13,6 +13,13 @@ _NO_TIMING = 2  # an event that only says that it has come about
 DEFAULT = 1
 
 
+def event(driver: Any, check: Callable[[int, str], None]) -> Any:
+    """Make an event that only says that it has come about; the context is current."""
+    made = ffi.new("void **")
+    check(driver.cuEventCreate(made, _NO_TIMING), "an event cannot be made")
+    return made[0]
+
+
 class Others:
     """What others have of ours, and the streams that wait for each other.
 
@@ -52,9 +59,7 @@ class Others:
 
     def _order(self, first: Any, then: Any) -> None:
         if self._event is None:
-            made = ffi.new("void **")
-            self._check(self._driver.cuEventCreate(made, _NO_TIMING), "an event cannot be made")
-            self._event = made[0]
+            self._event = event(self._driver, self._check)
         self._check(self._driver.cuEventRecord(self._event, first), "the stream of another library cannot be waited for")
         self._check(self._driver.cuStreamWaitEvent(then, self._event, 0), "a stream cannot wait for another one")
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from exprc.runtime.libcuda_entry import ffi
+from exprc.runtime.others import event
 
 #: Bytes of each half of the pinned memory: one is filled while the GPU empties the other.
 HALF_BYTES = 4 << 20
 _ALIGNED = 512
-_NO_TIMING = 2  # an event that only says that it has come about
 
 Array = np.ndarray[Any, Any]
 
@@ -30,14 +30,9 @@ class Staging:
         self._driver, self._check, self._stream = driver, check, stream
         self._pinned = pycuda.pagelocked_empty(2 * HALF_BYTES, np.uint8)
         self._base = ffi.cast("char *", self._pinned.ctypes.data)
-        self._events = [self._event(), self._event()]
+        self._events = [event(driver, check) for _ in range(2)]
         self._busy = [False, False]  # an event was recorded, and nobody has waited for it
         self._half, self._used = 0, 0
-
-    def _event(self) -> Any:
-        made = ffi.new("void **")
-        self._check(self._driver.cuEventCreate(made, _NO_TIMING), "an event cannot be made")
-        return made[0]
 
     def _take(self, nbytes: int) -> int:
         """Where `nbytes` of pinned memory begin that the GPU is done with."""
@@ -98,7 +93,7 @@ class Staging:
 
     def close(self) -> None:
         """Give the pinned memory back; the context must still be there."""
-        for event in self._events:
-            self._driver.cuEventDestroy_v2(event)
+        for one in self._events:
+            self._driver.cuEventDestroy_v2(one)
         self._events = []
         self._pinned.base.free()

@@ -5,6 +5,9 @@
  * values are anything else than plain arrays of just these types is refused: it returns NotImplemented and has done nothing,
  * and the caller goes the general way, which knows all cases and says what is wrong.
  *
+ * Programs of a GPU are called in the same way (roundtrip.c is what runs then); their variables are not looked at, only
+ * whether the copies of them that the device has are still those that the program was bound to.
+ *
  * The functions below are of CPython's stable ABI (docs.python.org, "C API Stability"), declared here, so that no header of
  * Python is needed. The interpreter lock is held throughout, but while a program of much work runs.
  */
@@ -18,25 +21,30 @@ typedef struct {
     char *format; intptr_t *shape, *strides, *suboffsets; void *internal;
 } Buffer;                                                          /* Py_buffer */
 typedef struct { const char *name; Object *(*call)(Object *, Object *const *, intptr_t); int flags; const char *doc; } Method;
-enum { BUFFER_FORMAT = 0x04, BUFFER_SHAPE = 0x08, BUFFER_C_CONTIGUOUS = 0x38, METHOD_FASTCALL = 0x80 };
+enum { BUFFER_FORMAT = 0x04, BUFFER_SHAPE = 0x08, BUFFER_C_CONTIGUOUS = 0x38, METHOD_VARARGS = 0x01, METHOD_FASTCALL = 0x80 };
 
 int PyObject_GetBuffer(Object *, Buffer *, int flags);
 void PyBuffer_Release(Buffer *);
 Object *PyObject_Type(Object *);
 Object *PyObject_GetAttr(Object *, Object *name);
+int PyObject_SetAttr(Object *, Object *name, Object *value);
 Object *PyObject_Call(Object *callable, Object *arguments, Object *named);
+Object *PyObject_CallMethodObjArgs(Object *, Object *name, ...);   /* arguments, then NULL */
+Object *PyNumber_Add(Object *, Object *);
 Object *PyList_New(intptr_t);
 int PyList_SetItem(Object *, intptr_t, Object *);
 Object *PyTuple_GetItem(Object *, intptr_t);
 void *PyLong_AsVoidPtr(Object *);
 Object *PyCFunction_NewEx(Method *, Object *self, Object *module);
 void PyErr_Clear(void);
+void PyErr_Fetch(Object **type, Object **value, Object **trace);
+void PyErr_Restore(Object *type, Object *value, Object *trace);
 void *PyEval_SaveThread(void);
 void PyEval_RestoreThread(void *);
 void Py_IncRef(Object *);
 void Py_DecRef(Object *);
 
-enum { MOST = 64 };   /* arrays of a call; exprc/runtime/direct.py asks */
+enum { MOST = 64, MOST_LOCKS = 2048 };   /* arrays of a call, locks of one; exprc/runtime/direct.py asks */
 
 typedef struct {
     Object *container;        /* of a shared variable, whose storage is the array; NULL: the array is an argument */
@@ -54,18 +62,27 @@ typedef struct {
 } Result;
 
 typedef struct {
+    Object *container;        /* of a variable whose value is on a device */
+    Object *resident;         /* the copy of the value there; */
+    Object *version;          /* the container's, when the program was bound */
+    int64_t written;
+} Resident;
+
+typedef struct {
     int (*run)(void **table, const int64_t *sizes, char *arena, int64_t threads, int64_t *status);
     void **table;
     const int64_t *sizes;
+    char *arena;              /* what the program works in; NULL: what its table says */
     int64_t *status;
     int64_t threads;
     int64_t releases;         /* whether others may use the interpreter meanwhile */
-    int64_t arguments, operands, results;
+    int64_t arguments, operands, residents, results;
     int64_t busy;             /* a thread is in the program, or in an allocation: the table is in use */
     const Operand *operand;   /* the arguments in order, then the variables */
+    const Resident *there;
     const Result *result;
-    Object *array, *none, *refused;       /* numpy.ndarray, None, NotImplemented */
-    Object *storage, *resident;           /* names of a container's attributes */
+    Object *array, *none, *refused, *no, *yes, *one;                      /* numpy.ndarray, None, NotImplemented, False, True, 1 */
+    Object *storage, *resident, *lent, *version, *edits, *behind, *ahead; /* names of attributes of containers, and of residents */
 } Call;
 
 /* Whether an object is an array of just this type; then `view` is its memory, to be released. */
@@ -96,6 +113,44 @@ static int fits_storage(const Call *c, const Operand *o, Buffer *view) {
     const int same = fits(c, o, x, view);
     Py_DecRef(x);      /* the view holds it */
     return same;
+}
+
+/* Whether an attribute of an object is just this object. */
+static int is(Object *x, Object *name, const Object *wanted) {
+    Object *value = PyObject_GetAttr(x, name);
+    if (!value) PyErr_Clear();
+    else Py_DecRef(value);   /* x holds it */
+    return value == wanted;
+}
+
+/* Whether a device has the values that it had when the program was bound, or later ones of its own. */
+static int fits_residents(const Call *c) {
+    int same = 1;
+    for (int64_t k = 0; same && k < c->residents; k++) {
+        const Resident *r = &c->there[k];
+        same = is(r->container, c->resident, r->resident) && is(r->resident, c->behind, c->no)
+               && is(r->container, c->lent, c->no) && is(r->container, c->version, r->version);
+    }
+    return same;
+}
+
+/* Count another edit of a container. */
+static int edited(const Call *c, Object *container) {
+    Object *edits = PyObject_GetAttr(container, c->edits), *more = edits ? PyNumber_Add(edits, c->one) : NULL;
+    const int good = more && PyObject_SetAttr(container, c->edits, more) == 0;
+    if (edits) Py_DecRef(edits);
+    if (more) Py_DecRef(more);
+    return good;
+}
+
+/* Tell the containers that the program writes. */
+static int told(const Call *c) {
+    int good = 1;
+    for (int64_t k = c->arguments; good && k < c->operands; k++)
+        if (c->operand[k].written) good = edited(c, c->operand[k].container);
+    for (int64_t k = 0; good && k < c->residents; k++)
+        if (c->there[k].written) good = edited(c, c->there[k].container) && PyObject_SetAttr(c->there[k].resident, c->ahead, c->yes) == 0;
+    return good;
 }
 
 /* Whether all indices are within -limit..limit-1: a program that updates variables must not find out halfway. */
@@ -161,9 +216,9 @@ static Object *results_of(const Call *c) {
 
 static int run(const Call *c) {
     c->status[0] = 0;
-    if (!c->releases) return c->run(c->table, c->sizes, NULL, c->threads, c->status);
+    if (!c->releases) return c->run(c->table, c->sizes, c->arena, c->threads, c->status);
     void *thread = PyEval_SaveThread();
-    const int failed = c->run(c->table, c->sizes, NULL, c->threads, c->status);
+    const int failed = c->run(c->table, c->sizes, c->arena, c->threads, c->status);
     PyEval_RestoreThread(thread);
     return failed;
 }
@@ -179,11 +234,13 @@ static Object *call(Object *self, Object *const *arguments, intptr_t count) {
     c->busy = 1;
     Buffer views[MOST];
     int64_t held = bind(c, arguments, views);
-    const int fitting = held == c->operands && !overlap(c, views);
+    const int fitting = held == c->operands && !overlap(c, views) && fits_residents(c);
     Object *results = fitting ? results_of(c) : refused(c);
-    if (fitting && results && run(c)) {   /* an index out of bounds: the general way tells of it */
-        Py_DecRef(results);
-        results = refused(c);
+    if (fitting && results) {
+        const int failed = run(c);        /* an index out of bounds: the general way tells of it */
+        const int good = told(c);
+        if (failed || !good) Py_DecRef(results);
+        if (failed || !good) results = good ? refused(c) : NULL;
     }
     while (held > 0) PyBuffer_Release(&views[--held]);
     c->busy = 0;
@@ -195,4 +252,47 @@ static Method method = {"call", call, METHOD_FASTCALL, "Run a program that is bo
 /* Return the callable of (address of a Call, whatever must live as long). */
 __attribute__((visibility("default"))) Object *exprc_direct(Object *owner) {
     return PyCFunction_NewEx(&method, owner, NULL);
+}
+
+/* ---------------------------------------------------------------- calls with locks held */
+
+typedef struct {
+    Object *inner;            /* what is called */
+    Object *const *holders;   /* whose locks are taken, in this order */
+    int64_t count;
+    Object *lock, *acquire, *release;   /* names of attributes */
+} Holding;
+
+/* Take a lock; NULL, with an exception, where a signal came first. */
+static Object *taken(const Holding *h, Object *holder) {
+    Object *lock = PyObject_GetAttr(holder, h->lock);
+    Object *got = lock ? PyObject_CallMethodObjArgs(lock, h->acquire, NULL) : NULL;
+    if (got) return Py_DecRef(got), lock;
+    if (lock) Py_DecRef(lock);
+    return NULL;
+}
+
+/* No line of Python comes between taking a lock and being sure to give it back: no signal, either. */
+static Object *holding(Object *self, Object *arguments) {
+    const Holding *h = PyLong_AsVoidPtr(PyTuple_GetItem(self, 0));
+    Object *locks[MOST_LOCKS], *type, *value, *trace;
+    int64_t held = 0;
+    while (held < h->count && (locks[held] = taken(h, h->holders[held]))) held++;
+    Object *result = held == h->count ? PyObject_Call(h->inner, arguments, NULL) : NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    while (held > 0) {
+        Object *done = PyObject_CallMethodObjArgs(locks[--held], h->release, NULL);
+        if (done) Py_DecRef(done);
+        else PyErr_Clear();
+        Py_DecRef(locks[held]);
+    }
+    PyErr_Restore(type, value, trace);
+    return result;
+}
+
+static Method holding_method = {"holding", (Object *(*)(Object *, Object *const *, intptr_t))holding, METHOD_VARARGS, "Call with locks held."};
+
+/* Return the callable of (address of a Holding, whatever must live as long). */
+__attribute__((visibility("default"))) Object *exprc_holding(Object *owner) {
+    return PyCFunction_NewEx(&holding_method, owner, NULL);
 }

@@ -7,6 +7,7 @@
  * The image of a module is two lines: the path of the engine's shared object, and that of a text compiled for the emulator.
  *
  * Environment: FAKE_GPUS (1), FAKE_MEMORY (bytes, 2**26), FAKE_VERSION (13000), FAKE_INIT (a result for cuInit, 0),
+ * FAKE_IDLE (1: no work is ever done and any module is taken, to see what the host does itself),
  * FAKE_FAIL ("cuGraphLaunch=719": results of calls), FAKE_LOG (a file; at the end of the process what was not given back is written to it).
  * An error of a kernel, and one of the codes from 700, is there to stay, as on a GPU.
  */
@@ -58,8 +59,16 @@ static long setting(const char *name, long otherwise) {
     return text && *text ? atol(text) : otherwise;
 }
 
+/* Whether all work is left undone. */
+static int idle(void) {
+    static int asked = -1;
+    if (asked < 0) asked = (int)setting("FAKE_IDLE", 0);
+    return asked;
+}
+
 /* The result that the test wants of a call; 0: do it. */
 static R wanted(const char *call) {
+    if (idle()) return OK;
     const char *text = getenv("FAKE_FAIL"), *found = text ? strstr(text, call) : 0;
     const size_t length = strlen(call);
     if (!found || found[length] != '=') return OK;
@@ -243,6 +252,7 @@ static long queue_end, queue_room, queue_first; /* the number of the first work 
 
 /* Note work; return its number. */
 static long later(struct work work) {
+    if (idle()) return 0;
     if (queue_end == queue_room) queue = realloc(queue, (size_t)(queue_room = 2 * queue_room + 64) * sizeof *queue);
     queue[queue_end] = work;
     return queue_first + queue_end++;
@@ -280,14 +290,17 @@ static R drain(void *stream) {
 #define COPY_LATER(call, to_, from_, device_side) \
     do { \
         WITH_CONTEXT(call); \
-        if (!inside(device_side, bytes)) return INVALID; \
+        if (!idle() && !inside(device_side, bytes)) return INVALID; \
         later((struct work){COPY, stream, (void *)(to_), (void *)(from_), bytes, 0, 0}); \
         return OK; \
     } while (0)
 API R cuMemcpyHtoDAsync_v2(P to, const void *from, size_t bytes, void *stream) { COPY_LATER(cuMemcpyHtoDAsync, to, from, to); }
-API R cuMemcpyDtoHAsync_v2(void *to, P from, size_t bytes, void *stream) { COPY_LATER(cuMemcpyDtoHAsync, to, from, from); }
+API R cuMemcpyDtoHAsync_v2(void *to, P from, size_t bytes, void *stream) {
+    if (idle()) memset(to, 0, bytes); /* no index was out of bounds */
+    COPY_LATER(cuMemcpyDtoHAsync, to, from, from);
+}
 API R cuMemcpyDtoDAsync_v2(P to, P from, size_t bytes, void *stream) {
-    if (!inside(from, bytes)) return INVALID;
+    if (!idle() && !inside(from, bytes)) return INVALID;
     COPY_LATER(cuMemcpyDtoDAsync, to, from, to);
 }
 
@@ -325,11 +338,11 @@ struct module { void *loaded; struct function *functions; };
 API R cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
     (void)count, (void)options, (void)values;
     WITH_CONTEXT(cuModuleLoadDataEx);
-    if (strncmp(image, "FAKE ", 5) || !find_engine()) return BAD_IMAGE;
+    if (!idle() && (strncmp(image, "FAKE ", 5) || !find_engine())) return BAD_IMAGE;
     char path[4096], said[512];
     snprintf(path, sizeof path, "%.*s", (int)strcspn((const char *)image + 5, "\n"), (const char *)image + 5);
     struct module *made = calloc(1, sizeof *made);
-    made->loaded = engine.open(path, said, sizeof said);
+    made->loaded = idle() ? made : engine.open(path, said, sizeof said);
     if (!made->loaded) { free(made); return BAD_IMAGE; }
     *module = made;
     module_count++;
@@ -340,7 +353,7 @@ API R cuModuleUnload(void *opaque) {
     WITH_CONTEXT(cuModuleUnload);
     struct module *module = opaque;
     for (struct function *f = module->functions, *next; f; f = next) next = f->next, free(f);
-    engine.close(module->loaded);
+    if (!idle()) engine.close(module->loaded);
     free(module);
     module_count--;
     return OK;
@@ -348,7 +361,7 @@ API R cuModuleUnload(void *opaque) {
 API R cuModuleGetFunction(void **function, void *opaque, const char *name) {
     WITH_CONTEXT(cuModuleGetFunction);
     struct module *module = opaque;
-    void *kernel = engine.kernel(module->loaded, name);
+    void *kernel = idle() ? module : engine.kernel(module->loaded, name);
     if (!kernel) return NOT_FOUND;
     struct function *made = calloc(1, sizeof *made);
     *made = (struct function){module->loaded, kernel, 49152, module->functions};

@@ -77,10 +77,15 @@ def _compile(made: Path, sources: list[Path], *flags: str) -> None:
 
 def run(driver: Path, program: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a program on the fake driver; `settings` are those of fake_driver.c."""
+    return _run(PRELUDE + BEGIN + textwrap.dedent(program), environment(driver, **settings))
+
+
+def environment(driver: Path, **settings: str) -> dict[str, str]:
+    """The environment of a process that finds the fake driver."""
     paths = os.pathsep.join(filter(None, [str(driver.parent), os.environ.get("LD_LIBRARY_PATH")]))
-    environment = {**os.environ, "LD_LIBRARY_PATH": paths, **settings}
-    environment.pop("CUDA_VISIBLE_DEVICES", None)  # it hides GPUs, and messages speak of it
-    return _run(PRELUDE + BEGIN + textwrap.dedent(program), environment)
+    made = {**os.environ, "LD_LIBRARY_PATH": paths, **settings}
+    made.pop("CUDA_VISIBLE_DEVICES", None)  # it hides GPUs, and messages speak of it
+    return made
 
 
 def run_on_gpu(program: str) -> subprocess.CompletedProcess[str]:

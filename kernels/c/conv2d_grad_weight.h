@@ -103,20 +103,22 @@ typedef T CONV_VEC __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof
 #define CONV_TILES 4                                        /* tiles of output channels of one block */
 #define CONV_BLOCKS 32                                      /* so many at least, if there are c enough */
 
-/* How many v of n a tile has: the number that wastes least, the largest of those. */
+/* How many v of n a tile has: the number that wastes least, the largest of those. No loop: constants are known as early as the compiler looks. */
+#define CONV_WASTES_LESS(k) if ((k) < best && CONV_CUT(n, k) * (k) < CONV_CUT(n, best) * best) best = (k)
 static inline __attribute__((always_inline)) int64_t CONV_NAME(wide_v)(int64_t n) {
     int64_t best = CONV_MIN(n, CONV_WIDE_MAX);
-    CONV_UNROLL for (int64_t k = CONV_MIN(n, CONV_WIDE_MAX); k >= 3; k--)
-        if (CONV_CUT(n, k) * k < CONV_CUT(n, best) * best) best = k;
+    CONV_WASTES_LESS(6);
+    CONV_WASTES_LESS(5);
+    CONV_WASTES_LESS(4);
+    CONV_WASTES_LESS(3);
     return best;
 }
 
 /* How many c of n a tile has beside wide_v weights: as many as fit, and as waste an eighth at most. */
+#define CONV_FITS(k) ((k) <= most && CONV_CUT(n, k) * (k) * 8 <= n * 9)
 static inline __attribute__((always_inline)) int64_t CONV_NAME(wide_c)(int64_t n, int64_t wide_v) {
     const int64_t most = wide_v == 1 ? 5 : wide_v == 2 ? 3 : wide_v == 3 ? 2 : 1;
-    CONV_UNROLL for (int64_t k = 5; k > 1; k--)
-        if (k <= most && CONV_CUT(n, k) * k * 8 <= n * 9) return k;
-    return 1;
+    return CONV_FITS(5) ? 5 : CONV_FITS(4) ? 4 : CONV_FITS(3) ? 3 : CONV_FITS(2) ? 2 : 1;
 }
 
 /* In how many cuts o is taken, c in the others, for CONV_BLOCKS blocks: a cut of o reads all of x again, one of c all of gy. */
@@ -142,7 +144,9 @@ static inline int64_t CONV_NAME(cuts_o)(int64_t apart, int64_t least, int64_t ti
     const int64_t apart = CONV_MAX(1, (PARTS) * (GROUPS)), few_o = CONV_CUT(tiles_o, CONV_TILES);         \
     const int64_t cuts_o = CONV_NAME(cuts_o)(apart, few_o, tiles_o, tiles_c, (CIN) * (H) * (W), (O) * (P) * (Q)); \
     const int64_t cuts_c = CONV_MAX(1, CONV_MIN(tiles_c, CONV_CUT(CONV_BLOCKS, apart * cuts_o + !cuts_o))); \
-    (void)fixed; (void)tiles_v
+    /* whether weights of some tile may see columns outside the image */                                  \
+    const int edges = (PW) != 0 || ((Q) - 1) * (SW) + (tiles_v * wide_v - 1) * (DW) >= (W);               \
+    (void)fixed; (void)edges
 
 __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
     CONV_SIZES;
@@ -218,9 +222,9 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
         const T *g_p = CONV_ROW_G(b, o, p);                                                               \
         const T *x_p = PTR_x(b, g * group_c + c0, p * (SH) + u * (DH) - (PH), 0)                          \
             + (v0 * (DW) - (PW)) * LANES;                                                                 \
-        CONV_ROLLED for (int64_t q = 0; q < q0; q++) CONV_STEP(R, 1);                                     \
+        if (edges) CONV_ROLLED for (int64_t q = 0; q < q0; q++) CONV_STEP(R, 1);                          \
         CONV_ROLLED for (int64_t q = q0; q < q1; q++) CONV_STEP(R, 0);                                    \
-        CONV_ROLLED for (int64_t q = q1; q < (Q); q++) CONV_STEP(R, 1);                                   \
+        if (edges) CONV_ROLLED for (int64_t q = q1; q < (Q); q++) CONV_STEP(R, 1);                        \
     }                                                                                                     \
     CONV_UNROLL for (int64_t r = 0; r < (R); r++)                                                         \
         CONV_UNROLL for (int64_t j = 0; j < wide; j++) *(CONV_VEC *)((sum) + (r * wide + j) * LANES) = acc[r][j]; \
@@ -315,5 +319,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_STAGE
 #undef CONV_WINDOW
 #undef CONV_SIZES
+#undef CONV_WASTES_LESS
+#undef CONV_FITS
 #undef CONV_STEP
 #undef CONV_TILE

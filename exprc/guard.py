@@ -38,6 +38,8 @@ class Guard:
         self.unknown = False
         for node, limit in zip(plan.checks, plan.limits) if self.containers else ():
             self._take(_leaf(node), bound, number(limit))
+        self.variables = [(leaf, limit) for leaf, limit in self.limits if isinstance(leaf, Shared)]
+        self.inputs = [(leaf, limit) for leaf, limit in self.limits if not isinstance(leaf, Shared)]
 
     def _take(self, leaf: Expr | None, bound: Bound, limit: int) -> None:
         if leaf is None:
@@ -52,28 +54,28 @@ class Guard:
 
         variables : whether whoever asks looks at those that are variables (see `settled`).
         """
-        if self.unknown or (not variables and any(isinstance(leaf, Shared) for leaf, _ in self.limits)):
+        if self.unknown or (self.variables and not variables):
             return None
-        return {leaf: min(n for x, n in self.limits if x is leaf) for leaf, _ in self.limits if not isinstance(leaf, Shared)}
+        return {leaf: min(n for x, n in self.inputs if x is leaf) for leaf, _ in self.inputs}
 
     def settled(self, steps: int = 1) -> bool:
         """Whether no index that is a variable may be out of bounds in so many steps."""
-        variables = [(leaf, limit) for leaf, limit in self.limits if isinstance(leaf, Shared)]
-        later = steps > 1 and any(leaf.container in self.containers for leaf, _ in variables)
-        return not later and all(self._holds(leaf, limit, {}) for leaf, limit in variables)
+        for leaf, limit in self.variables:  # a few lines of Python at every call
+            if steps > 1 and leaf.container in self.containers or not self._variable_holds(leaf, limit):
+                return False
+        return True
 
     def doubts(self, values: Mapping[Expr, Array], steps: int = 1) -> bool:
         """Tell whether variables are written and an index may be out of bounds, in one of so many steps."""
         if not self.containers or self.unknown:
             return bool(self.containers)
-        given = [(leaf, limit) for leaf, limit in self.limits if not isinstance(leaf, Shared)]
-        return not (self.settled(steps) and all(self._holds(leaf, limit, values) for leaf, limit in given))
+        if not self.settled(steps):
+            return True
+        given = [(values[leaf], limit) for leaf, limit in self.inputs]  # one that is on a device is not fetched to be looked at
+        return not all(isinstance(value, np.ndarray) and _within(value, limit) for value, limit in given)
 
-    def _holds(self, leaf: Expr, limit: int, values: Mapping[Expr, Array]) -> bool:
-        """Whether all elements of a leaf are within bounds; those of a variable are looked at again when it has changed."""
-        if not isinstance(leaf, Shared):
-            value = values[leaf]
-            return isinstance(value, np.ndarray) and _within(value, limit)  # one that is on a device is not fetched to be looked at
+    def _variable_holds(self, leaf: Shared, limit: int) -> bool:
+        """Whether all elements of a variable are within bounds; they are looked at again when it has changed."""
         container = leaf.container
         lent, edits = container.lent, container.edits  # before it is looked at: what is set meanwhile counts as another edit
         if not lent and self.known.get((leaf, limit)) == edits:

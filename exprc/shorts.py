@@ -93,8 +93,7 @@ class ByNumbers(NoShorts):
             self.call = holding(self.holders, self._call) or general
 
     def _call(self, *values: Any) -> Any:
-        numbers = tuple([self._number(source, values) for source in self.sources])
-        row = self.rows.get(numbers)
+        row = self.rows.get(tuple([self._number(s, values) if type(s) is int else int(s) for s in self.sources]))
         if row is None:
             return NotImplemented
         short, after, arrays = row
@@ -103,12 +102,10 @@ class ByNumbers(NoShorts):
             self.walk.arrived(after)
         return made
 
-    def _number(self, source: Any, values: Sequence[Any]) -> int | None:
-        """The number of a variable, or of a value; None where it is no plain number."""
-        if type(source) is not int:
-            return int(source)
-        value = values[source] if source < len(values) else None
-        plain = source in self.plain if type(value) is int else getattr(value, "shape", None) == ()
+    def _number(self, k: int, values: Sequence[Any]) -> int | None:
+        """The number that an input is given; None where it is no plain one."""
+        value = values[k] if k < len(values) else None
+        plain = k in self.plain if type(value) is int else getattr(value, "shape", None) == ()
         return int(value) if plain else None  # type: ignore[arg-type]
 
     def _with(self, values: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from exprc.forms import Hook, Implementation
-from exprc.ops.tiling import Launch, matrix_serves, product_launch, product_parts, product_tile
+from exprc.ops.tiling import Launch, matrix_serves, product_launch, product_parts, product_stages, product_tile
 from exprc.size import Dim
 from exprc.types import itemsize
 
@@ -53,7 +53,8 @@ def _whole_and_cut(
         m, n, k, batch, unit = products(args, outs, params)
         tile = product_tile(m, n, k, batch, itemsize(args[0].dtype), matrix, unit)
         own = pieces(args, outs, params, tile) if pieces else {}
-        return {**base.sizes(args, outs, params, 1), **tile, **own, "PARTS": 1}
+        made = {**base.sizes(args, outs, params, 1), **tile, **own, "PARTS": 1}
+        return {**made, "STAGES": product_stages(made, itemsize(args[0].dtype))}
 
     def serves(args: Any, outs: Any, params: Any, lanes: int) -> bool:
         return not matrix or args[0].dtype == "float32" and matrix_serves(*products(args, outs, params)[:3])

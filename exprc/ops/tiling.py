@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
 from exprc.size import Dim, ceildiv, maximum
 
@@ -50,6 +51,9 @@ _MOST_PARTS = 256
 
 #: How far k goes in one step of a tile.
 DEPTH = 16
+
+#: The bytes of shared memory that a block may have on every GPU since 7.5, and on those that have matrix instructions, since 8.0.
+_MOST_SHARED = (64 * 1024, 99 * 1024)
 
 Tile = tuple[int, int, int, int, int]
 
@@ -123,12 +127,36 @@ def _lengths(n: int, step: int) -> list[int]:
     return list(dict.fromkeys([*powers, *[own] * (own < 128)]))
 
 
-def product_shared(tile: Tile, depth: int, itemsize: int, matrix: int) -> int:
-    """The bytes of shared memory that a tile needs: two of each operand, and keys; at the end a row of the sums of every thread."""
+def product_shared(tile: Tile, depth: int, itemsize: int, matrix: int, stages: int = 2) -> int:
+    """The bytes of shared memory that a tile needs: stages of both operands, and keys; at the end a row of the sums of every thread."""
     lines = depth // matrix if matrix else depth
     padding = 2 * (8 * lines + lines // 4 * 2) * 4 if matrix else 2 * 16 * lines
-    stages = 2 * (lines * (tile[0] + tile[1]) * itemsize + padding + depth * 32)
-    return max(stages, tile[0] // tile[2] * (tile[1] + (8 if matrix else 0)) * itemsize)
+    stage = lines * (tile[0] + tile[1]) * itemsize + padding + depth * 32
+    return max(stages * stage, tile[0] // tile[2] * (tile[1] + (8 if matrix else 0)) * itemsize)
+
+
+def product_stages(values: Mapping[str, Any], itemsize: int) -> int:
+    """Return STAGES of ``product.cuh``: three where that costs no block at a time, four where half of shared memory is then left.
+
+    That half is the first cache, which windows are read from. Two, and so no copies, where factors are no words of 4 or 8 bytes there.
+
+    >>> product_stages(product_tile(4096, 4096, 4096, 1, 4, matrix=1), 4), product_stages(product_tile(4096, 4096, 4096, 1, 4, matrix=2), 4)
+    (3, 2)
+    """
+    tile, depth, matrix = _tile_of(values), values["TILE_K"], values["MATRIX"]
+    if matrix == 2 or itemsize not in (4, 8):
+        return 2
+    needs = {stages: product_shared(tile, depth, itemsize, matrix, stages) for stages in (2, 3, 4)}
+    held = {n: blocks_at_once(threads_of(tile), 128 if tile[2] * tile[3] <= 64 else 255, shared) for n, shared in needs.items()}
+    most = _MOST_SHARED[matrix]
+    if held[4] == held[2] and needs[4] <= most and 2 * held[4] * needs[4] <= SHARED:
+        return 4
+    return 3 if held[3] == held[2] and needs[3] <= most else 2
+
+
+def _tile_of(values: Mapping[str, Any]) -> Tile:
+    tile_m, tile_n, reg_m, reg_n, slices = (values[name] for name in TILE)
+    return tile_m, tile_n, reg_m, reg_n, slices
 
 
 def _piece(tile: Tile, matrix: int, unit: int) -> float:
@@ -233,10 +261,10 @@ def product_parts(m: Dim, n: Dim, k: Dim, batch: Dim, itemsize: int, matrix: int
 
 def product_launch(values: Mapping[str, int], m: int, n: int, batch: int, itemsize: int) -> Launch:
     """The launch of ``product.cuh``: a block for each tile of each part."""
-    tile_m, tile_n, reg_m, reg_n, slices = (values[name] for name in TILE)
-    tile = (tile_m, tile_n, reg_m, reg_n, slices)
+    tile = _tile_of(values)
     blocks = -(-m // tile[0]) * -(-n // tile[1]) * batch * values["PARTS"]
-    return blocks_launch(blocks, threads_of(tile), product_shared(tile, values["TILE_K"], itemsize, values["MATRIX"]))
+    shared = product_shared(tile, values["TILE_K"], itemsize, values["MATRIX"], values["STAGES"])
+    return blocks_launch(blocks, threads_of(tile), shared)
 
 
 def blocks_launch(blocks: int, threads: int, shared: int) -> Launch:

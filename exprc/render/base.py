@@ -178,6 +178,10 @@ class Printer:
         """The type of the indices that a hook takes."""
         return "int64_t"
 
+    def stored(self, hook: Function) -> Load | None:
+        """The element that a hook is, where a text may ask for the place of it: then the text sees ``NAME_STORED``."""
+        return None
+
     def lines(self, body: Sequence[Any], depth: int) -> Iterator[str]:
         pad = "    " * depth
         for s in body:
@@ -223,8 +227,11 @@ class Printer:
         return ["{", *(f"    {line}" for line in lets), *(f"    {t} = {b.name}_next;" for t, (b, _) in zip(targets, s.targets)), "}"]
 
     def function_lines(self, f: Function, head: str) -> list[str]:
-        lines = [head + " {", *self.lines(f.body, 1)]
-        if f.pointer is not None:
+        stored = self.stored(f)
+        lines = [head + " {", *([] if stored else self.lines(f.body, 1))]
+        if stored is not None:
+            lines.append(f"    return {value_text(stored)};")
+        elif f.pointer is not None:
             lines.append(f"    return {f.pointer.name} + ({dim_text(f.result.dim)});")
         elif f.result is not None:
             lines.append(f"    return {self._rhs(f.result)};")
@@ -292,7 +299,9 @@ def arguments(hook: Function) -> list[str]:
 
 def hook_text(hook: Function, template: Template, printer: Printer) -> str:
     """A hook is an inlined function, so that the text can call it with any index."""
-    if hook.pointer is not None:
+    if printer.stored(hook) is not None:
+        result = f"const {C_TYPES[hook.result.dtype]} &"
+    elif hook.pointer is not None:
         const = "" if hook.pointer in template.written else "const "
         result = f"{const}{C_TYPES[hook.pointer.dtype]} *"
     elif hook.result is not None:
@@ -314,6 +323,7 @@ def template_lines(
     """
     hooks = [renamed(hook_text(h, template, printer), names) for h in template.hooks]
     macros = {**macros, **{name: dim_text(d) if isinstance(d, int) else f"({dim_text(d)})" for name, d in template.macros.items()}}
+    macros |= {f"{h.name}_STORED": "1" for h in template.hooks if printer.stored(h) is not None}
     defines = [f"#define {name} {text}" for name, text in macros.items()]
     defines += [f"#define {h.name}({', '.join(arguments(h))}) @_{h.name}({args}, {', '.join(arguments(h))})" for h in template.hooks]
     undefs = [f"#undef {name}" for name in ("PARAMS", *macros, *(h.name for h in template.hooks))]

@@ -20,6 +20,7 @@ from exprc.loops import (
     Load,
     Loop,
     Program,
+    Ref,
     Store,
     Template,
     statements,
@@ -68,6 +69,15 @@ class CudaPrinter(Printer):
         counted = counted and not any(isinstance(v, Index) for v in values)
         few = all(isinstance(v.buffer.size, int) and v.buffer.size < FEW for v in loads)
         return "int" if loads and counted and few and hook.value is None and hook.pointer is None else "int64_t"
+
+
+    def stored(self, hook: Function) -> Load | None:
+        """A hook that only loads is a reference: ``product.cuh`` lets the GPU copy such elements to shared memory by itself."""
+        if len(hook.body) != 1 or not isinstance(hook.body[0], Let):
+            return None
+        (let,) = hook.body
+        plain = isinstance(let.value, Load) and not let.value.buffer.local and let.value.buffer.dtype == let.dtype
+        return let.value if plain and hook.value is None and hook.result == Ref(let.name, let.dtype) else None
 
 
 PRINTER = CudaPrinter()

@@ -21,7 +21,7 @@ FAULT_FIELDS = (
 
 #: enum emulator_fault of kernels/cuda/emulator.h: the word for each.
 KINDS = (
-    "none", "bounds", "read-only", "misaligned", "uninitialised", "race", "blocks", "partial-barrier", "divergent-barrier",
+    "none", "bounds", "read-only", "misaligned", "uninitialised", "copying", "race", "blocks", "partial-barrier", "divergent-barrier",
     "stuck-warp", "mask", "source-lane", "divergent-warp", "index", "division", "trap", "overrun", "time", "memory",
 )  # fmt: skip
 
@@ -34,6 +34,7 @@ _SENTENCES = {
     "read-only": "{how} {size} bytes of {buffer}, which the kernel takes as const",
     "misaligned": "takes {size} bytes at an address that is not a multiple of {second}: {first:#x}",
     "uninitialised": "reads {size} bytes that nothing has written: byte {offset} of {bytes} of {buffer}",
+    "copying": "{how} {size} bytes to which an asynchronous copy is under way: byte {offset} of {bytes} of {buffer}",
     "race": "{how} byte {offset} of {buffer}, which another thread of its block {other_how} without a barrier in between",
     "blocks": "{how} byte {offset} of {buffer}, which another block {other_how} in the same launch",
     "partial-barrier": "waits at a barrier that only {first} of {second} threads of its block reach",
@@ -51,6 +52,7 @@ _SENTENCES = {
 }
 _FIXES = {
     "overrun": "config.override(emulator='check') finds the thread and the line",
+    "copying": "wait for the group of the copy (copy_wait), then at a barrier where another thread uses what was copied",
     "race": "__syncthreads() or, inside a warp, __syncwarp() orders them",
     "blocks": "blocks run in any order: give each its own place, or use atomics",
     "partial-barrier": "let all threads reach it: a thread that has nothing to do must not return before",

@@ -160,6 +160,8 @@
 #define PRODUCT_M CONV_GROUP_O
 #define PRODUCT_K (CONV_GROUP_C * CONV_DOWN * CONV_ACROSS)
 #define PRODUCT_PARTS PARTS
+#define PRODUCT_A_STORED LOAD_w_STORED
+#define PRODUCT_B_STORED LOAD_x_STORED
 
 /* j = (n, p, q) or (p, n, q), or (n, p, q of a window, place in it) */
 #if defined(POOL_H)
@@ -217,14 +219,14 @@
 
 #define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                               \
     const CONV_INT step = CONV_STEP(t), c = first_c + (t) - step * (CHANNELS);                            \
-    if ((in_i) && CONV_T_INSIDE(t, step) && CONV_C_INSIDE(c)) value = LOAD_w(group * CONV_GROUP_O + (i), c, u, CONV_V(step)); \
+    PRODUCT_A_IS(value, (in_i) && CONV_T_INSIDE(t, step) && CONV_C_INSIDE(c), LOAD_w(group * CONV_GROUP_O + (i), c, u, CONV_V(step))); \
 } while (0)
 #define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     CONV_PIXEL(j);                                                                                        \
     const CONV_INT step = CONV_STEP_FROM(t, from), c = first_c + (t) - step * (CHANNELS);                 \
     const CONV_INT h = CONV_ROW(p, u), w_ = CONV_COLUMN(q, CONV_V(step));                                 \
-    if ((may) && CONV_C_INSIDE(c) && (!CONV_EDGES || CONV_BELOW(h, (H) * (UP_H))))                        \
-        value = LOAD_x(n, group * CONV_GROUP_C + c, h / (UP_H), w_ / (UP_W));                             \
+    PRODUCT_B_IS(value, (may) && CONV_C_INSIDE(c) && (!CONV_EDGES || CONV_BELOW(h, (H) * (UP_H))),        \
+        LOAD_x(n, group * CONV_GROUP_C + c, h / (UP_H), w_ / (UP_W)));                                    \
 } while (0)
 #define PRODUCT_B_MAY(may, t, j, from) do {                                                               \
     CONV_PIXEL(j);                                                                                        \
@@ -243,14 +245,14 @@
 } while (0)
 #define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                               \
     const auto of_k = key;                                                                                \
-    if ((in_i) && of_k.inside) value = LOAD_w(group * CONV_GROUP_O + (i), of_k.a, of_k.b, of_k.c);        \
+    PRODUCT_A_IS(value, (in_i) && of_k.inside, LOAD_w(group * CONV_GROUP_O + (i), of_k.a, of_k.b, of_k.c)); \
 } while (0)
 #define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     const auto of_k = key;                                                                                \
     CONV_PIXEL(j);                                                                                        \
     const CONV_INT h = CONV_ROW(p, of_k.b), w_ = CONV_COLUMN(q, of_k.c);                                  \
-    if ((may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, (H) * (UP_H)) && CONV_BELOW(w_, (W) * (UP_W))))) \
-        value = LOAD_x(n, group * CONV_GROUP_C + of_k.a, h / (UP_H), w_ / (UP_W));                        \
+    PRODUCT_B_IS(value, (may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, (H) * (UP_H)) && CONV_BELOW(w_, (W) * (UP_W)))),\
+        LOAD_x(n, group * CONV_GROUP_C + of_k.a, h / (UP_H), w_ / (UP_W)));                               \
 } while (0)
 #endif
 #ifdef POOL_H

@@ -86,6 +86,8 @@
 #define PRODUCT_N (CONV_GROUP_C * (KH) * (KW))
 #define PRODUCT_K ((N) * (P) * (Q))
 #define PRODUCT_PARTS PARTS
+#define PRODUCT_A_STORED LOAD_g_STORED
+#define PRODUCT_B_STORED LOAD_x_STORED
 #define PRODUCT_B_ALONG_K 1
 
 /* j = (u, v, c), of which (u, v) is that of the tile, if it is part of the channels; or of `from`, which all threads have, if a block loads
@@ -106,14 +108,14 @@
 
 #define PRODUCT_A(value, in_i, in_k, at, i, k, t, key) do {                                                  \
     const auto of_k = key;                                                                                \
-    if ((in_i) && of_k.inside) value = LOAD_g(of_k.a, (at) * CONV_GROUP_O + (i), of_k.b, of_k.c);         \
+    PRODUCT_A_IS(value, (in_i) && of_k.inside, LOAD_g(of_k.a, (at) * CONV_GROUP_O + (i), of_k.b, of_k.c)); \
 } while (0)
 #define PRODUCT_B(value, in_k, at, k, t, j, from, may, key) do {                                  \
     const auto of_k = key;                                                                                \
     CONV_FILTER(j, CONV_ONE ? first_j : CONV_APART ? (from) : (j));                                                          \
     const CONV_INT h = of_k.b * (SH) + u * (DH) - (PH), w_ = of_k.c * (SW) + v * (DW) - (PW);             \
-    if ((may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, H) && CONV_BELOW(w_, W))))                \
-        value = LOAD_x(of_k.a, (at) * CONV_GROUP_C + c, h, w_);                                           \
+    PRODUCT_B_IS(value, (may) && of_k.inside && (!CONV_EDGES || (CONV_BELOW(h, H) && CONV_BELOW(w_, W))), \
+        LOAD_x(of_k.a, (at) * CONV_GROUP_C + c, h, w_));                                                  \
 } while (0)
 #define PRODUCT_Y(r, at, i, j, value) do {                                                                \
     CONV_FILTER(j, j);                                                                                    \

@@ -22,7 +22,7 @@ enum emulator_access { EMULATOR_READ, EMULATOR_WRITE, EMULATOR_ATOMIC };
 
 /* What went wrong. exprc/runtime/emulator_faults.py has a sentence for each. */
 enum emulator_fault {
-    FAULT_NONE, FAULT_BOUNDS, FAULT_READ_ONLY, FAULT_MISALIGNED, FAULT_UNINITIALISED, FAULT_RACE, FAULT_BLOCKS,
+    FAULT_NONE, FAULT_BOUNDS, FAULT_READ_ONLY, FAULT_MISALIGNED, FAULT_UNINITIALISED, FAULT_COPYING, FAULT_RACE, FAULT_BLOCKS,
     FAULT_BARRIER_PARTIAL, FAULT_BARRIER_DIVERGED, FAULT_WARP_STUCK, FAULT_LANE_NOT_IN_MASK, FAULT_SOURCE_NOT_IN_MASK,
     FAULT_WARP_DIVERGED, FAULT_INDEX, FAULT_DIVISION, FAULT_TRAP, FAULT_OVERRUN, FAULT_TIME, FAULT_MEMORY
 };
@@ -539,6 +539,9 @@ EMULATED unsigned short to_bf16(float x) {
 template <int bytes> EMULATED void copy_async(void *shared, const void *global, int from_global = bytes, int place = __builtin_LINE()) {
     static_assert(bytes == 4 || bytes == 8 || bytes == 16, "cp.async copies 4, 8 or 16 bytes");
     emulated.engine.copy(shared, global, bytes, (unsigned)from_global, place);
+}
+template <int bytes> EMULATED void copy_async_if(void *shared, const void *global, bool there, int place = __builtin_LINE()) {
+    copy_async<bytes>(shared, global, there ? bytes : 0, place);
 }
 EMULATED void copy_commit() { emulated.engine.copy_commit(); }
 template <int groups> EMULATED void copy_wait() { emulated.engine.copy_wait(groups); }

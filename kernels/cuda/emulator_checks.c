@@ -1,7 +1,7 @@
 /* emulator_checks.c: what the checking build looks at when a thread reads or writes. It follows emulator_engine.c.
  *
  * Bounds        an address must lie in shared memory, or in a window: what one argument of the launch may reach
- * Initialised   a byte for each byte: written by the host or by a kernel
+ * Initialised   a byte for each byte: written by the host or by a kernel, or what cp.async will write once it was waited for
  * Races         a cell for each 4 bytes (for each byte, once a smaller access was seen) says who wrote and read it last
  *
  * Who is a stamp:  | interval 36 bits | thread 10 | clock 16 | atomic 1 | 1 |
@@ -15,6 +15,8 @@
  *      never in order          in order         in order in one thread, or     the launch, or from this block and before its
  *      (shared memory: always)                  across __syncwarp              barrier; else only through __syncwarp.
  */
+
+#define COMING 2 /* of `known`: an asynchronous copy is under way to this byte */
 
 struct window {
     uintptr_t begin, end;
@@ -45,6 +47,7 @@ static struct {
     struct region shared, statics;
     struct window windows[ARGUMENTS + 2], *last; /* what the arguments reach, and the window that was looked into last */
     int window_count;
+    int64_t coming; /* copies that are under way in this block */
 } checked;
 
 /* ---------------------------------------------------------------- faults */
@@ -247,6 +250,11 @@ static int all_known(const unsigned char *known, unsigned long size) {
 
 static void check_known(struct access *access) {
     unsigned char *known = access->window->region->known + (access->at - access->window->region->begin);
+    const unsigned char *coming = checked.coming ? memchr(known, COMING, access->size) : 0;
+    if (coming) {
+        access->at += (uintptr_t)(coming - known);
+        fault_access(FAULT_COPYING, access);
+    }
     if (access->how == EMULATOR_WRITE) {
         if (access->size == 4) memcpy(known, "\1\1\1\1", 4);
         else memset(known, 1, access->size);
@@ -349,7 +357,7 @@ static void begin_checked_block(void) {
 
 /* ---------------------------------------------------------------- cp.async: the bytes come when they are waited for */
 
-#define COPIES 128
+#define COPIES 256 /* of a thread; where more are under way, the first group is taken to be there */
 
 struct pending {
     char *target;
@@ -369,7 +377,18 @@ static void see(const void *address, unsigned size, int how, int place) {
     engine_access(address, size, how, 0, place);
 }
 
+/* Whether nobody but a copy may use its target. */
+static void set_coming(const struct pending *copy, int coming) {
+    if (!the.checks) return;
+    struct access access = {0, (uintptr_t)copy->target, copy->size, EMULATOR_WRITE, copy->place};
+    locate(&access);
+    const struct region *region = access.window->region;
+    if (region->known) memset(region->known + (access.at - region->begin), coming ? COMING : 0, copy->size);
+    checked.coming += coming ? 1 : -1;
+}
+
 static void finish_copy(const struct pending *copy) {
+    set_coming(copy, 0);
     see(copy->target, copy->size, EMULATOR_WRITE, copy->place);
     memcpy(copy->target, copy->source, copy->from_source);
     memset(copy->target + copy->from_source, 0, copy->size - copy->from_source);
@@ -385,20 +404,16 @@ static void finish_copies(unsigned number, unsigned last_group) {
     pending[number].count = left;
 }
 
-/* Until it is waited for, the target holds poison, and reading it is reading what nobody wrote. */
+/* Until it is waited for, the target holds poison, and may not be used. */
 static void engine_copy(void *target, const void *source, unsigned size, unsigned from_source, int place) {
     const unsigned number = the.lane->number;
     see(source, from_source, EMULATOR_READ, place);
     see(target, size, EMULATOR_WRITE, place);
     memset(target, POISON, size);
-    if (the.checks) {
-        struct access access = {0, (uintptr_t)target, size, EMULATOR_WRITE, place};
-        locate(&access);
-        const struct region *region = access.window->region;
-        if (region->known) memset(region->known + (access.at - region->begin), 0, size);
-    }
     if (pending[number].count == COPIES) finish_copies(number, pending[number].copies[0].group);
-    pending[number].copies[pending[number].count++] = (struct pending){target, source, size, from_source, pending[number].group, place};
+    struct pending *copy = &pending[number].copies[pending[number].count++];
+    *copy = (struct pending){target, source, size, from_source, pending[number].group, place};
+    set_coming(copy, 1);
 }
 
 static void engine_copy_commit(void) { pending[the.lane->number].group++; }
@@ -410,4 +425,5 @@ static void engine_copy_wait(unsigned groups) {
 
 static void forget_copies(void) {
     for (int i = 0; i < the.threads; i++) pending[i].count = 0;
+    checked.coming = 0;
 }

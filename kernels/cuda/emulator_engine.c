@@ -169,7 +169,7 @@ static double now(void) {
 struct region {
     uintptr_t begin, end;
     void *block;               /* what to free; 0 for shared memory */
-    unsigned char *known;      /* 1 for every byte that was written; 0 where nobody asks */
+    unsigned char *known;      /* of every byte: is it written? (1), or will a copy write it? (COMING); 0 where nobody asks */
     struct cell *cells;        /* who has used it */
     int cell_log2;
     uintptr_t room;            /* bytes that `known` and `cells` are for; shared memory may use fewer */

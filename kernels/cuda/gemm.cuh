@@ -40,8 +40,10 @@
 #define PRODUCT_N N
 #define PRODUCT_K K
 #define PRODUCT_PARTS PARTS
-#define PRODUCT_A(x, in_i, in_k, g, i, k, t, key) if (in_i && in_k) x = LOAD_a(g, i, k)
-#define PRODUCT_B(x, in_k, g, k, t, j, from, may, key) if (in_k && may) x = LOAD_b(g, k, j)
+#define PRODUCT_A(x, in_i, in_k, g, i, k, t, key) PRODUCT_A_IS(x, in_i && in_k, LOAD_a(g, i, k))
+#define PRODUCT_B(x, in_k, g, k, t, j, from, may, key) PRODUCT_B_IS(x, in_k && may, LOAD_b(g, k, j))
 #define PRODUCT_Y(r, g, i, j, x) STORE_y(r, g, i, j, x)
 #define PRODUCT_A_ALONG_I A_COLS_CONTIGUOUS
 #define PRODUCT_B_ALONG_K B_COLS_CONTIGUOUS
+#define PRODUCT_A_STORED LOAD_a_STORED
+#define PRODUCT_B_STORED LOAD_b_STORED

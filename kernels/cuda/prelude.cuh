@@ -146,14 +146,21 @@ EXPRC_DEVICE int64_t checked(int64_t index, int64_t limit, int64_t code, int64_t
  *   d[0] d[1]   row g      columns 2t, 2t+1          a of tf32   a[0] (g, t)      a[1] (g+8, t)      a[2] (g, t+4)      a[3] (g+8, t+4)
  *   d[2] d[3]   row g+8    columns 2t, 2t+1          b of tf32   b[0] (t, g)      b[1] (t+4, g)
  *
- *   mma_tf32    16 x 8 x 8, the bits of floats rounded by to_tf32
+ *   mma_tf32    16 x 8 x 8, the bits of floats rounded by to_tf32, of which the last 13 do not count
  *   mma_bf16    16 x 8 x 16, two bfloat16 (of to_bf16) in each: a[0] (g, 2t), (g, 2t+1)  a[1] row g+8  a[2], a[3] columns +8;  b[0] (2t, g), (2t+1, g)  b[1] rows +8
  *
- * Asynchronous copies to shared memory, of 4, 8 or 16 bytes (aligned to as many), of which only `from_global` are read and the rest is 0:
- * copy_commit() closes a group of them, copy_wait<n>() waits until at most the last n groups are under way. Then a barrier, for others to see them.
+ * Asynchronous copies to shared memory, of 4, 8 or 16 bytes (aligned to as many), of which only `from_global` are read and the rest is 0;
+ * copy_async_if reads all of them, or none where an element is not there. copy_commit() closes a group of copies, copy_wait<n>() waits until at
+ * most the last n groups are under way. Then a barrier, for others to see them. EXPRC_COPIES: whether there is such an instruction.
  */
-/* To the nearest number with 10 bits of fraction, halves away from zero; NaN stays NaN, which cvt.rna.tf32 makes an infinity of some. */
-EXPRC_DEVICE unsigned to_tf32(float x) { return x != x ? 0x7fffe000u : (__float_as_uint(x) + 0x1000u) & 0xffffe000u; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define EXPRC_COPIES 0
+#else
+#define EXPRC_COPIES 1
+#endif
+/* To the nearest number with 10 bits of fraction, halves away from zero: half of the last of these bits is added, in the power of two that x
+ * begins with. Infinities and NaN stay what they are, which cvt.rna.tf32 makes an infinity of some; below 2^-126 bits are cut off instead. */
+EXPRC_DEVICE unsigned to_tf32(float x) { return __float_as_uint(fmaf(__uint_as_float(__float_as_uint(x) & 0xff800000u), 0x1p-11f, x)); }
 #ifndef EXPRC_EMULATED
 EXPRC_DEVICE unsigned short to_bf16(float x) {
     unsigned short bits;
@@ -170,9 +177,14 @@ EXPRC_DEVICE void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+EXPRC_DEVICE unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
 template <int bytes> EXPRC_DEVICE void copy_async(void *shared, const void *global, int from_global = bytes) {
-    asm volatile("{ .reg .u64 p; .reg .u32 q; cvta.to.shared.u64 p, %0; cvt.u32.u64 q, p; cp.async.ca.shared.global [q], [%1], %2, %3; }"
-                 :: "l"(shared), "l"(global), "n"(bytes), "r"(from_global) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                 :: "r"(shared_address(shared)), "l"(global), "n"(bytes), "r"(from_global));
+}
+template <int bytes> EXPRC_DEVICE void copy_async_if(void *shared, const void *global, bool there) {
+    asm volatile("{ .reg .pred none; setp.eq.s32 none, %3, 0; cp.async.ca.shared.global [%0], [%1], %2, none; }"
+                 :: "r"(shared_address(shared)), "l"(global), "n"(bytes), "r"((int)there));
 }
 EXPRC_DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int groups> EXPRC_DEVICE void copy_wait() { asm volatile("cp.async.wait_group %0;" :: "n"(groups) : "memory"); }

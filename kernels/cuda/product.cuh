@@ -10,9 +10,12 @@
  *         SLICES                                    constant: so many threads share the sums of one, each takes its share of every piece of
  *                                                   K; TILE_K is a multiple of it (of 8 words each, with MATRIX)
  *         INDEX_BYTES                               4 where M, N and K are below 2^31 - 2^10, so that ints count them; else 8
- * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,t,key), PRODUCT_B(x,in_k,g,k,t,j,from,may,key)   statements that set x, which is 0 before, if the
- *                                                   indices are in their bounds, as the flags say. k = TILE_K * piece + t;
- *                                                   t (j, if B_ALONG_K) is from + less than PRODUCT_B_STEP, and `from` the same for all threads
+ *         STAGES                                    constant: of how many pieces of K shared memory holds the tiles, 2 or more; above 2, factors
+ *                                                   of 4 or 8 bytes that are STORED are copied there, see below
+ * Hooks   PRODUCT_A(x,in_i,in_k,g,i,k,t,key), PRODUCT_B(x,in_k,g,k,t,j,from,may,key)   statements that end in PRODUCT_A_IS(x,inside,value),
+ *                                                   PRODUCT_B_IS(x,inside,value): x is that value if the indices are inside their bounds, as
+ *                                                   the flags say, else 0. k = TILE_K * piece + t; t (j, if B_ALONG_K) is from + less than
+ *                                                   PRODUCT_B_STEP, and `from` the same for all threads
  *         PRODUCT_Y(r,g,i,j,x)                      statement; run once per element, or per PRODUCT_GROUP elements along j, which TILE_N is a
  *                                                   multiple of: then x is where their sums lie, and j the first of them
  *         PRODUCT_BEGIN(g,first_j,end_j)            declarations for these, once per tile
@@ -23,22 +26,37 @@
  *                                                   run once per k of a tile, for what all threads would work out of k
  * Flags   PRODUCT_A_ALONG_I, PRODUCT_B_ALONG_K      1: neighbouring threads load neighbours along i, along k
  *                                                   (else along k, along j)
+ *         PRODUCT_A_STORED, PRODUCT_B_STORED        1: `value` is always an element of an array of T as it lies in memory
  *
  * Tiling: a block computes TILE_M x TILE_N elements, a thread REG_M x REG_N of them in registers, 16 bytes by 16 bytes:
  *
- *                     k   +-----------------+                 while the tile of one piece of K is multiplied, the next one
- *                         | b  TILE_K x     |                 is on its way from memory to registers; shared memory holds
- *              k          |       TILE_N    |                 two tiles of a (turned, so that rows lie side by side) and b:
- *          +-------+      +-----------------+                 one barrier a piece.
+ *                     k   +-----------------+                 while the tile of one piece of K is multiplied, the next ones
+ *                         | b  TILE_K x     |                 are on their way; shared memory holds STAGES tiles of a
+ *              k          |       TILE_N    |                 (turned, so that rows lie side by side) and of b: one barrier
+ *          +-------+      +-----------------+                 a piece.
  *        i | a     |      |4  4  .  |4  4  .|  4 x 4 of a
  *          | TILE_M|      |.        |.      |  thread: its     At the end the sums go through shared memory once more, row by
  *          | x     |      +-----------------+  other quads     row of the threads, so that neighbouring threads store (and
  *          | TILE_K|      |4  4  .  |4  4  .|  lie half a      load, where a hook reads other arrays) neighbours along j.
  *          +-------+      +-----------------+  tile away
  *
+ * Ways from memory, of each factor its own, drawn for STAGES 3; | is the barrier of a piece:
+ *
+ *     multiplied       piece 0        | piece 1        | piece 2        | piece 3
+ *     by registers     load 1 keep 1  | load 2 keep 2  | load 3 keep 3  |           a value that a hook computes, or that is kept as bfloat16:
+ *                                                                                   a thread holds it in a register meanwhile
+ *     by copies        2 ------------ | -- there       |                |           a value that is STORED: cp.async brings each element, or 0, to
+ *                      (1 is coming)  | 3 ------------ | -- there       |           its place, and no register and no instruction of a thread waits
+ *                                                                                   for it. Of tf32 the bits of floats lie there, rounded when
+ *                                                                                   fragments are read: the same numbers either way.
+ *
+ * bfloat16 goes by registers: shared memory holds two in a word, so that packing at reading would read twice the words. GPUs before sm_80
+ * have no cp.async: there everything goes by registers.
+ *
  * MATRIX  0: each thread multiplies in T.  1, 2: the warps of a block multiply with matrix instructions, from factors rounded to tf32 or
  *         bfloat16, and sum in float (T is float). A product a * b is then off by 2^-10 or 2^-7 of itself at most
- *         (half of it from each factor), and a sum by that share of the sum of |a * b|, and by the rounding of the sum. Infinities and NaN stay what they are.
+ *         (half of it from each factor; of a factor below 2^-126, 2^-136 at most is lost in tf32), and a sum by that share of the sum of |a * b|,
+ *         and by the rounding of the sum. Infinities and NaN stay what they are.
  *         The tile of a thread is then spread over that of its warp, 8 x 4 threads, 8 * REG_M x 4 * REG_N:
  *
  *              columns 8 at a time, 2t and 2t+1 of thread (g, t)        shared memory holds words of 4 bytes, one tf32 or two bfloat16
@@ -49,7 +67,7 @@
  *            +----+----+--      +----+----+--
  *
  * Launch  (TILE_M / REG_M) * (TILE_N / REG_N) * SLICES threads, a block for each tile, or fewer: blocks take further tiles in turn;
- *         shared memory for two stages of both tiles, `product_shared` of ops/tiling.py, and for 2 * TILE_K keys of 32 bytes.
+ *         shared memory for the stages of both tiles, `product_shared` of ops/tiling.py, and for STAGES * TILE_K keys of 32 bytes.
  */
 #ifndef PRODUCT_BEGIN
 #define PRODUCT_BEGIN(g, first_j, end_j)
@@ -84,6 +102,9 @@
 #endif
 #ifndef SLICES
 #define SLICES 1
+#endif
+#ifndef STAGES
+#define STAGES 2
 #endif
 #ifndef PRODUCT_GROUP
 #define PRODUCT_GROUP 1
@@ -163,11 +184,43 @@ typedef unsigned short PRODUCT_FACTOR;
 
 struct alignas(16) PRODUCT_VEC { T x[16 / sizeof(T)]; };
 
-/* The keys of two pieces lie behind the tiles: those of one are read while those of the next are made. */
+/* The ways of the factors. By registers a hook gives a value; by copies it gives the place of an element, from which that is brought to
+ * shared memory if it is inside. What was brought is rounded when it is read, what was kept was rounded before. */
+#define PRODUCT_COPIES (STAGES > 2 && MATRIX < 2 && EXPRC_COPIES)
+#if PRODUCT_COPIES && PRODUCT_A_STORED
+#define PRODUCT_A_COPIED 1
+#else
+#define PRODUCT_A_COPIED 0
+#endif
+#if PRODUCT_COPIES && PRODUCT_B_STORED
+#define PRODUCT_B_COPIED 1
+#else
+#define PRODUCT_B_COPIED 0
+#endif
+#define PRODUCT_WAY_(what, copied) PRODUCT_##what##_##copied
+#define PRODUCT_WAY(what, copied) PRODUCT_WAY_(what, copied)
+#define PRODUCT_COPIED (PRODUCT_A_COPIED || PRODUCT_B_COPIED)
+#define PRODUCT_STAGES (PRODUCT_COPIED ? STAGES : 2)
+#define PRODUCT_AHEAD (PRODUCT_STAGES - 1)                       /* pieces from a copy to its use */
+#define PRODUCT_STAGE_OF(piece) ((int)((unsigned PRODUCT_INT)((piece) - begin) % PRODUCT_STAGES))
+#define PRODUCT_PLACE PRODUCT_PASTE(KERNEL, place)
+struct PRODUCT_PLACE { const T *at; bool there; };
+#define PRODUCT_GIVEN_0 T
+#define PRODUCT_GIVEN_1 struct PRODUCT_PLACE
+#define PRODUCT_IS_0(x, inside, value) if (inside) x = (value)
+#define PRODUCT_IS_1(x, inside, value) do { x.at = &(value); x.there = (inside); } while (0)
+#define PRODUCT_PUT_0(x, to) *(to) = PRODUCT_ROUNDED(x)
+#define PRODUCT_PUT_1(x, to) copy_async_if<sizeof(T)>(to, x.at, x.there)
+#define PRODUCT_WORD_0(word) (word)
+#define PRODUCT_WORD_1(word) PRODUCT_ROUNDED(__uint_as_float(word))
+#define PRODUCT_A_IS(x, inside, value) PRODUCT_WAY(IS, PRODUCT_A_COPIED)(x, inside, value)
+#define PRODUCT_B_IS(x, inside, value) PRODUCT_WAY(IS, PRODUCT_B_COPIED)(x, inside, value)
+
+/* The keys of as many pieces lie behind the tiles: of one they are read while those of another are made. */
 #ifdef PRODUCT_KEY
 #define PRODUCT_KEYS PRODUCT_PASTE(KERNEL, keys)
 struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
-#define PRODUCT_KEY_OF(piece, k) keys[((piece) & 1) * TILE_K + (k)]
+#define PRODUCT_KEY_OF(piece, k) keys[PRODUCT_STAGE_OF(piece) * TILE_K + (k)]
 #define PRODUCT_MAKE_KEYS(piece) do {                                                                     \
     if (thread < TILE_K) {                                                                                \
         struct PRODUCT_KEYS key;                                                                          \
@@ -209,49 +262,50 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
     }                                                                                                     \
 } while (0)
 
-/* The next tiles, from memory to registers; 0 beyond the end. */
-#define PRODUCT_FETCH(piece) do {                                                                         \
+/* What the hooks give for a thread's share of the tiles of a piece; 0 beyond the end. */
+#define PRODUCT_LOAD(copied, piece) do {                                                                  \
     const PRODUCT_INT first_k = (PRODUCT_INT)(piece) * TILE_K;                                            \
     PRODUCT_PIECE(piece);                                                                                 \
     EXPRC_UNROLL                                                                                          \
-    for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
+    for (int s = 0; PRODUCT_A_COPIED == copied && s < PRODUCT_A_LOADS; s++) {                             \
         PRODUCT_A_AT(s, i, k, there);                                                                     \
-        T loaded = 0;                                                                                     \
+        PRODUCT_WAY(GIVEN, PRODUCT_A_COPIED) loaded = {};                                                 \
         PRODUCT_A(loaded, there && PRODUCT_WITHIN(first_i + i, PRODUCT_M, TILE_M), PRODUCT_WITHIN(first_k + k, PRODUCT_K, TILE_K), \
                   g, first_i + i, first_k + k, k, PRODUCT_KEY_OF(piece, k));                              \
         a_next[s] = loaded;                                                                               \
     }                                                                                                     \
     EXPRC_UNROLL                                                                                          \
-    for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
+    for (int s = 0; PRODUCT_B_COPIED == copied && s < PRODUCT_B_LOADS; s++) {                             \
         PRODUCT_B_AT(s, k, j, there);                                                                     \
-        T loaded = 0;                                                                                     \
+        PRODUCT_WAY(GIVEN, PRODUCT_B_COPIED) loaded = {};                                                 \
         PRODUCT_B(loaded, PRODUCT_WITHIN(first_k + k, PRODUCT_K, TILE_K), g, first_k + k, k, first_j + j, PRODUCT_B_FROM(s), \
                   (bool)(may_b >> s & 1), PRODUCT_KEY_OF(piece, k));                                      \
         b_next[s] = loaded;                                                                               \
     }                                                                                                     \
 } while (0)
 
-/* From registers to shared memory. */
-#define PRODUCT_KEEP(stage) do {                                                                          \
-    PRODUCT_FACTOR *const a_to = (PRODUCT_FACTOR *)(shared + (stage) * PRODUCT_STAGE);                    \
-    PRODUCT_FACTOR *const b_to = (PRODUCT_FACTOR *)(shared + (stage) * PRODUCT_STAGE + PRODUCT_LINE(TILE_M, PRODUCT_WORDS)); \
+/* That put in shared memory, or on its way to there. */
+#define PRODUCT_KEEP(copied, piece) do {                                                                  \
+    PRODUCT_FACTOR *const a_to = (PRODUCT_FACTOR *)(shared + PRODUCT_STAGE_OF(piece) * PRODUCT_STAGE);    \
+    PRODUCT_FACTOR *const b_to = (PRODUCT_FACTOR *)(shared + PRODUCT_STAGE_OF(piece) * PRODUCT_STAGE + PRODUCT_LINE(TILE_M, PRODUCT_WORDS)); \
     EXPRC_UNROLL                                                                                          \
-    for (int s = 0; s < PRODUCT_A_LOADS; s++) {                                                           \
+    for (int s = 0; PRODUCT_A_COPIED == copied && s < PRODUCT_A_LOADS; s++) {                             \
         PRODUCT_A_AT(s, i, k, there);                                                                     \
-        if (there) a_to[PRODUCT_AT_WORD(TILE_M, k, i)] = PRODUCT_ROUNDED(a_next[s]);                      \
+        if (there) PRODUCT_WAY(PUT, PRODUCT_A_COPIED)(a_next[s], a_to + PRODUCT_AT_WORD(TILE_M, k, i));   \
     }                                                                                                     \
     EXPRC_UNROLL                                                                                          \
-    for (int s = 0; s < PRODUCT_B_LOADS; s++) {                                                           \
+    for (int s = 0; PRODUCT_B_COPIED == copied && s < PRODUCT_B_LOADS; s++) {                             \
         PRODUCT_B_AT(s, k, j, there);                                                                     \
-        if (there) b_to[PRODUCT_AT_WORD(TILE_N, k, j)] = PRODUCT_ROUNDED(b_next[s]);                      \
+        if (there) PRODUCT_WAY(PUT, PRODUCT_B_COPIED)(b_next[s], b_to + PRODUCT_AT_WORD(TILE_N, k, j));   \
     }                                                                                                     \
 } while (0)
 
-/* sum += the product of a slice of the tiles in a stage. */
+/* sum += the product of a slice of the tiles of a piece. */
 #define PRODUCT_SHARE (PRODUCT_WORDS / SLICES)                   /* of a slice, along k */
 #if MATRIX
-#define PRODUCT_ADD(from) do {                                                                            \
-    const unsigned *const words = (const unsigned *)(from), *const a_from = words + PRODUCT_LINE(TILE_M, slice * PRODUCT_SHARE); \
+#define PRODUCT_ADD(piece) do {                                                                           \
+    const unsigned *const words = (const unsigned *)(shared + PRODUCT_STAGE_OF(piece) * PRODUCT_STAGE);   \
+    const unsigned *const a_from = words + PRODUCT_LINE(TILE_M, slice * PRODUCT_SHARE); \
     const unsigned *const b_from = words + PRODUCT_LINE(TILE_M, PRODUCT_WORDS) + PRODUCT_LINE(TILE_N, slice * PRODUCT_SHARE); \
     const int g_ = lane / 4, t_ = lane % 4, first_row = PRODUCT_ROW(down, 0), first_column = across / 4 * (4 * REG_N) + g_; \
     EXPRC_UNROLL                                                                                          \
@@ -259,13 +313,15 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
         unsigned b_k[REG_N / 2][2];                                                                       \
         EXPRC_UNROLL                                                                                      \
         for (int c = 0; c < REG_N; c++)                                                                   \
-            b_k[c / 2][c % 2] = b_from[PRODUCT_LINE(TILE_N, k + c % 2 * 4) + t_ * (TILE_N + 8) + first_column + c / 2 * 8]; \
+            b_k[c / 2][c % 2] = PRODUCT_WAY(WORD, PRODUCT_B_COPIED)(                            \
+                b_from[PRODUCT_LINE(TILE_N, k + c % 2 * 4) + t_ * (TILE_N + 8) + first_column + c / 2 * 8]); \
         EXPRC_UNROLL                                                                                      \
         for (int r = 0; r < REG_M; r += 2) {                                                              \
             unsigned a_k[4];                                                                              \
             EXPRC_UNROLL                                                                                  \
             for (int e = 0; e < 4; e++)                                                                   \
-                a_k[e] = a_from[PRODUCT_LINE(TILE_M, k + e / 2 * 4) + t_ * (TILE_M + 8) + first_row + r * 8 + e % 2 * 8]; \
+                a_k[e] = PRODUCT_WAY(WORD, PRODUCT_A_COPIED)(                                   \
+                    a_from[PRODUCT_LINE(TILE_M, k + e / 2 * 4) + t_ * (TILE_M + 8) + first_row + r * 8 + e % 2 * 8]); \
             EXPRC_UNROLL                                                                                  \
             for (int c = 0; c < REG_N; c += 2) {                                                          \
                 float four[4] = {sum[r][c], sum[r][c + 1], sum[r + 1][c], sum[r + 1][c + 1]};             \
@@ -276,9 +332,10 @@ struct alignas(16) PRODUCT_KEYS { PRODUCT_INT a, b, c, inside; };
     }                                                                                                     \
 } while (0)
 #else
-#define PRODUCT_ADD(from) do {                                                                            \
-    const T *const a_from = (from) + PRODUCT_LINE(TILE_M, slice * PRODUCT_SHARE);                         \
-    const T *const b_from = (from) + PRODUCT_LINE(TILE_M, TILE_K) + PRODUCT_LINE(TILE_N, slice * PRODUCT_SHARE); \
+#define PRODUCT_ADD(piece) do {                                                                           \
+    const T *const tiles_from = shared + PRODUCT_STAGE_OF(piece) * PRODUCT_STAGE;                         \
+    const T *const a_from = tiles_from + PRODUCT_LINE(TILE_M, slice * PRODUCT_SHARE);                     \
+    const T *const b_from = tiles_from + PRODUCT_LINE(TILE_M, TILE_K) + PRODUCT_LINE(TILE_N, slice * PRODUCT_SHARE); \
     EXPRC_UNROLL                                                                                          \
     for (int k = 0; k < PRODUCT_SHARE; k++) {                                                                    \
         struct PRODUCT_VEC a_k[REG_M / PRODUCT_WIDE], b_k[REG_N / PRODUCT_WIDE];                          \
@@ -303,7 +360,7 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, (REG_M * REG_N > 64 ? 256 : 512)
     EXPRC_SHARED(shared_bytes);
     T *const shared = (T *)shared_bytes;
 #ifdef PRODUCT_KEY
-    struct PRODUCT_KEYS *const keys = (struct PRODUCT_KEYS *)(shared + 2 * PRODUCT_STAGE);
+    struct PRODUCT_KEYS *const keys = (struct PRODUCT_KEYS *)(shared + PRODUCT_STAGES * PRODUCT_STAGE);
 #endif
     const int thread = threadIdx.x, slice = thread / PRODUCT_SLICE, warp = thread % PRODUCT_SLICE / 32, lane = thread % PRODUCT_SLICE % 32;
     const int down = PRODUCT_DOWN_OF(warp, lane), across = PRODUCT_ACROSS_OF(warp, lane);
@@ -318,19 +375,27 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, (REG_M * REG_N > 64 ? 256 : 512)
         unsigned may_b = 0;
         PRODUCT_ASK(may_b);
         const PRODUCT_INT begin = (PRODUCT_INT)(pieces * part / (PRODUCT_PARTS)), end = (PRODUCT_INT)(pieces * (part + 1) / (PRODUCT_PARTS));
-        T sum[REG_M][REG_N], a_next[PRODUCT_A_LOADS], b_next[PRODUCT_B_LOADS];
+        T sum[REG_M][REG_N];
+        PRODUCT_WAY(GIVEN, PRODUCT_A_COPIED) a_next[PRODUCT_A_LOADS];
+        PRODUCT_WAY(GIVEN, PRODUCT_B_COPIED) b_next[PRODUCT_B_LOADS];
         EXPRC_UNROLL
         for (int r = 0; r < REG_M; r++) {
             EXPRC_UNROLL
             for (int c = 0; c < REG_N; c++) sum[r][c] = 0;
         }
         PRODUCT_FIRST_KEYS(begin);
-        for (PRODUCT_INT piece = begin - 1; piece < end; piece++) {   /* before the first piece, only its tiles are fetched */
-            const int stage = (int)((piece - begin) & 1);
-            if (piece + 1 < end) PRODUCT_FETCH(piece + 1);
-            PRODUCT_MAKE_KEYS(piece + 2);
-            if (piece >= begin) PRODUCT_ADD(shared + stage * PRODUCT_STAGE);
-            if (piece + 1 < end) PRODUCT_KEEP(stage ^ 1);
+        for (PRODUCT_INT piece = begin - PRODUCT_AHEAD; piece < end; piece++) {   /* before the first piece, only tiles are fetched */
+            const bool next = (PRODUCT_AHEAD == 1 || piece + 1 >= begin) && piece + 1 < end;
+            if (PRODUCT_COPIED && piece + PRODUCT_AHEAD < end) {
+                PRODUCT_LOAD(1, piece + PRODUCT_AHEAD);
+                PRODUCT_KEEP(1, piece + PRODUCT_AHEAD);
+            }
+            if (PRODUCT_COPIED) copy_commit();
+            if (next) PRODUCT_LOAD(0, piece + 1);
+            PRODUCT_MAKE_KEYS(piece + PRODUCT_AHEAD + 1);
+            if (piece >= begin) PRODUCT_ADD(piece);
+            if (next) PRODUCT_KEEP(0, piece + 1);
+            if (PRODUCT_COPIED) copy_wait<PRODUCT_AHEAD - 1>();
             __syncthreads();
         }
         EXPRC_UNROLL
@@ -394,7 +459,29 @@ EXPRC_KERNEL void EXPRC_BOUNDS(PRODUCT_THREADS, (REG_M * REG_N > 64 ? 256 : 512)
 #undef PRODUCT_AT
 #undef PRODUCT_A_AT
 #undef PRODUCT_B_AT
-#undef PRODUCT_FETCH
+#undef PRODUCT_COPIES
+#undef PRODUCT_WAY_
+#undef PRODUCT_WAY
+#undef PRODUCT_A_COPIED
+#undef PRODUCT_B_COPIED
+#undef PRODUCT_COPIED
+#undef PRODUCT_STAGES
+#undef PRODUCT_AHEAD
+#undef PRODUCT_STAGE_OF
+#undef PRODUCT_PLACE
+#undef PRODUCT_GIVEN_0
+#undef PRODUCT_GIVEN_1
+#undef PRODUCT_IS_0
+#undef PRODUCT_IS_1
+#undef PRODUCT_PUT_0
+#undef PRODUCT_PUT_1
+#undef PRODUCT_WORD_0
+#undef PRODUCT_WORD_1
+#undef PRODUCT_A_IS
+#undef PRODUCT_B_IS
+#undef PRODUCT_LOAD
+#undef PRODUCT_A_STORED
+#undef PRODUCT_B_STORED
 #undef PRODUCT_KEEP
 #undef PRODUCT_BATCH
 #undef PRODUCT_M

@@ -24,6 +24,8 @@ class Paste:
     ----------
     buffers : declarations of the pointers, the results last. hooks : macro with its arguments -> text.
     args, outs : shapes and dtypes as the rules of the record see them. given : names of the sizes that are arguments.
+
+    Each hook that loads is an element as it lies in memory, and the text is told so, but for those in `computed`.
     """
 
     def __init__(
@@ -37,15 +39,23 @@ class Paste:
         self.params = ", ".join([*declared, *(f"long long {n}" for n in given)])
         self.flags = {f: int(f in flags) for f in impl.flags}
         self.hooks = hooks
+        self.computed: set[str] = set()
 
     def text(self, changed: Mapping[str, str] | None = None) -> str:
         """Return the text; `changed` has other texts for some of the files."""
         sources = {name: kernel_source(f"cuda/{name}") for name in self.impl.text.split()} | dict(changed or {})
         sizes = {n: n if n in self.given else v for n, v in self.sizes.items()}
-        macros = {"KERNEL": self.name, "T": self.type, "PARAMS": self.params, **sizes, **self.flags, **self.hooks}
+        macros = {"KERNEL": self.name, "T": self.type, "PARAMS": self.params, **sizes, **self.flags, **self._loads()}
         lines = [f"#define {n} {v}" for n, v in macros.items()]
         ends = [f"#undef {n.split('(')[0]}" for n in macros]
         return "\n".join([*lines, *(sources[name] for name in self.impl.text.split()), *ends, ""])
+
+    def _loads(self) -> dict[str, Any]:
+        """The hooks, and what the text is told of those that load."""
+        names = {hook.split("(")[0]: hook for hook in self.hooks}
+        values = {hook: f"(+{self.hooks[hook]})" for name, hook in names.items() if name in self.computed}
+        stored = {f"{name}_STORED": 1 for name in names if name.startswith("LOAD_") and name not in self.computed}
+        return {**self.hooks, **values, **stored}
 
     def launches(self, addresses: Sequence[int], blocks: int | None = None) -> list[Launch]:
         """Return the launches of the implementation's own rule, or with another number of blocks."""

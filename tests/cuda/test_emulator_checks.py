@@ -253,7 +253,30 @@ PLANTED = {
     copy_wait<1>();
     __syncthreads();
     y[threadIdx.x] = s[threadIdx.x]; // bug""",
-        "uninitialised", "of shared memory", shared=256,
+        "copying", "reads 4 bytes to which an asynchronous copy is under way: byte", shared=256,
+    ),
+    "copy_written_over": Planted(
+        """
+    EXPRC_SHARED(base);
+    float *s = (float *)base;
+    copy_async<4>(s + threadIdx.x, x + threadIdx.x);
+    copy_commit();
+    s[threadIdx.x] = 1; // bug
+    copy_wait<0>();
+    y[threadIdx.x] = s[threadIdx.x];""",
+        "copying", "writes 4 bytes to which an asynchronous copy is under way: byte", shared=256,
+    ),
+    "copied_twice": Planted(
+        """
+    EXPRC_SHARED(base);
+    float *s = (float *)base;
+    copy_async_if<4>(s + threadIdx.x, x + threadIdx.x, threadIdx.x < 7);
+    copy_commit();
+    copy_async<4>(s + threadIdx.x, x + threadIdx.x); // bug
+    copy_commit();
+    copy_wait<0>();
+    y[threadIdx.x] = s[threadIdx.x];""",
+        "copying", "writes 4 bytes to which an asynchronous copy is under way: byte", shared=256,
     ),
     "copy_without_barrier": Planted(
         """
@@ -315,6 +338,17 @@ RIGHT = {
     copy_wait<0>();
     __syncthreads();
     y[threadIdx.x] = s[63 - threadIdx.x];""",
+    "copies_ahead": """
+    EXPRC_SHARED(base);
+    float *s = (float *)base;
+    for (int k = 0; k < 6; k++) {
+        if (k < 4) copy_async_if<4>(s + k % 3 * 64 + threadIdx.x, x + threadIdx.x, k == (int)threadIdx.x);
+        copy_commit();
+        copy_wait<2>();
+        __syncthreads();
+        if (k > 1) y[threadIdx.x] = s[(k - 2) % 3 * 64 + 63 - threadIdx.x];
+        __syncthreads();
+    }""",
     "table": """
     static const float table[3] = {1, 2, 3};
     y[threadIdx.x] = table[(int)x[threadIdx.x] % 3];""",
@@ -370,12 +404,12 @@ def test_what_is_right_passes(name, order):
     bench = Checking()
     x, y, n = bench.arguments()
     with config.override(emulator_order=order):
-        bench.run(name, 1, 64, x, y, n, shared=256)
-        bench.run(name, 1, 64, x, y, n, shared=256)  # the second launch comes after the first
+        bench.run(name, 1, 64, x, y, n, shared=768)
+        bench.run(name, 1, 64, x, y, n, shared=768)  # the second launch comes after the first
     numbers = np.arange(64, dtype="float32")
     expected = {
         "halves": numbers.reshape(-1, 2)[:, ::-1].ravel(), "bytes_side_by_side": numbers[::-1], "atomics": np.full(64, 64, "float32"),
-        "copies": np.where(numbers < 62, numbers, 0)[::-1], "table": numbers % 3 + 1,
+        "copies": np.where(numbers < 62, numbers, 0)[::-1], "copies_ahead": np.where(numbers == 60, 3, 0), "table": numbers % 3 + 1,
         "partial_syncwarp": np.where(numbers % 32 < 8, numbers.astype(int) ^ 3, 63 - numbers),
     }  # fmt: skip
     np.testing.assert_array_equal(bench.get(y, 64), expected[name])

@@ -14,7 +14,7 @@ import exprc.tensor as T
 from exprc import build
 from exprc.ops.tiled import MATRIX
 from exprc.ops.tiling import TILE, tiles
-from exprc.runtime.launch import CUDA, Device, precisions
+from exprc.runtime.launch import CUDA, Device, Launch, precisions
 from tests.cuda.devices import DEVICES, there
 from tests.cuda.pasted import module_text, normal, run
 from tests.cuda.test_kernels import CONVOLUTIONS, GEMMS, RECORDS, conv_paste, gemm_case, operands
@@ -77,6 +77,32 @@ def test_gemm_with_tiles_of_all_kinds(precision: str, device: Device) -> None:
         y = np.full(want.shape, np.nan, "float32")
         run(device, module, paste, [a, b, np.zeros_like(c)], [y])
         assert_product(y, matrices(("", "ab")[i % 2]), a, b, precision, 37)
+
+
+ROUND = """
+EXPRC_KERNEL void round_all(const float *x, unsigned *y, long long n) {
+    const long long i = blockIdx.x * 256ll + threadIdx.x;
+    if (i < n) y[i] = to_tf32(x[i]) & 0xffffe000u;
+}
+"""
+
+
+def test_rounding_to_tf32(device: Device) -> None:
+    """Of every exponent, with fractions around the halves and at the ends; subnormal numbers are cut off."""
+    fractions = np.unique([base + off & 0x7FFFFF for base in (0, 0x1000, 0x2000, 0x3000, 0x5555, 0x7FE000) for off in (-0x1001, -1, 0, 1)])
+    heads = np.arange(512, dtype="uint32") << 23
+    x = (heads[:, None] | fractions.astype("uint32")).ravel().view("float32")
+    bits = np.zeros(x.shape, "uint32")
+    memory = [device.allocate(x.nbytes) for _ in range(2)]
+    device.write(memory[0].address, x)
+    launch = Launch("round_all", (-(-len(x) // 256), 1, 1), (256, 1, 1), 0, (memory[0].address, memory[1].address, len(x)))
+    device.prepare(device.load(module_text([]) + ROUND), [launch]).run()
+    device.read(memory[1].address, bits)
+    usual, small = np.isfinite(x) & (np.abs(x) >= 2.0**-126), np.abs(x) < 2.0**-126
+    np.testing.assert_array_equal(bits[usual].view("float32"), rounded(x[usual], "tf32").astype("float32"))
+    np.testing.assert_array_equal(bits[small], x[small].view("uint32") & 0xFFFFE000)
+    np.testing.assert_array_equal(bits[np.isinf(x)].view("float32"), x[np.isinf(x)])
+    assert np.isnan(bits[np.isnan(x)].view("float32")).all()
 
 
 @pytest.mark.parametrize("precision", MATRIX)

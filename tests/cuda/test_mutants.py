@@ -65,7 +65,6 @@ RIGHT_SHAPES = {
     **{f"v.{x} «>» 0": "0 or 0" for x in "xyzw"},
     "x[j] «>» 0": "0 or 0",
     "first «<» k": "one more round of zeros, where K is a multiple of 16",
-    "first + step «<» n": "copies zeros that nobody reads, where n is a multiple of 64",
     "next «<» n ? row": "an address that is not read from",
 }
 

@@ -6,13 +6,11 @@
 
 /* gemm: (1, 64, 30) , (1, 30, 40) -> (1, 64, 40), then maximum */
 #define PARAMS const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status
-SCALAR float k0_LOAD_a(PARAMS, int g, int i, int k) {
-    const float v1 = b0[30*i + k];
-    return v1;
+SCALAR const float & k0_LOAD_a(PARAMS, int g, int i, int k) {
+    return b0[30*i + k];
 }
-SCALAR float k0_LOAD_b(PARAMS, int g, int k, int j) {
-    const float v1 = b1[40*k + j];
-    return v1;
+SCALAR const float & k0_LOAD_b(PARAMS, int g, int k, int j) {
+    return b1[40*k + j];
 }
 SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float x) {
     const float v1 = b2[j];
@@ -35,8 +33,11 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
+#define STAGES 3
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 0
+#define LOAD_a_STORED 1
+#define LOAD_b_STORED 1
 #define LOAD_a(g, i, k) k0_LOAD_a(b0, b1, b2, b3, status, g, i, k)
 #define LOAD_b(g, k, j) k0_LOAD_b(b0, b1, b2, b3, status, g, k, j)
 #define STORE_y(r, g, i, j, x) k0_STORE_y(b0, b1, b2, b3, status, r, g, i, j, x)
@@ -60,21 +61,22 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
+#undef STAGES
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
+#undef LOAD_a_STORED
+#undef LOAD_b_STORED
 #undef LOAD_a
 #undef LOAD_b
 #undef STORE_y
 
 /* gemm: (1, 64, 40) , (1, 40, 10) -> (1, 64, 10) */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
-SCALAR float k1_LOAD_a(PARAMS, int g, int i, int k) {
-    const float v1 = b0[40*i + k];
-    return v1;
+SCALAR const float & k1_LOAD_a(PARAMS, int g, int i, int k) {
+    return b0[40*i + k];
 }
-SCALAR float k1_LOAD_b(PARAMS, int g, int k, int j) {
-    const float v1 = b1[10*k + j];
-    return v1;
+SCALAR const float & k1_LOAD_b(PARAMS, int g, int k, int j) {
+    return b1[10*k + j];
 }
 SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float x) {
     b2[640*g + 10*i + j] = x;
@@ -94,8 +96,11 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
+#define STAGES 4
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 0
+#define LOAD_a_STORED 1
+#define LOAD_b_STORED 1
 #define LOAD_a(g, i, k) k1_LOAD_a(b0, b1, b2, status, g, i, k)
 #define LOAD_b(g, k, j) k1_LOAD_b(b0, b1, b2, status, g, k, j)
 #define STORE_y(r, g, i, j, x) k1_STORE_y(b0, b1, b2, status, r, g, i, j, x)
@@ -119,8 +124,11 @@ SCALAR void k1_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
+#undef STAGES
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
+#undef LOAD_a_STORED
+#undef LOAD_b_STORED
 #undef LOAD_a
 #undef LOAD_b
 #undef STORE_y
@@ -276,13 +284,11 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256) k3(const float *restrict b0, const float *re
 #define EXPRC_THREADS 32u
 /* gemm: (1, 64, 10) , (1, 10, 40) -> (1, 64, 40), then where */
 #define PARAMS const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status
-SCALAR float k4_LOAD_a(PARAMS, int g, int i, int k) {
-    const float v1 = b0[10*i + k];
-    return v1;
+SCALAR const float & k4_LOAD_a(PARAMS, int g, int i, int k) {
+    return b0[10*i + k];
 }
-SCALAR float k4_LOAD_b(PARAMS, int g, int k, int j) {
-    const float v1 = b1[10*j + k];
-    return v1;
+SCALAR const float & k4_LOAD_b(PARAMS, int g, int k, int j) {
+    return b1[10*j + k];
 }
 SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float x) {
     const float v1 = b2[40*i + j];
@@ -305,8 +311,11 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
+#define STAGES 3
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 1
+#define LOAD_a_STORED 1
+#define LOAD_b_STORED 1
 #define LOAD_a(g, i, k) k4_LOAD_a(b0, b1, b2, b3, status, g, i, k)
 #define LOAD_b(g, k, j) k4_LOAD_b(b0, b1, b2, b3, status, g, k, j)
 #define STORE_y(r, g, i, j, x) k4_STORE_y(b0, b1, b2, b3, status, r, g, i, j, x)
@@ -330,8 +339,11 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
+#undef STAGES
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
+#undef LOAD_a_STORED
+#undef LOAD_b_STORED
 #undef LOAD_a
 #undef LOAD_b
 #undef STORE_y
@@ -365,13 +377,11 @@ EXPRC_KERNEL void EXPRC_BOUNDS(256, 2) k3_k4(const float *restrict b0, const flo
 #define EXPRC_THREADS 64u
 /* gemm: (1, 30, 64) , (1, 64, 40) -> (1, 30, 40), then sub */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
-SCALAR float k5_LOAD_a(PARAMS, int g, int i, int k) {
-    const float v1 = b0[30*k + i];
-    return v1;
+SCALAR const float & k5_LOAD_a(PARAMS, int g, int i, int k) {
+    return b0[30*k + i];
 }
-SCALAR float k5_LOAD_b(PARAMS, int g, int k, int j) {
-    const float v1 = b1[40*k + j];
-    return v1;
+SCALAR const float & k5_LOAD_b(PARAMS, int g, int k, int j) {
+    return b1[40*k + j];
 }
 SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float x) {
     const float v1 = b2[40*i + j];
@@ -394,8 +404,11 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
+#define STAGES 4
 #define A_COLS_CONTIGUOUS 1
 #define B_COLS_CONTIGUOUS 0
+#define LOAD_a_STORED 1
+#define LOAD_b_STORED 1
 #define LOAD_a(g, i, k) k5_LOAD_a(b0, b1, b2, status, g, i, k)
 #define LOAD_b(g, k, j) k5_LOAD_b(b0, b1, b2, status, g, k, j)
 #define STORE_y(r, g, i, j, x) k5_STORE_y(b0, b1, b2, status, r, g, i, j, x)
@@ -419,8 +432,11 @@ SCALAR void k5_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
+#undef STAGES
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
+#undef LOAD_a_STORED
+#undef LOAD_b_STORED
 #undef LOAD_a
 #undef LOAD_b
 #undef STORE_y
@@ -480,13 +496,11 @@ EXPRC_KERNEL void EXPRC_BOUNDS(512) k6(const float *restrict b0, float *restrict
 #define EXPRC_THREADS 64u
 /* gemm: (1, 40, 64) , (1, 64, 10) -> (1, 40, 10), then sub */
 #define PARAMS const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status
-SCALAR float k7_LOAD_a(PARAMS, int g, int i, int k) {
-    const float v1 = b0[40*k + i];
-    return v1;
+SCALAR const float & k7_LOAD_a(PARAMS, int g, int i, int k) {
+    return b0[40*k + i];
 }
-SCALAR float k7_LOAD_b(PARAMS, int g, int k, int j) {
-    const float v1 = b1[10*k + j];
-    return v1;
+SCALAR const float & k7_LOAD_b(PARAMS, int g, int k, int j) {
+    return b1[10*k + j];
 }
 SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float x) {
     const float v1 = b2[10*i + j];
@@ -509,8 +523,11 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
+#define STAGES 4
 #define A_COLS_CONTIGUOUS 1
 #define B_COLS_CONTIGUOUS 0
+#define LOAD_a_STORED 1
+#define LOAD_b_STORED 1
 #define LOAD_a(g, i, k) k7_LOAD_a(b0, b1, b2, status, g, i, k)
 #define LOAD_b(g, k, j) k7_LOAD_b(b0, b1, b2, status, g, k, j)
 #define STORE_y(r, g, i, j, x) k7_STORE_y(b0, b1, b2, status, r, g, i, j, x)
@@ -534,8 +551,11 @@ SCALAR void k7_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #undef MATRIX
 #undef INDEX_BYTES
 #undef PARTS
+#undef STAGES
 #undef A_COLS_CONTIGUOUS
 #undef B_COLS_CONTIGUOUS
+#undef LOAD_a_STORED
+#undef LOAD_b_STORED
 #undef LOAD_a
 #undef LOAD_b
 #undef STORE_y

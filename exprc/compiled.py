@@ -322,6 +322,7 @@ def fused_text(fused: Any) -> str:
         kind = f"call {step.node.op.name}" if isinstance(step, Call) else f"loops over {step.outer}{parts}"
         lines.append(f"k{k}: {kind}")
         lines += [f"      {r.node.op.name:<20} {r.dims}  {r.node.where}" for r in step.roots]
+    lines += [f"worked out again by each reader: {n.op.name} {n.type.shape}  {n.where}" for n in fused.again]
     return "\n".join(lines)
 
 

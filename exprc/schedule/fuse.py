@@ -15,12 +15,16 @@ from typing import Any
 from exprc.expr import Expr, topological
 from exprc.schedule.sizes import Dims, size_args
 from exprc.size import Dim, load, symbol
+from exprc.types import itemsize
 
 #: A value that costs more than this to work out again is stored instead where several readers want it. A cheap formula costs 1, a
 #: function call 10.
 CHEAP = 8
 #: On a GPU also one that costs more than SHORT and is wanted by OFTEN elements each, CUT of them in all.
 SHORT, OFTEN = 2, 64
+#: What follows from single numbers and its own index alone, as a random number does, is worked out again for each reader on a GPU where
+#: that costs less than this in all, elements counted: about what a launch takes.
+AGAIN = 1 << 23
 #: A reduction of at least this many elements to fewer than 16 results is cut in parts.
 CUT = 1 << 16
 #: A value whose formulas cost more than this together is stored, to keep loops readable and registers few.
@@ -89,6 +93,7 @@ class Fused:
     readers: dict[Expr, set[int]]
     reads: Callable[..., Any]
     seen: Callable[..., Any]
+    again: list[Expr] = field(default_factory=list)  # worked out where they are read, though they are not cheap
 
 
 Reads = "list[tuple[Expr, tuple[Dim, ...]]]"
@@ -105,7 +110,7 @@ class Fuser:
     number : estimates a dim. closed : the kernel nodes whose hooks take no other values. inline : kernel nodes with operands
     that they work out themselves.
     parts_of : the target's rule for cutting reductions, by sizes alone. finishes : whether what joins the parts works
-        out formulas, too, and a hook those that see its result in another shape.
+        out formulas, too, and a hook those that see its result in another shape; so it is on a GPU.
     """
 
     def __init__(
@@ -121,6 +126,8 @@ class Fuser:
         self.closed, self.inline, self.parts_of, self.finishes = closed, inline, parts_of, finishes
         self.order = topological(roots, stop=lambda n: n.op.name == "dim")  # the length of an array does not need the array
         self.roots, self.dims, self.number = list(roots), dims, number
+        self.again: list[Expr] = []
+        self.of_numbers = self._of_numbers() if finishes else set()
         self.needed = self._needed()
         self.steps: list[Any] = []
         self.step_of: dict[Expr, int] = {}
@@ -140,13 +147,47 @@ class Fuser:
         owners: dict[Expr, set[Expr]] = {n: set() for n in self.order}
         for node in reversed(self.order):
             if node.op.form == "formula" and node not in needed and cost[node] > CHEAP and len(owners[node]) > 1:
-                needed.add(node)
+                if self._worth_again(node, len(owners[node])):
+                    self.again.append(node)
+                else:
+                    needed.add(self._narrowest(node))
             mine = {node} if node in needed else owners[node]
             for x in data_inputs(node):
                 owners[x] |= mine
                 if x.op.form == "formula" and cost[x] > CHEAP and self._repeats(node, x):
-                    needed.add(x)
+                    needed.add(self._narrowest(x))
         return needed
+
+    def _worth_again(self, node: Expr, readers: int) -> bool:
+        """Whether a GPU works a value out for each reader rather than once more often than it would be stored and read."""
+        work = (readers - 1) * self.cost[node] * self.number(_count(self.dims[node]))
+        return self.finishes and work <= AGAIN and node in self.of_numbers
+
+    def _of_numbers(self) -> set[Expr]:
+        """The values that follow from single numbers and their own index."""
+        found: set[Expr] = set()
+        for node in self.order:
+            if node.op.form in ("formula", "view") and all(x in found or _count(self.dims[x]) == 1 for x in data_inputs(node)):
+                found.add(node)
+        return found
+
+    def _narrowest(self, node: Expr) -> Expr:
+        """What a GPU stores for a value that is not cheap: where it is cheaply made of a narrower one, element by element, that.
+
+        So it is the comparison, one byte, of a mask for dropout. On a CPU a product's hook that reads bools takes longer (gcc 12).
+        """
+        if not self.finishes:
+            return node
+        best, x, count = node, node, _count(self.dims[node])
+        while True:
+            costly = [i for i in data_inputs(x) if i.op.form == "formula" and self.cost[i] > CHEAP]
+            arrays = [i for i in data_inputs(x) if _count(self.dims[i]) != 1]
+            if len(costly) != 1 or arrays != costly or _count(self.dims[costly[0]]) != count:
+                return best
+            (x,) = costly
+            if self.cost[node] - self.cost[x] > CHEAP:
+                return best
+            best = x if itemsize(x.dtype) < itemsize(best.dtype) else best
 
     def _taken_out(self, cost: dict[Expr, int]) -> set[Expr]:
         """Values that very many elements have in common, such as the scale of a channel: a GPU works them out again for each.
@@ -220,8 +261,10 @@ class Fuser:
                     self._place(Root(node, x, self.dims[x], part))
             elif node in self.needed:
                 self._place(Root(node, node, self.dims[node]))
+        inner = {x for node in self.again for x in node.inputs}
+        again = [node for node in self.again if node not in inner]
         stored = [n for n in self.order if n in self.needed and n in self.step_of]  # in order: names in the text follow from it
-        return Fused(self.steps, self.step_of, stored, self._readers(), self.reads, self.seen)
+        return Fused(self.steps, self.step_of, stored, self._readers(), self.reads, self.seen, again)
 
     def _readers(self) -> dict[Expr, set[int]]:
         readers: dict[Expr, set[int]] = {n: set() for n in self.order}

@@ -290,6 +290,22 @@ def values_of(s: Any) -> tuple[Value, ...]:
     return (s.index,) if isinstance(s, Check) else ()
 
 
+def dims_of(s: Any) -> Iterator[Dim]:
+    """Yield the numbers that a statement counts with: addresses, ends of loops, both sides of conditions."""
+    if isinstance(s, Loop):
+        yield from (s.first, s.extent)
+    elif isinstance(s, (Store, Check)):
+        yield s.address if isinstance(s, Store) else s.limit
+    elif isinstance(s, Accum):
+        yield from (address for _, address in s.targets)
+    conditions = list(s.conditions) if isinstance(s, If) else []
+    for v in (v for value in values_of(s) for v in subvalues(value)):
+        if isinstance(v, (Load, Index)):
+            yield v.address if isinstance(v, Load) else v.dim
+        conditions += v.conditions if isinstance(v, Select) else ()
+    yield from (d for pair in conditions for d in pair)
+
+
 def subvalues(value: Value) -> Iterator[Value]:
     yield value
     if isinstance(value, Apply):

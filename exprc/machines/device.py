@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exprc import gpu
+from exprc.errors import report
 from exprc.expr import Constant, Expr, Shared
 from exprc.guard import Guard
 from exprc.library import Work
@@ -20,6 +21,7 @@ from exprc.loops import Buffer
 from exprc.machines import Direct, HostCopy, number_of, replaced
 from exprc.machines.frame import Frame, told
 from exprc.machines.trips import trip_of
+from exprc.ops.tiling import MOST_BLOCKS
 from exprc.render.cuda import entry_of, render
 from exprc.runtime.containers import check_new_shape
 from exprc.runtime.device_arrays import DeviceArray
@@ -152,6 +154,10 @@ class DeviceRunner:
             kernel = entry_of(steps, [next(entries) for _ in steps])
             buffers = tuple(dict.fromkeys(b for step in steps for b in step.buffers))
             shape = gpu.joint_shape([gpu.shape_of(step, self.number) for step in steps])
+            if shape.blocks > MOST_BLOCKS:
+                does = " | ".join(step.comment for step in steps)
+                what = f"{does} takes {shape.blocks} blocks of threads, and a GPU starts {MOST_BLOCKS} at once"
+                raise ValueError(report(what, fix="do it for a part of the elements at a time"))
             made.append(Launched(kernel, shape, buffers, steps, *self._work(steps)))
         return made
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
-from exprc.gpu.narrow import FEW
+from exprc.gpu.narrow import FEW, counted
 from exprc.gpu.together import PRODUCT, registers_of, shape_of
 from exprc.loops import (
     Alloc,
@@ -23,6 +23,7 @@ from exprc.loops import (
     Ref,
     Store,
     Template,
+    dims_of,
     statements,
     subvalues,
     values_of,
@@ -65,10 +66,11 @@ class CudaPrinter(Printer):
         inside = list(statements(hook.body))
         values = [v for s in inside for value in values_of(s) for v in subvalues(value)]
         loads = [v for v in values if isinstance(v, Load) and not v.buffer.local]
-        counted = all(isinstance(s, (Let, If, Alloc)) or (isinstance(s, Store) and s.buffer.local) for s in inside)
-        counted = counted and not any(isinstance(v, Index) for v in values)
+        plain = all(isinstance(s, (Let, If, Alloc)) or (isinstance(s, Store) and s.buffer.local) for s in inside)
+        plain = plain and not any(isinstance(v, Index) for v in values)
         few = all(isinstance(v.buffer.size, int) and v.buffer.size < FEW for v in loads)
-        return "int" if loads and counted and few and hook.value is None and hook.pointer is None else "int64_t"
+        few = few and all(counted(d) for s in inside for d in dims_of(s))
+        return "int" if loads and plain and few and hook.value is None and hook.pointer is None else "int64_t"
 
 
     def stored(self, hook: Function) -> Load | None:

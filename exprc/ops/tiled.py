@@ -54,7 +54,7 @@ def _whole_and_cut(
         tile = product_tile(m, n, k, batch, itemsize(args[0].dtype), matrix, unit)
         own = pieces(args, outs, params, tile) if pieces else {}
         made = {**base.sizes(args, outs, params, 1), **tile, **own, "PARTS": 1}
-        return {**made, "STAGES": product_stages(made, itemsize(args[0].dtype))}
+        return {**made, "STAGES": product_stages(made, k, itemsize(args[0].dtype))}
 
     def serves(args: Any, outs: Any, params: Any, lanes: int) -> bool:
         return not matrix or args[0].dtype == "float32" and matrix_serves(*products(args, outs, params)[:3])

@@ -135,16 +135,17 @@ def product_shared(tile: Tile, depth: int, itemsize: int, matrix: int, stages: i
     return max(stages * stage, tile[0] // tile[2] * (tile[1] + (8 if matrix else 0)) * itemsize)
 
 
-def product_stages(values: Mapping[str, Any], itemsize: int) -> int:
+def product_stages(values: Mapping[str, Any], k: Dim, itemsize: int) -> int:
     """Return STAGES of ``product.cuh``: three where that costs no block at a time, four where half of shared memory is then left.
 
-    That half is the first cache, which windows are read from. Two, and so no copies, where factors are no words of 4 or 8 bytes there.
+    That half is the first cache, which windows are read from. Two, and so no copies, where sums of k terms are over after two pieces, and
+    where factors are no words of 4 or 8 bytes in shared memory.
 
-    >>> product_stages(product_tile(4096, 4096, 4096, 1, 4, matrix=1), 4), product_stages(product_tile(4096, 4096, 4096, 1, 4, matrix=2), 4)
-    (3, 2)
+    >>> [product_stages(product_tile(4096, 4096, 4096, 1, 4, matrix), 4096, 4) for matrix in (0, 1, 2)]
+    [3, 3, 2]
     """
     tile, depth, matrix = _tile_of(values), values["TILE_K"], values["MATRIX"]
-    if matrix == 2 or itemsize not in (4, 8):
+    if matrix == 2 or itemsize not in (4, 8) or (isinstance(k, int) and k <= 2 * depth):
         return 2
     needs = {stages: product_shared(tile, depth, itemsize, matrix, stages) for stages in (2, 3, 4)}
     held = {n: blocks_at_once(threads_of(tile), 128 if tile[2] * tile[3] <= 64 else 255, shared) for n, shared in needs.items()}

@@ -6,6 +6,8 @@ text it was made of is listed with the reason, and does not count.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,6 +163,25 @@ def tiled(case: Case, *tile: int) -> Case:
     return made
 
 
+def way(paste: Paste, stages: int, computed: int | None = None) -> Paste:
+    """A product whose tiles come by registers (2 stages) or by copies; computed : which factor a hook computes, that comes by registers."""
+    loads = sorted(hook.split("(")[0] for hook in paste.hooks if hook.startswith("LOAD_"))
+    other = copy.copy(paste)
+    other.sizes = {**paste.sizes, "STAGES": stages}
+    other.computed = set() if computed is None else {loads[computed]}
+    return other
+
+
+def staged(case: Case, stages: int, computed: int | None = None) -> Case:
+    """The same with its tiles brought another way."""
+
+    def made(number: int) -> Trial:
+        trial = case(number)
+        return dataclasses.replace(trial, paste=way(trial.paste, stages, computed))
+
+    return made
+
+
 def by_rows(case: Case, channels: int, rows_first: int) -> Case:
     """A convolution whose pieces are rows of the windows of some channels."""
 
@@ -219,6 +240,8 @@ CASES: dict[str, list[Case]] = {
         gemm(((1, 20, 25, 700), "", "float32", ()), "gemm_in_parts"), conv("conv2d", 1),
         tiled(gemm(((1, 20, 150, 37), "", "float32", ())), 20, 64, 4, 4, 2), tiled(conv("conv2d", 4), 52, 64, 4, 4, 1),
         tiled(exact_gemm("gemm_tf32"), 32, 64, 2, 8, 2), tiled(exact_gemm("gemm_bf16"), 64, 32, 4, 4, 1),
+        staged(gemm(((1, 20, 70, 150), "", "float32", ())), 2), staged(conv("conv2d", 1), 4, 0), staged(conv("conv2d", 1), 4),
+        staged(exact_gemm("gemm_bf16"), 3),
     ],
     "conv2d.cuh": [
         conv("conv2d", 1), conv("conv2d", 4), conv("conv2d_grad_input", 2), infinite("conv2d_grad_input", 3),
@@ -245,7 +268,9 @@ _DIVIDE = {
 _GUARDED = "asks about edges where no window crosses one"
 RIGHT: dict[str, dict[str, str]] = {
     "product.cuh": {
-        **{f"if (piece + 1 «<» end) PRODUCT_{what}": "a piece that nobody multiplies" for what in ("FETCH", "KEEP")},
+        "PRODUCT_AHEAD «<» end": "a piece that nobody multiplies", "piece + 1 «<» end": "a piece that nobody multiplies",
+        "STAGES «>» 2": "copies in two stages are right, too",
+        "PRODUCT_STAGE_OF(piece«») * TILE_K": "keys are written and read by way of it",
         "PRODUCT_TALL (PRODUCT_DOWN «<» PRODUCT_ACROSS)": "of a square either side",
         "for (int s = 0; s «<» PRODUCT_B_LOADS; s++)": "a bit that nobody asks for, where loads are asked about",
         "REG_M * REG_N «>» 64": "how many registers a thread may have",

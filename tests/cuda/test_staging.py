@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +22,7 @@ from tests.cuda.conftest import CHECK, GPU
 from tests.cuda.mutants import mutants
 from tests.cuda.pasted import Paste, module_text, normal, run
 from tests.cuda.test_kernels import by_rows, conv_paste, gemm_case
-from tests.cuda.test_mutants import Trial, exact_gemm, how_found, in_parts
+from tests.cuda.test_mutants import Trial, exact_gemm, how_found, in_parts, way
 
 Array = np.ndarray[Any, Any]
 
@@ -61,15 +61,6 @@ def convolutions(dtype: str, suffix: str) -> Iterator[Case]:
             yield paste, inputs, (paste.sizes["PARTS"], *want.shape)
 
 
-def way(paste: Paste, name: str, stages: int, computed: int | None) -> Paste:
-    """The same product with its tiles brought another way."""
-    loads = sorted(hook.split("(")[0] for hook in paste.hooks if hook.startswith("LOAD_"))
-    other = copy.copy(paste)
-    other.name, other.sizes = name, {**paste.sizes, "STAGES": stages}
-    other.computed = set() if computed is None else {loads[computed]}
-    return other
-
-
 @pytest.mark.parametrize("device", [CHECK, GPU], indirect=True)
 @pytest.mark.parametrize(
     ("make", "precision"),
@@ -78,7 +69,9 @@ def way(paste: Paste, name: str, stages: int, computed: int | None) -> Paste:
 def test_copies_bring_the_bits_that_registers_do(make: Callable[..., Iterator[Case]], precision: str, device: Device) -> None:
     dtype, suffix = ("float64", "") if precision == "float64" else ("float32", "_tf32" * (precision == "tf32"))
     cases = list(make(dtype, suffix))
-    pastes = [[way(paste, f"k{i}_{k}", *how) for k, how in enumerate(WAYS)] for i, (paste, _, _) in enumerate(cases)]
+    pastes = [[way(paste, *how) for how in WAYS] for paste, _, _ in cases]
+    for k, paste in enumerate(paste for row in pastes for paste in row):
+        paste.name = f"k{k}"
     module = device.load(module_text([paste for row in pastes for paste in row]))
     for (_, inputs, shape), row in zip(cases, pastes, strict=True):
         results = [np.full(shape, np.nan, dtype) for _ in row]
@@ -89,11 +82,13 @@ def test_copies_bring_the_bits_that_registers_do(make: Callable[..., Iterator[Ca
             np.testing.assert_array_equal(y.view(f"u{y.itemsize}"), results[0].view(f"u{y.itemsize}"))
 
 
-def staged(number: int, stages: int, computed: int | None) -> list[Trial]:
+def products_of_pieces(number: int, stages: int, computed: int | None) -> list[Trial]:
     """A product of many pieces by matrix instructions, and a convolution whose pieces have keys."""
     products = [exact_gemm("gemm_tf32")(number), in_parts(*conv_paste(number, "conv2d", "conv2d", (*CONVOLUTIONS[2][:7], "float32", ())))]
     products[1].paste.sizes.update(CHANNELS=0, TILE_K=16)
-    return [Trial(way(t.paste, f"k{number}_{k}", stages, computed), t.inputs, t.outs, t.right) for k, t in enumerate(products)]
+    for k, t in enumerate(products):
+        t.paste.name = f"k{number}_{k}"
+    return [dataclasses.replace(t, paste=way(t.paste, stages, computed)) for t in products]
 
 
 @pytest.mark.emulator
@@ -102,7 +97,7 @@ def test_wrong_waits_and_stages_are_found() -> None:
     text = kernel_source("cuda/product.cuh")
     made = [m for m in mutants(text) if any(word in m.place for word in ("copy_wait", "STAGE_OF", "__syncthreads"))]
     made = [m for m in made if "KEY_OF" not in m.place]  # keys are written and read by way of it
-    trials = [[t for k, how in enumerate(((3, None), (4, 0))) for t in staged(10 * i + k, *how)] for i in range(len(made) + 1)]
+    trials = [[t for k, how in enumerate(((3, None), (4, 0))) for t in products_of_pieces(10 * i + k, *how)] for i in range(len(made) + 1)]
     texts = [t.paste.text({"product.cuh": m}) for m, row in zip([*(m.text for m in made), text], trials, strict=True) for t in row]
     with config.override(emulator="check"):
         module = open_device("cuda-emulator").load(module_text([]) + "".join(texts))
@@ -118,14 +113,15 @@ def test_stages_take_no_room_from_other_blocks() -> None:
     for m, n, k in [(8, 8, 8), (50, 8192, 500), (128, 256, 800), (1000, 1000, 1000), (4096, 4096, 4096), (20, 73728, 25)]:
         for size, matrix in ((4, 0), (4, 1), (4, 2), (8, 0)):
             values = {**product_tile(m, n, k, 1, size, matrix), "PARTS": 1}
-            stages = product_stages(values, size)
+            stages = product_stages(values, k, size)
             seen.add((matrix == 2, stages))
             (_, threads, two), (_, _, whole) = (product_launch({**values, "STAGES": s}, m, n, 1, size) for s in (2, stages))  # type: ignore[dict-item]
             registers = 255 if values["REG_M"] * values["REG_N"] > 64 else 128  # type: ignore[operator]
             assert blocks_at_once(threads, registers, whole) == blocks_at_once(threads, registers, two)
             assert whole <= (99 if matrix else 64) * 1024
     assert {(True, 2), (False, 3), (False, 4)} <= seen
-    assert product_stages(product_tile(64, 64, 64, 1, 2), 2) == 2  # float16 is read as it is, but no word
+    assert product_stages(product_tile(64, 64, 64, 1, 2), 64, 2) == 2  # float16 is read as it is, but no word
+    assert [product_stages(product_tile(64, 64, k, 1, 4), k, 4) > 2 for k in (0, 32, 33)] == [False, False, True]
 
 
 @pytest.mark.emulator

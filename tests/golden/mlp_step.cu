@@ -33,7 +33,7 @@ SCALAR void k0_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
-#define STAGES 3
+#define STAGES 2
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 0
 #define LOAD_a_STORED 1
@@ -311,7 +311,7 @@ SCALAR void k4_STORE_y(PARAMS, int64_t r, int64_t g, int64_t i, int64_t j, float
 #define MATRIX 0
 #define INDEX_BYTES 4
 #define PARTS 1
-#define STAGES 3
+#define STAGES 2
 #define A_COLS_CONTIGUOUS 0
 #define B_COLS_CONTIGUOUS 1
 #define LOAD_a_STORED 1

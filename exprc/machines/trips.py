@@ -64,7 +64,8 @@ def _journey(runner: DeviceRunner, ready: Ready, inputs: list[Expr], sizes: int)
     start, nbytes = ready.given
     given: list[tuple[Any, int, int]] = [(p.leaf, p.address - start, p.nbytes) for p in ready.inputs if p.leaf in inputs]
     given += [(None, 0, sizes)] if sizes else []
-    back = _back(runner, ready, -(-nbytes // AFTER_STATUS) * AFTER_STATUS)
+    checks = bool(runner.loaded.plan.checks) and not runner.guard.containers  # of what is written all indices are looked at before
+    back = _back(ready, checks, -(-nbytes // AFTER_STATUS) * AFTER_STATUS)
     slots: dict[Any, int] = {}
     pieces = []
     for x, offset, length in given:
@@ -77,14 +78,13 @@ def _journey(runner: DeviceRunner, ready: Ready, inputs: list[Expr], sizes: int)
             slots[k] = len(slots)
             block = next(b for b in back if b.address <= place.address < b.address + b.bytes)
             results.append(Piece(slots[k], block.offset + place.address - block.address, place.steps, place.nbytes, place.stride))
-    checks = bool(runner.loaded.plan.checks)
     return Journey(pieces, Block(start, 0, nbytes), back, results, checks), slots
 
 
-def _back(runner: DeviceRunner, ready: Ready, offset: int) -> list[Block]:
+def _back(ready: Ready, checks: bool, offset: int) -> list[Block]:
     """What comes back to pinned memory, from an offset on."""
     blocks = []
-    for address, nbytes in ready.comes_back(bool(runner.loaded.plan.checks)):
+    for address, nbytes in ready.comes_back(checks):
         blocks.append(Block(address, offset, nbytes))
         offset += -(-nbytes // AFTER_STATUS) * AFTER_STATUS
     return blocks

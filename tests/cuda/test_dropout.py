@@ -52,7 +52,7 @@ def test_a_step_of_lenet_stores_no_mask(batch: int, monkeypatch: pytest.MonkeyPa
     made = loaded(lambda: exprc.function(inputs, loss, updates=updates))
     launches = len(launches_of(made)[1])
     text = next(stage.show() for stage in made.stages if stage.name == "fuse")
-    assert masks(made.plan) == [] and text.count("worked out again by each reader: cast") == 2
+    assert launches <= 12 and masks(made.plan) == [] and text.count("worked out again by each reader: cast") == 2
     monkeypatch.setattr(fuse, "AGAIN", 0)
     stored = loaded(lambda: exprc.function(inputs, loss, updates=updates))
     assert masks(stored.plan) == ["bool", "bool"] and launches < len(launches_of(stored)[1])

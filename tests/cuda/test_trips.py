@@ -230,6 +230,34 @@ assert h._shorts.call() is not NotImplemented and (w.get_value() == before + [0,
     )
 
 
+def test_a_call_that_only_updates_does_not_wait(faked):
+    """Its indices were looked at before: nothing needs to be read."""
+    faked(
+        LEARNING
+        + """
+k, x, w = T.lvector("k"), T.vector("x"), exprc.shared(np.zeros(4, "f"), name="w")
+f = exprc.function([k, x], None, {w: T.inc_subtensor(w[k], x)}, device="cuda")
+places, values = np.array([0, 3, 3]), np.array([1, 2, 3], "f")
+for _ in range(3):
+    f(places, values)
+assert f._compiled.last.plan.checks
+taken = short(f)
+os.environ["FAKE_FAIL"] = "cuStreamSynchronize=801"
+for n in range(20):
+    places, values = np.array([n % 4, 3, -1]), np.array([1, 2, 3], "f")
+    f(places, values)
+    places[:], values[:] = 99, 99
+os.environ["FAKE_FAIL"] = ""
+assert taken == [True] * 20, taken
+assert w.get_value().tolist() == [3 + 5, 5, 5, 15 + 5 + 100], w.get_value()
+try: f(np.array([0, 1, 4]), values)
+except IndexError as error: assert "index 4 is out of bounds for an axis of length 4" in str(error), error
+else: assert False
+assert w.get_value().tolist() == [8, 5, 5, 120]
+"""
+    )
+
+
 def test_threads_and_values_that_are_set_meanwhile(ran):
     ran(
         LEARNING

@@ -95,9 +95,6 @@ class CPrinter(Printer):
         head = f"for (int64_t {loop.var} = 0; {loop.var} < {dim_text(loop.extent)}; ++{loop.var}) {{"
         return ["#pragma omp simd", head] if loop.kind == "lanes" else [head]
 
-    def barrier(self, warp: bool = False) -> str:
-        return "#pragma omp barrier"
-
 
 PRINTER = CPrinter()
 
@@ -113,12 +110,21 @@ def render(program: Program, registers: int = 32, flush: bool = False, profile: 
     """
     functions: dict[str, str] = {}
     calls: list[str] = []
-    for number, step in enumerate(program.steps):
-        calls += _call(step, number, program, functions, registers, profile)
+    number, waited = 0, 0  # of the next step, and of the first that nobody has waited for
+    for place, step in enumerate(program.steps):
+        barrier = isinstance(step, Barrier)
+        if not barrier:
+            calls += _call(step, number, program, functions, registers)
+            number += 1
+        if barrier or profile:
+            calls += [f"    crew_wait(crew, {k}, blocks{k});" for k in range(waited, number)]
+            waited = number
+        if profile and not barrier:
+            calls.append(f"    if (crew->thread == 0) {{ const double t = now(); times[{place}] += t - clock; clock = t; }}")
     head = [kernel_source("c/scalar.h"), *called(program), _RUNTIME]
     units = _units([text.replace("@", name) for text, name in functions.items()])
     declared = [_prototypes(text) for unit in units[:-1] for text in unit]
-    entry = [_ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, flush, profile)]
+    entry = [kernel_source("c/crew.h"), _ENTRY, *([_CLOCK] if profile else []), *declared, _entry(program, calls, number, flush, profile)]
     return [
         "\n".join([_HEAD.format(unit=k + 1, units=len(units)), *head, *unit, *(entry if k == len(units) - 1 else [])])
         for k, unit in enumerate(units)
@@ -141,14 +147,11 @@ def _prototypes(text: str) -> str:
     return "\n".join(f"{line[:-2]};" for line in text.splitlines() if line.startswith(("void k", "int64_t k")) and line.endswith(" {"))
 
 
-def _call(step: Any, number: int, program: Program, functions: dict[str, str], registers: int, profile: bool) -> list[str]:
+def _call(step: Any, number: int, program: Program, functions: dict[str, str], registers: int) -> list[str]:
     """Return the lines of the entry for one step; its function is printed once, however many steps are equal."""
-    if isinstance(step, Barrier):
-        return [] if profile else ["        " + PRINTER.barrier()]
     if isinstance(step, Copy):
         size = f"sizeof(*{step.source}) * ({dim_text(step.count)})"
-        lines = [f"        if (thread == 0) __builtin_memcpy({step.target}, {step.source}, {size});"]
-        return _timed(lines, number, profile)
+        return _shared(number, "1", "1", f"__builtin_memcpy({step.target}, {step.source}, {size});", "copy")
     names = {b.name: f"b{k}" for k, b in enumerate(step.buffers)}
     if isinstance(step, Kernel):
         sizes, text, blocks = *kernel_text(step, names, program), step.blocks
@@ -157,20 +160,17 @@ def _call(step: Any, number: int, program: Program, functions: dict[str, str], r
     name = _shared_name(text, step.name, functions)
     args = ", ".join([*(b.name for b in step.buffers), *sizes, "status"])
     count = dim_text(blocks) if blocks is not None else f"{name}_blocks({args})"
-    lines = [
-        f"        {{   /* {comment(step.comment)} */",
-        f"            const int64_t blocks = {count};",
-        f"            {name}({args}, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);",
-        "        }",
+    least = f"{name}_together({args})" if _together(step) else "1"
+    return _shared(number, count, least, f"{name}({args}, share.begin, share.end);", step.comment)
+
+
+def _shared(number: int, blocks: str, least: str, call: str, what: str) -> list[str]:
+    """The lines for a step whose blocks the threads share."""
+    return [
+        f"    const int64_t blocks{number} = {blocks};   /* {comment(what)} */",
+        f"    for (crew_share share = {{0}}; crew_take(crew, {number}, blocks{number}, {least}, &share);)",
+        f"        {call}",
     ]
-    return _timed(lines, number, profile)
-
-
-def _timed(lines: list[str], number: int, profile: bool) -> list[str]:
-    if not profile:
-        return lines
-    take = f"        if (thread == 0) {{ const double t = now(); times[{number}] += t - clock; clock = t; }}"
-    return [*lines, f"        {PRINTER.barrier()}", take]
 
 
 def _shared_name(text: str, name: str, functions: dict[str, str]) -> str:
@@ -198,16 +198,22 @@ def template_text(template: Template, names: dict[str, str], program: Program, r
     macros = {"KERNEL": "@_text", "T": C_TYPES[template.dtype], "LANES": str(template.lanes), "REGISTERS": str(registers)}
     outside = [
         f"int64_t @_blocks({declared}) {{", f"    return @_text_blocks({args});", "}",
+        *([f"int64_t @_together({declared}) {{", f"    return @_text_together({args});", "}"] if _together(template) else []),
         f"void @({declared}, int64_t begin, int64_t end) {{", f"    @_text({args}, begin, end);", "}",
     ]  # fmt: skip
     return sizes, "\n".join([*template_lines(template, names, macros, declared, args, PRINTER), *outside, ""])
+
+
+def _together(step: Any) -> bool:
+    """Whether a text of kernels/ says how many blocks a thread should take at once."""
+    return isinstance(step, Template) and any("(together)(PARAMS)" in kernel_source(f"c/{name}") for name in step.text.split())
 
 
 def _declared(sizes: Sequence[str]) -> list[str]:
     return [f"const int64_t {n}" for n in sizes]
 
 
-def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -> str:
+def _entry(program: Program, calls: Sequence[str], steps: int, flush: bool, profile: bool) -> str:
     written = {b for step in program.steps if hasattr(step, "written") for b in step.written}
     written |= {step.target for step in program.steps if isinstance(step, Copy)}
     bind = [_bound(b, k, b in written) for k, b in enumerate(program.buffers)]
@@ -218,16 +224,18 @@ def _entry(program: Program, calls: Sequence[str], flush: bool, profile: bool) -
     end = [_RESTORE] if flush else []
     return "\n".join([
         "/* What each of the threads does. */",
-        "CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {",
-        *bind, *clock, "    (void)sizes; (void)buffers; (void)thread; (void)threads_here;", *start, *calls, *end, "}", "",
+        "CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, const crew_member *crew) {",
+        *bind, *clock, "    (void)sizes; (void)buffers; (void)crew;", *start, *calls, *end, "}", "",
         "__attribute__((visibility(\"default\")))",
         "int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {",
         "    (void)arena;",
-        "    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);",
+        f"    char *const lines = threads <= 1 || forked ? 0 : calloc({steps} * (threads + 1), CREW_LINE);",
+        "    if (!lines) run(buffers, sizes, status, &(crew_member){0, 0, 1});",
         "    else {",
         "        #pragma omp parallel num_threads(threads)",
-        "        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());",
+        "        run(buffers, sizes, status, &(crew_member){lines, omp_get_thread_num(), omp_get_num_threads()});",
         "    }",
+        "    free(lines);",
         "    return status[0] != 0;",
         "}", "",
     ])  # fmt: skip

@@ -38,7 +38,7 @@ def functions(texts: Sequence[str], steps: Sequence[Any], entries: Sequence[str]
 
     entries : of a CUDA text, the names of the steps' kernels.
     """
-    called = entries or re.findall(r"^            (\w+)\(.*blocks \* thread / ", texts[-1], re.MULTILINE)
+    called = entries or re.findall(r"^        (\w+)\(.*share\.begin, share\.end\);", texts[-1], re.MULTILINE)
     named = [s for s in steps if not isinstance(s, (Barrier, Copy))]
     whole = "\n".join(texts)
     found: dict[str, str] = {}

@@ -116,6 +116,11 @@ __attribute__((unused)) static int64_t GEMM_NAME(blocks)(PARAMS) {
     return BATCH * cut.down * cut.across;
 }
 
+/* The blocks below each other read one packed panel: a thread that takes some of them should take all. */
+__attribute__((unused)) static int64_t GEMM_NAME(together)(PARAMS) {
+    return GEMM_NAME(cut_of)(M, N, BATCH, GEMM_LARGE && !(GEMM_THIN), GEMM_THIN).down;
+}
+
 #if B_COLS_CONTIGUOUS && LANES > 1
 /* The lower or upper halves of x and y, element by element in turn. */
 #if LANES == 16

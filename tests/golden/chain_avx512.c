@@ -37,6 +37,8 @@ void k0(const float *restrict b0, const float *restrict b1, float *restrict b2, 
     }
 }
 
+<the text of kernels/c/crew.h>
+
 #ifdef _OPENMP
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
@@ -56,24 +58,25 @@ static int forked = 0;  /* after fork(), a parallel region would wait for thread
 __attribute__((visibility("default"))) void exprc_set_forked(void) { forked = 1; }
 
 /* What each of the threads does. */
-CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {
+CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, const crew_member *crew) {
     const float *const x0 = (const float *)buffers[0];  /* 5000 elements */
     const float *const x1 = (const float *)buffers[1];  /* 50 elements */
     float *const out0 = (float *)buffers[2];  /* 5000 elements */
-    (void)sizes; (void)buffers; (void)thread; (void)threads_here;
-        {   /* sub over (100, 50) */
-            const int64_t blocks = 100;
-            k0(x0, x1, out0, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
+    (void)sizes; (void)buffers; (void)crew;
+    const int64_t blocks0 = 100;   /* sub over (100, 50) */
+    for (crew_share share = {0}; crew_take(crew, 0, blocks0, 1, &share);)
+        k0(x0, x1, out0, status, share.begin, share.end);
 }
 
 __attribute__((visibility("default")))
 int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
     (void)arena;
-    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);
+    char *const lines = threads <= 1 || forked ? 0 : calloc(1 * (threads + 1), CREW_LINE);
+    if (!lines) run(buffers, sizes, status, &(crew_member){0, 0, 1});
     else {
         #pragma omp parallel num_threads(threads)
-        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());
+        run(buffers, sizes, status, &(crew_member){lines, omp_get_thread_num(), omp_get_num_threads()});
     }
+    free(lines);
     return status[0] != 0;
 }

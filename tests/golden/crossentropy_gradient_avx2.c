@@ -153,6 +153,8 @@ void k1(const float *restrict b0, const float *restrict b1, const int32_t *restr
     }
 }
 
+<the text of kernels/c/crew.h>
+
 #ifdef _OPENMP
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
@@ -172,7 +174,7 @@ static int forked = 0;  /* after fork(), a parallel region would wait for thread
 __attribute__((visibility("default"))) void exprc_set_forked(void) { forked = 1; }
 
 /* What each of the threads does. */
-CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {
+CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, const crew_member *crew) {
     const float *const x0 = (const float *)buffers[0];  /* 1280 elements */
     float *const t0 = (float *)buffers[1];  /* 128 elements */
     float *const t1 = (float *)buffers[2];  /* 128 elements */
@@ -180,25 +182,25 @@ CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status
     const int32_t *const x2 = (const int32_t *)buffers[4];  /* 128 elements */
     float *const out1 = (float *)buffers[5];  /* 1280 elements */
     float *const out0 = (float *)buffers[6];  /* 1 elements */
-    (void)sizes; (void)buffers; (void)thread; (void)threads_here;
-        {   /* max, sum, exp, mul over (128) */
-            const int64_t blocks = 4;
-            k0(x0, t0, t1, x3, x2, out1, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        #pragma omp barrier
-        {   /* mean over () */
-            const int64_t blocks = 1;
-            k1(t1, t0, x2, x0, out0, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
+    (void)sizes; (void)buffers; (void)crew;
+    const int64_t blocks0 = 4;   /* max, sum, exp, mul over (128) */
+    for (crew_share share = {0}; crew_take(crew, 0, blocks0, 1, &share);)
+        k0(x0, t0, t1, x3, x2, out1, status, share.begin, share.end);
+    crew_wait(crew, 0, blocks0);
+    const int64_t blocks1 = 1;   /* mean over () */
+    for (crew_share share = {0}; crew_take(crew, 1, blocks1, 1, &share);)
+        k1(t1, t0, x2, x0, out0, status, share.begin, share.end);
 }
 
 __attribute__((visibility("default")))
 int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
     (void)arena;
-    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);
+    char *const lines = threads <= 1 || forked ? 0 : calloc(2 * (threads + 1), CREW_LINE);
+    if (!lines) run(buffers, sizes, status, &(crew_member){0, 0, 1});
     else {
         #pragma omp parallel num_threads(threads)
-        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());
+        run(buffers, sizes, status, &(crew_member){lines, omp_get_thread_num(), omp_get_num_threads()});
     }
+    free(lines);
     return status[0] != 0;
 }

@@ -75,6 +75,9 @@ SCALAR void k0_STORE_y(PARAMS, int64_t g, int64_t i, int64_t j, float x) {
 int64_t k0_blocks(const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status) {
     return k0_text_blocks(b0, b1, b2, b3, status);
 }
+int64_t k0_together(const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status) {
+    return k0_text_together(b0, b1, b2, b3, status);
+}
 void k0(const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status, int64_t begin, int64_t end) {
     k0_text(b0, b1, b2, b3, status, begin, end);
 }
@@ -130,6 +133,9 @@ SCALAR void k1_STORE_y(PARAMS, int64_t g, int64_t i, int64_t j, float x) {
 #undef STORE_y
 int64_t k1_blocks(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
     return k1_text_blocks(b0, b1, b2, status);
+}
+int64_t k1_together(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
+    return k1_text_together(b0, b1, b2, status);
 }
 void k1(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status, int64_t begin, int64_t end) {
     k1_text(b0, b1, b2, status, begin, end);
@@ -360,6 +366,9 @@ SCALAR void k4_STORE_y(PARAMS, int64_t g, int64_t i, int64_t j, float x) {
 int64_t k4_blocks(const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status) {
     return k4_text_blocks(b0, b1, b2, b3, status);
 }
+int64_t k4_together(const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status) {
+    return k4_text_together(b0, b1, b2, b3, status);
+}
 void k4(const float *restrict b0, const float *restrict b1, const float *restrict b2, float *restrict b3, int64_t *status, int64_t begin, int64_t end) {
     k4_text(b0, b1, b2, b3, status, begin, end);
 }
@@ -418,6 +427,9 @@ SCALAR void k5_STORE_y(PARAMS, int64_t g, int64_t i, int64_t j, float x) {
 #undef STORE_y
 int64_t k5_blocks(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
     return k5_text_blocks(b0, b1, b2, status);
+}
+int64_t k5_together(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
+    return k5_text_together(b0, b1, b2, status);
 }
 void k5(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status, int64_t begin, int64_t end) {
     k5_text(b0, b1, b2, status, begin, end);
@@ -510,6 +522,9 @@ SCALAR void k7_STORE_y(PARAMS, int64_t g, int64_t i, int64_t j, float x) {
 int64_t k7_blocks(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
     return k7_text_blocks(b0, b1, b2, status);
 }
+int64_t k7_together(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status) {
+    return k7_text_together(b0, b1, b2, status);
+}
 void k7(const float *restrict b0, const float *restrict b1, float *restrict b2, int64_t *status, int64_t begin, int64_t end) {
     k7_text(b0, b1, b2, status, begin, end);
 }
@@ -545,6 +560,8 @@ void k8(const float *restrict b0, float *restrict b1, int64_t *status, int64_t b
     }
 }
 
+<the text of kernels/c/crew.h>
+
 #ifdef _OPENMP
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
@@ -564,7 +581,7 @@ static int forked = 0;  /* after fork(), a parallel region would wait for thread
 __attribute__((visibility("default"))) void exprc_set_forked(void) { forked = 1; }
 
 /* What each of the threads does. */
-CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, int64_t thread, int64_t threads_here) {
+CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status, const crew_member *crew) {
     const float *const x0 = (const float *)buffers[0];  /* 1920 elements */
     float *const x1 = (float *)buffers[1];  /* 1200 elements */
     float *const x2 = (float *)buffers[2];  /* 40 elements */
@@ -579,57 +596,50 @@ CALLS_ONLY static void run(void **buffers, const int64_t *sizes, int64_t *status
     float *const t4 = (float *)buffers[11];  /* 640 elements */
     float *const out0 = (float *)buffers[12];  /* 1 elements */
     float *const t5 = (float *)buffers[13];  /* 2560 elements */
-    (void)sizes; (void)buffers; (void)thread; (void)threads_here;
-        {   /* gemm: (1, 64, 30) , (1, 30, 40) -> (1, 64, 40), then maximum */
-            const int64_t blocks = k0_blocks(x0, x1, x2, t0, status);
-            k0(x0, x1, x2, t0, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        #pragma omp barrier
-        {   /* gemm: (1, 64, 40) , (1, 40, 10) -> (1, 64, 10) */
-            const int64_t blocks = k1_blocks(t0, x4, t1, status);
-            k1(t0, x4, t1, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        #pragma omp barrier
-        {   /* max, sum, exp, mul over (64) */
-            const int64_t blocks = 64;
-            k2(t1, x5, t2, t3, x8, x6, t4, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        #pragma omp barrier
-        {   /* mean over () */
-            const int64_t blocks = 1;
-            k3(t3, t2, x6, t1, x5, out0, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        #pragma omp barrier
-        {   /* gemm: (1, 64, 10) , (1, 10, 40) -> (1, 64, 40), then where */
-            const int64_t blocks = k4_blocks(t4, x4, t0, t5, status);
-            k4(t4, x4, t0, t5, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        #pragma omp barrier
-        {   /* gemm: (1, 30, 64) , (1, 64, 40) -> (1, 30, 40), then sub */
-            const int64_t blocks = k5_blocks(x0, t5, x1, status);
-            k5(x0, t5, x1, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        {   /* sum, sub over (40) */
-            const int64_t blocks = 2;
-            k6(t5, x2, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        {   /* gemm: (1, 40, 64) , (1, 64, 10) -> (1, 40, 10), then sub */
-            const int64_t blocks = k7_blocks(t0, t4, x4, status);
-            k7(t0, t4, x4, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
-        {   /* sum, sub over (10) */
-            const int64_t blocks = 1;
-            k8(t4, x5, status, blocks * thread / threads_here, blocks * (thread + 1) / threads_here);
-        }
+    (void)sizes; (void)buffers; (void)crew;
+    const int64_t blocks0 = k0_blocks(x0, x1, x2, t0, status);   /* gemm: (1, 64, 30) , (1, 30, 40) -> (1, 64, 40), then maximum */
+    for (crew_share share = {0}; crew_take(crew, 0, blocks0, k0_together(x0, x1, x2, t0, status), &share);)
+        k0(x0, x1, x2, t0, status, share.begin, share.end);
+    crew_wait(crew, 0, blocks0);
+    const int64_t blocks1 = k1_blocks(t0, x4, t1, status);   /* gemm: (1, 64, 40) , (1, 40, 10) -> (1, 64, 10) */
+    for (crew_share share = {0}; crew_take(crew, 1, blocks1, k1_together(t0, x4, t1, status), &share);)
+        k1(t0, x4, t1, status, share.begin, share.end);
+    crew_wait(crew, 1, blocks1);
+    const int64_t blocks2 = 64;   /* max, sum, exp, mul over (64) */
+    for (crew_share share = {0}; crew_take(crew, 2, blocks2, 1, &share);)
+        k2(t1, x5, t2, t3, x8, x6, t4, status, share.begin, share.end);
+    crew_wait(crew, 2, blocks2);
+    const int64_t blocks3 = 1;   /* mean over () */
+    for (crew_share share = {0}; crew_take(crew, 3, blocks3, 1, &share);)
+        k3(t3, t2, x6, t1, x5, out0, status, share.begin, share.end);
+    crew_wait(crew, 3, blocks3);
+    const int64_t blocks4 = k4_blocks(t4, x4, t0, t5, status);   /* gemm: (1, 64, 10) , (1, 10, 40) -> (1, 64, 40), then where */
+    for (crew_share share = {0}; crew_take(crew, 4, blocks4, k4_together(t4, x4, t0, t5, status), &share);)
+        k4(t4, x4, t0, t5, status, share.begin, share.end);
+    crew_wait(crew, 4, blocks4);
+    const int64_t blocks5 = k5_blocks(x0, t5, x1, status);   /* gemm: (1, 30, 64) , (1, 64, 40) -> (1, 30, 40), then sub */
+    for (crew_share share = {0}; crew_take(crew, 5, blocks5, k5_together(x0, t5, x1, status), &share);)
+        k5(x0, t5, x1, status, share.begin, share.end);
+    const int64_t blocks6 = 2;   /* sum, sub over (40) */
+    for (crew_share share = {0}; crew_take(crew, 6, blocks6, 1, &share);)
+        k6(t5, x2, status, share.begin, share.end);
+    const int64_t blocks7 = k7_blocks(t0, t4, x4, status);   /* gemm: (1, 40, 64) , (1, 64, 10) -> (1, 40, 10), then sub */
+    for (crew_share share = {0}; crew_take(crew, 7, blocks7, k7_together(t0, t4, x4, status), &share);)
+        k7(t0, t4, x4, status, share.begin, share.end);
+    const int64_t blocks8 = 1;   /* sum, sub over (10) */
+    for (crew_share share = {0}; crew_take(crew, 8, blocks8, 1, &share);)
+        k8(t4, x5, status, share.begin, share.end);
 }
 
 __attribute__((visibility("default")))
 int exprc_run(void **buffers, const int64_t *sizes, char *arena, int64_t threads, int64_t *status) {
     (void)arena;
-    if (threads <= 1 || forked) run(buffers, sizes, status, 0, 1);
+    char *const lines = threads <= 1 || forked ? 0 : calloc(9 * (threads + 1), CREW_LINE);
+    if (!lines) run(buffers, sizes, status, &(crew_member){0, 0, 1});
     else {
         #pragma omp parallel num_threads(threads)
-        run(buffers, sizes, status, omp_get_thread_num(), omp_get_num_threads());
+        run(buffers, sizes, status, &(crew_member){lines, omp_get_thread_num(), omp_get_num_threads()});
     }
+    free(lines);
     return status[0] != 0;
 }

@@ -45,3 +45,15 @@ def test_nvcc_compiles_the_texts_without_a_warning(architecture: str, tmp_path: 
     spilled = dict(re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores", done.stderr, re.DOTALL))
     assert set(spilled) == {p.name for p in pastes}
     assert {p.name: spilled[p.name] for p in pastes if not p.given and int(spilled[p.name]) > 128} == {}  # sums would be more
+
+
+@pytest.mark.parametrize(("architecture", "there"), [("sm_75", False), ("sm_80", True)])
+def test_products_are_copied_where_a_gpu_can(architecture: str, there: bool, tmp_path: Path) -> None:
+    """GPUs before compute capability 8.0 have no cp.async: there the same text goes by registers."""
+    paste = gemm_case(0, "gemm", (1, 512, 512, 512), "", "float32", ())[0]
+    (tmp_path / "module.cu").write_text(module_text([paste]))
+    command = ["nvcc", "-std=c++17", "-Werror=all-warnings", "--ptx", f"-arch={architecture}", "module.cu", "-o", "module.ptx"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("cp.async" in (tmp_path / "module.ptx").read_text()) == there
+    assert paste.sizes["STAGES"] > 2

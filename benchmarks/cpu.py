@@ -77,6 +77,8 @@ ARRAYS = {
 CASES = (*nets.CASES, *(nets.Case("arrays", work.name, 1, work.goal) for work in arrays.WORK.values()))
 #: What `--quick` measures, unless it is told what.
 ESSENTIAL = ("fc64", "lenet", "other1", "chain", "layer_norm", "call", "product1000")
+#: And without whom: who is never the fastest of the peers. To start a program takes longer than its turns.
+SPARED = ("PyTorch eager", "JAX jit, queued", "PyTensor", "numexpr")
 
 
 class Settings(NamedTuple):
@@ -282,11 +284,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=int, default=2)
     add("--rounds", type=int, help=f"turns of each program (default: {FULL.rounds})")
     add("--seconds", type=float, help=f"length of a turn (default: {FULL.seconds:g})")
-    add("--quick", action="store_true", help="the essentials, in short turns")
+    add("--quick", action="store_true", help="the essentials, in short turns, beside the fastest peers")
     add("--json", action="store_true", help="print all numbers instead of the tables")
     add("--out", metavar="DIR", type=Path, default=out, help=f"the folder for cpu.json, cpu.md and cpu.svg (default: {out})")
     args = parser.parse_args(given)
     args.only = args.only or (list(ESSENTIAL) if args.quick else [*nets.NETS, *arrays.WORK])
+    args.without = [*args.without, *(SPARED if args.quick else ())]
     if not args.peers_python and not args.no_peers:
         parser.error("give --peers-python or EXPRC_PEERS_PYTHON (benchmarks/README.md), or --no-peers")
     return args

@@ -5,6 +5,7 @@ Each refuses what it was not made for, with NotImplemented and without having do
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ class ByShapes(NoShorts):
         self.made: dict[tuple[Runner, tuple[int, ...]], Direct] = {}
         self.called: Any = None  # what was called last,
         self.served: Any = None  # and what `call` was made for
+        self.lock = threading.Lock()  # of `made`: where no variable is written, several threads note what they called
 
     def note(self, found: tuple[Runner, tuple[int, ...]], values: Mapping[Expr, Any]) -> None:
         """Take the short way to what was called, if there is one; it is made, once, for what is called twice in a row."""
@@ -60,9 +62,10 @@ class ByShapes(NoShorts):
 
     def _keep(self, found: tuple[Runner, tuple[int, ...]], short: Direct) -> None:
         """Keep a short way, which has an arena of its own, and as many of those before it as there is room for."""
-        while len(self.made) >= SHORTS or (self.made and sum(r.arena for r, _ in (*self.made, found)) > ARENAS):
-            del self.made[next(iter(self.made))]
-        self.made[found] = short
+        with self.lock:
+            while len(self.made) >= SHORTS or (self.made and sum(r.arena for r, _ in (*self.made, found)) > ARENAS):
+                del self.made[next(iter(self.made))]
+            self.made[found] = short
 
 
 class ByNumbers(NoShorts):

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import pytest
 import exprc
 import exprc.tensor as T
 from exprc.config import config
+from exprc.shorts import SHORTS, ByShapes, general
 
 Array = np.ndarray[Any, Any]
 rng = np.random.default_rng(0)
@@ -196,6 +197,7 @@ _FORKS = """
 import os, sys, threading, time
 import numpy as np, exprc, exprc.tensor as T
 from exprc.config import config
+from exprc.shorts import SHORTS, ByShapes, general
 
 config.threads = 2
 x, w = T.matrix("x"), exprc.shared(np.ones(300, "float32"))
@@ -271,3 +273,24 @@ def test_a_function_goes_to_a_spawned_process_by_pickle(tmp_path: Path) -> None:
     program.write_text(_SPAWN)
     run = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=60)
     assert run.stdout.strip() == "[3.0, 6.0] [3.0, 6.0]", run.stdout + run.stderr
+
+
+class Way(NamedTuple):
+    arena: int
+
+
+def test_threads_that_note_short_ways_at_once() -> None:
+    """Where no variable is written, calls of a function hold no lock when they drop the oldest of its short ways."""
+    interval, ways = sys.getswitchinterval(), ByShapes([], [])
+
+    def work(k: int) -> None:
+        for n in range(3000):
+            found: Any = Way(1), (k, n)
+            ways._keep(found, general)
+
+    try:
+        sys.setswitchinterval(1e-6)
+        together(work)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(ways.made) == SHORTS

@@ -285,20 +285,38 @@ def test_convolutions_of_random_geometry(template: str, lanes: int, tmp_path: pa
 
 @pytest.mark.parametrize("lanes", [16, 8, 2])
 def test_convolutions_along_rows(lanes: int, tmp_path: pathlib.Path) -> None:
-    """Filters and strides are constants; sizes, padding and channels are not. Narrow images, several strips, tiles that overlap."""
-    shapes = ((3, 3, 1, 1, 1), (2, 4, 1, 3, 2), (3, 1, 2, 1, 1), (1, 5, 1, 1, 1))
-    filters = [dict(zip(("KH", "KW", "SH", "DH", "DW"), f, strict=True)) for f in shapes]
-    made = [(f, conv_instance("conv2d_rows", f"rows{k}_{ctype}", ctype, lanes if ctype == "float" else lanes // 2, f))
-            for k, f in enumerate(filters) for ctype in DTYPES]
+    """Filters and strides are constants; sizes, padding and channels are not. Narrow images, halved vectors, tiles that overlap."""
+    shapes = ((3, 3, 1, 1, 1, 1), (2, 4, 1, 1, 3, 2), (3, 1, 2, 1, 1, 1), (1, 5, 1, 1, 1, 1), (3, 4, 2, 2, 1, 1), (2, 3, 1, 2, 2, 3))
+    filters = [dict(zip(("KH", "KW", "SH", "SW", "DH", "DW"), f, strict=True)) for f in shapes]
+    made = [(f, conv_instance("conv2d_rows", f"rows{k}_{ctype}", ctype, lanes if ctype == "float" else lanes // 2,
+                              {**f, "HALVES": int(k % 2 and lanes > 2)}))
+            for k, f in enumerate(filters) for ctype in DTYPES]  # fmt: skip
     library = library_of([instance for _, instance in made], tmp_path)
     rng = np.random.default_rng(lanes)
     for number, (f, instance) in itertools.product(range(3), made):
-        s = {**random_geometry(rng, spread=False), **f, "SW": 1}
-        for size, kernel, out, axis in (("H", "KH", "P", "H"), ("W", "KW", "Q", "W")):
-            reach = (s[kernel] - 1) * s["D" + axis]
-            s[size] = int(rng.integers(1, 11)) + reach + (300 if number == 2 and size == "W" else 0)
-            s[out] = (s[size] + 2 * s["P" + axis] - reach - 1) // s["S" + axis] + 1
+        s = {**random_geometry(rng, spread=False), **f}
+        _give_images(s, rng, 300 if number == 2 else 0)
         check_conv(instance, library, s, int(rng.integers(1, 4)))
+
+
+def _give_images(s: Sizes, rng: np.random.Generator, wider: int) -> None:
+    """Sizes of images that filters fit in, and of what comes out."""
+    for size, kernel, out, axis in (("H", "KH", "P", "H"), ("W", "KW", "Q", "W")):
+        reach = (s[kernel] - 1) * s["D" + axis]
+        s[size] = int(rng.integers(1, 11)) + reach + (wider if size == "W" else 0)
+        s[out] = (s[size] + 2 * s["P" + axis] - reach - 1) // s["S" + axis] + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_convolutions_along_rows_of_constant_geometry(seed: int, tmp_path: pathlib.Path) -> None:
+    """The height of a tile follows from the rows where these are known."""
+    rng = np.random.default_rng(seed)
+    s = {**random_geometry(rng, spread=False), "KH": 3, "KW": 3, "SH": 1 + seed % 2, "SW": 1 + seed // 2, "DH": 1, "DW": 1, "HALVES": 0}
+    _give_images(s, rng, 12)
+    instances = both_types("conv2d_rows", 16, lambda kernel, ctype, n: conv_instance("conv2d_rows", kernel, ctype, n, {**s, "N": 2}))
+    library = library_of(instances, tmp_path)
+    for instance in instances:
+        check_conv(instance, library, s, 2)
 
 
 @pytest.mark.parametrize("template", ["conv2d", "conv2d_grad_weight"])

@@ -330,12 +330,19 @@ def _correlations(
             "STORE_y": Hook("store", 0, lambda n, o, p, q: (n, o, p, q)),
         },
     )  # fmt: skip
-    rows = dataclasses.replace(plain, name="conv2d_rows", text="conv2d_rows.h", when=partial(_goes_along_rows, sizes=sizes))
-    return rows, lanes, plain
+    when, own = partial(_goes_along_rows, sizes=sizes), partial(_row_sizes, sizes=sizes)
+    return dataclasses.replace(plain, name="conv2d_rows", text="conv2d_rows.h", when=when, sizes=own), lanes, plain
 
 
-#: The largest filters that conv2d_rows.h is written out for: elements, and rows that they span.
-_ELEMENTS, _SPAN = 25, 32
+def _row_sizes(args: Any, outs: Any, params: Any, lanes: int, sizes: Callable[..., dict[str, Dim]]) -> dict[str, Dim]:
+    """Narrow images take vectors that are halved until they fill more than half of one."""
+    own = sizes(args, outs, params, lanes)
+    narrow = [half for half in (lanes // 2, lanes // 4) if isinstance(own["Q"], int) and own["Q"] <= half >= _FEWEST]
+    return {**own, "HALVES": len(narrow)}
+
+
+#: The largest filters that conv2d_rows.h is written out for: elements, and rows that they span; its smallest vector.
+_ELEMENTS, _SPAN, _FEWEST = 25, 32, 4
 
 
 def _goes_along_rows(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lanes: int, sizes: Callable[..., dict[str, Dim]]) -> bool:
@@ -348,8 +355,8 @@ def _goes_along_rows(args: Sequence[Arg], outs: Sequence[Arg], params: Any, lane
         return False
     few = channels == 1 and filters <= 2 * params["groups"]  # type: ignore[operator]
     small = kh * kw <= _ELEMENTS and span(kh, params["dilation"][0]) <= _SPAN  # type: ignore[operator]
-    side_by_side = own["SW"] == own["UP_H"] == own["UP_W"] == 1 and own["SH"] in (1, 2)
-    wide = not isinstance(own["Q"], int) or own["Q"] > lanes // 2
+    side_by_side = own["UP_H"] == own["UP_W"] == 1 and own["SH"] in (1, 2) and own["SW"] in (1, 2)
+    wide = not isinstance(own["Q"], int) or own["Q"] > min(lanes, _FEWEST) // 2
     return few and small and side_by_side and wide and (args[0].leaf or not _fills_lanes(args, outs, params, lanes))
 
 

@@ -103,6 +103,9 @@ DEPTHWISE: list[tuple[Any, int, Any, Any, Any, Any]] = [
     ((2, 2, 3, 11), 2, (2, 5), "full", (1, 1), (1, 1)),  # fewer rows than a tile, fewer columns than a vector
     ((1, 1, 7, 290), 2, (4, 3), ((3, 0), (1, 5)), (2, 3), (1, 1)),  # more columns than wait at a time
     ((3, 4, 13, 21), 1, (5, 5), ((2, 2), (2, 2)), (1, 1), (2, 1)),
+    ((2, 3, 15, 45), 1, (3, 3), "half", (1, 1), (2, 2)),  # every second column
+    ((2, 3, 7, 7), 1, (3, 3), "half", (1, 1), (1, 1)),  # narrow images: vectors of half the size
+    ((2, 3, 8, 10), 1, (3, 3), "half", (1, 1), (1, 2)),
 ]
 
 
@@ -126,9 +129,9 @@ def test_filters_of_one_channel_go_along_rows(vectors: str) -> None:
 
 
 def test_images_in_lanes_stay_there() -> None:
-    """Many images that are worked out, or strides along rows, take the text for vectors of images."""
+    """Many images that are worked out, or long strides along rows, take the text for vectors of images."""
     w = T.tensor4("w", shape=(4, 1, 3, 3))
-    for images, stride, computed, along in ((20, 1, False, True), (20, 1, True, False), (3, 1, True, True), (20, 2, False, False)):
+    for images, stride, computed, along in ((20, 1, False, True), (20, 1, True, False), (3, 1, True, True), (20, 3, False, False)):
         x = T.tensor4("x", shape=(images, 4, 20, 20))
         y = T.conv2d(T.conv2d(x, w, num_groups=4) if computed else x, w, num_groups=4, subsample=(1, stride))
         assert exprc.function([x, w], y).source.count("conv2d_rows.h: ") == along + computed

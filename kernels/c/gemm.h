@@ -72,11 +72,12 @@
 #define GEMM_DEPTH 192                                                    /* large: piece of K */
 #define GEMM_TILES 16                                                     /* large: tiles of one block */
 #define GEMM_PANELS ((int64_t)(512 / (GEMM_WIDTH * sizeof(T))))           /* large: 512 bytes of every row of b */
-#define GEMM_PACK ((int64_t)(131072 / sizeof(T)))                         /* room for packed panels: 128 KiB */
+#define GEMM_PACK ((int64_t)(262144 / sizeof(T)))                         /* room for packed panels: 256 KiB */
 #define GEMM_COPY_STRIDE (GEMM_DEPTH + 64 / (int64_t)sizeof(T))           /* no power of two: sets of the cache */
 
-/* large: the panel does not fit, or a does not stay in L2 while it is read once per panel */
-#define GEMM_LARGE (K > GEMM_PACK / GEMM_WIDTH || (int64_t)M * K * (int64_t)sizeof(T) > 2097152)
+/* large: the panel does not fit, or is long and one of many, or a does not stay in L2 while it is read once per panel */
+#define GEMM_LARGE (K > GEMM_PACK / GEMM_WIDTH || (K > GEMM_PACK / GEMM_WIDTH / 2 && GEMM_AFAR) || (int64_t)M * K * (int64_t)sizeof(T) > 2097152)
+#define GEMM_AFAR (K * (int64_t)N * (int64_t)sizeof(T) > 4194304)         /* b is so large that its rows come from afar */
 /* thin: so few rows that b is read once, WIDE panels at a time, so that it comes in longer runs; a last panel that is not full is packed */
 #define GEMM_THIN (B_ROWS_CONTIGUOUS && __builtin_constant_p(M) && REGISTERS >= 32 && M <= 2 && M > 0 && N >= GEMM_WIDE * GEMM_WIDTH && \
                    (N % GEMM_WIDTH == 0 || K <= GEMM_PACK / (GEMM_WIDE * GEMM_WIDTH)))
@@ -199,8 +200,8 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
     const int64_t height = fixed ? GEMM_CUT(M, cut.tiles + !cut.tiles) : GEMM_ROWS;
     const int64_t full = fixed ? M - cut.tiles * (height - 1) : cut.tiles;   /* tiles of that height; the others have one row less */
     const int64_t depth_of_piece = large ? GEMM_DEPTH : K + !K;
-    /* reading b where it lies costs less than packing it for few rows, unless it is so large that its rows come from afar */
-    const int direct = B_ROWS_CONTIGUOUS && M <= 10 * GEMM_ROWS && (!large || K * (int64_t)N * (int64_t)sizeof(T) <= 4194304);
+    /* reading b where it lies costs less than packing it for few rows */
+    const int direct = B_ROWS_CONTIGUOUS && M <= 10 * GEMM_ROWS && !(large && GEMM_AFAR);
     int64_t packed_of = -1, packed_k = -1;   /* what lies in `packed` */
     (void)copy;
 
@@ -345,6 +346,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef GEMM_PACK
 #undef GEMM_COPY_STRIDE
 #undef GEMM_LARGE
+#undef GEMM_AFAR
 #undef GEMM_THIN
 #undef GEMM_WIDE
 #undef GEMM_CUT

@@ -134,14 +134,18 @@ WINO_INLINE void WINO_NAME(product)(const T *u_c, const WINO_VEC *v, WINO_VEC *m
 
 /* Whether any of the results of a tile is not finite (or their sum: then the sums are made without need). */
 WINO_INLINE int WINO_NAME(doubtful)(const WINO_VEC *out) {
-    WINO_VEC total = out[0];
-    WINO_UNROLL for (int64_t at = 1; at < TILE * TILE; at++) total += out[at];
-    const WINO_VEC nothing = total - total;
-    const T *each = (const T *)&nothing;
-    int bad = 0;
-    _Pragma("omp simd reduction(|:bad)")
-    for (int64_t l = 0; l < LANES; l++) bad |= !(each[l] == 0);
-    return bad;
+    WINO_VEC row[TILE];   /* sums of rows, then half as many, a quarter ... */
+    WINO_UNROLL for (int64_t i = 0; i < TILE; i++) {
+        row[i] = out[i * TILE] + out[i * TILE + 1];
+        WINO_UNROLL for (int64_t j = 2; j < TILE; j += 2) row[i] += out[i * TILE + j] + out[i * TILE + j + 1];
+    }
+    WINO_UNROLL for (int64_t n = TILE / 2; n > 0; n /= 2)
+        WINO_UNROLL for (int64_t i = 0; i < n; i++) row[i] += row[i + n];
+    const WINO_VEC nothing = row[0] - row[0];   /* +0, which has no bits, or NaN */
+    uint32_t words[sizeof(WINO_VEC) / 4], bad = 0;
+    __builtin_memcpy(words, &nothing, sizeof words);
+    WINO_UNROLL for (int64_t i = 0; i < (int64_t)(sizeof words / 4); i++) bad |= words[i];
+    return bad != 0;
 }
 
 #ifdef POOL_H

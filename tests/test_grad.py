@@ -16,6 +16,7 @@ from exprc.forms import Formula, Reduce, composite, results
 from exprc.grad import disconnected_grad, grad, grad_clip, zero_grad
 from exprc.ops import CATALOGUE
 from exprc.ops import random as draws
+from exprc.ops.reduce import sum_, unbroadcast_to
 from exprc.reference import evaluate
 from exprc.types import is_float, tensor_type
 from exprc.verify_grad import verify_grad
@@ -542,3 +543,18 @@ def test_known_grads_of_another_rank():
     x = T.vector("x")
     text = text_of(ValueError, lambda: grad(None, x, known_grads={x * 2: 1.0}))
     assert "grad: known_grads: a gradient of 0 axes for an expression of 1" in text
+
+
+def test_what_a_sum_has_in_common_multiplies_it():
+    """Where a product is summed back to a parameter, a factor that is the same all along stays outside."""
+    values = np.random.default_rng(0).normal(size=(5, 3))
+    full, row, column = (T.TensorType("float64", s)() for s in ((5, 3), (1, 3), (5, 1)))
+    single = T.TensorType("float32", (5, 3))()
+    for made, outside in ((full * row, True), (row * full, True), (-(full * row), True), (full * full, False), (full * column, False),
+                          (column * row, False), (single * row, False)):  # fmt: skip
+        total = unbroadcast_to(made, row)
+        summed = next(node for node in topological([total]) if node.op is sum_)
+        assert (summed.inputs[0] is full) == outside
+        given = {full: values, row: values[:1], column: values[:, :1], single: values.astype("float32")}
+        want = evaluate([made], given)[0].sum(axis=0, keepdims=True)
+        np.testing.assert_allclose(evaluate([total], given)[0], want, rtol=1e-12, atol=1e-12)

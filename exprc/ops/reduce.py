@@ -25,7 +25,7 @@ from exprc.forms import (
     static_size,
 )  # fmt: skip
 from exprc.ops.create import shape_of
-from exprc.ops.formula import add, cast, eq, maximum, minimum, mul, sqr, sub, where
+from exprc.ops.formula import add, cast, eq, maximum, minimum, mul, neg, sqr, sub, where
 from exprc.ops.view import broadcast_to, concatenate, dim_of, dimshuffle
 from exprc.types import float_of, is_float
 
@@ -325,10 +325,27 @@ unbroadcast = Composite(
 
 
 def unbroadcast_to(g: Expr, x: Expr) -> Expr:
-    """Sum `g` back to the shape of `x`, from which broadcasting made it."""
+    """Sum `g` back to the shape of `x`, from which broadcasting made it.
+
+    Of a product, a factor that is the same all along what is summed, as the scale of a channel, multiplies the sum instead: the other
+    factor is summed for other parameters, too, in the same pass.
+    """
     if g.type.shape == x.type.shape and None not in x.type.shape:
         return g
     if None in x.type.shape:
         static, sizes = split_dims([dim_of(x, a) for a in range(x.ndim)])
         return unbroadcast.node((g, *sizes), {"shape": static})
+    if g.op is neg:
+        return -unbroadcast_to(g.inputs[0], x)
+    for other, factor in (g.inputs, g.inputs[::-1]) if g.op is mul else ():
+        if _same_along(factor, other, g, x):
+            return unbroadcast_to(other, x) * factor
     return unbroadcast.node((g,), {"shape": x.type.shape}) if None in g.type.shape else _unbroadcast_body(g, shape=x.type.shape)
+
+
+def _same_along(factor: Expr, other: Expr, g: Expr, x: Expr) -> bool:
+    """Whether a factor of `g` has length 1 along all axes that `g` is summed over to the shape of `x`, and the other its length else."""
+    if not factor.ndim == other.ndim == x.ndim or other.dtype != g.dtype:
+        return False
+    axes = zip(factor.type.shape, other.type.shape, g.type.shape, x.type.shape)
+    return all(f == 1 if m == 1 and n != 1 else o == m for f, o, n, m in axes)

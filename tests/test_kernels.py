@@ -119,8 +119,9 @@ def assert_close(got: Array, want: Array, dtype: Any, terms: int) -> None:
 
 # ------------------------------------------------------------------------------------------------ gemm
 
-GEMM_SHAPES = [(1, 1, 1), (5, 7, 0), (64, 10, 33), (13, 1, 40), (29, 33, 17), (3, 70, 5), (150, 40, 1300), (31, 130, 200),
-               (40, 9, 3), (1, 300, 90), (4, 4, 4), (2, 256, 5)]  # the second of a pair has b as it is: few rows, in long runs
+GEMM_SHAPES = [(1, 1, 1), (5, 7, 0), (64, 10, 33), (13, 1, 40), (29, 33, 17), (3, 70, 5), (500, 40, 1100), (31, 130, 200),
+               (40, 9, 3), (1, 300, 90), (4, 4, 4), (2, 256, 5),  # the second of a pair has b as it is: few rows, in long runs
+               (520, 40, 1024), (30, 45, 2100)]
 
 
 def gemm_instance(kernel: str, ctype: str, lanes: int, a_transposed: bool, b_transposed: bool, constants: Sizes) -> Instance:
@@ -162,8 +163,10 @@ def test_gemm_of_constant_sizes(number: int, tmp_path: pathlib.Path) -> None:
         check_gemm(instance, library, sizes, i % 2 == 1, i % 2 == 0)
 
 
-def test_gemm_with_a_large_left_side(tmp_path: pathlib.Path) -> None:
-    sizes = {"M": 700, "N": 150, "K": 1100, "BATCH": 1}
+@pytest.mark.parametrize("k", [1024, 1100])
+def test_gemm_with_a_large_left_side(k: int, tmp_path: pathlib.Path) -> None:
+    """Tiles of the left side are copied where its rows lie a multiple of 4,096 bytes apart."""
+    sizes = {"M": 700, "N": 150, "K": k, "BATCH": 1}
     instance = gemm_instance("gemm_large", "float", 16, False, False, sizes)
     check_gemm(instance, library_of([instance], tmp_path), sizes, False, False)
 

@@ -18,9 +18,9 @@
  *
  *                     panel: K x 2 vectors            One block: up to TILES tiles below each other, by one
  *                     +----+----+----+- -             panel (small), or by PANELS panels (large: K is cut in
- *                   k |    |    |    |                pieces of DEPTH so that the panels stay in L2, the tiles
- *            k        |    |    |    |                of a are copied once per piece, and the accumulators
- *        +--------+   +----+----+----+- -             wait in `partial` between two pieces).
+ *                   k |    |    |    |                pieces of DEPTH so that the panels stay in L2, tiles of
+ *            k        |    |    |    |                a are copied where their rows meet in the sets of L1,
+ *        +--------+   +----+----+----+- -             and accumulators wait in `partial` between two pieces).
  *      i | a tile |   |tile|tile|tile|                The heights of the tiles differ by one row at most where
  *        +--------+   +----+----+----+- -             M is a constant: 64 rows are 13 + 13 + 13 + 13 + 12.
  */
@@ -73,6 +73,7 @@
 #define GEMM_TILES 16                                                     /* large: tiles of one block */
 #define GEMM_PANELS ((int64_t)(512 / (GEMM_WIDTH * sizeof(T))))           /* large: 512 bytes of every row of b */
 #define GEMM_PACK ((int64_t)(262144 / sizeof(T)))                         /* room for packed panels: 256 KiB */
+#define GEMM_COPIES (!A_COLS_CONTIGUOUS && K * (int64_t)sizeof(T) % 4096 == 0)   /* large: the rows of a, K apart mostly, meet in the sets of L1 */
 #define GEMM_COPY_STRIDE (GEMM_DEPTH + 64 / (int64_t)sizeof(T))           /* no power of two: sets of the cache */
 
 /* large: the panel does not fit, or is long and one of many, or a does not stay in L2 while it is read once per panel */
@@ -292,7 +293,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
             for (int64_t t = first_tile; t < last_tile; t++) {
                 const int64_t i = t < full ? t * height : full + t * (height - 1);
                 const int64_t rows = GEMM_MIN(M - i, height - (t >= full));
-                if (large && !A_COLS_CONTIGUOUS)
+                if (large && GEMM_COPIES)
                     for (int64_t r = 0; r < rows; r++) {
                         T *to = copy + r * GEMM_COPY_STRIDE;
                         int64_t k = 0;
@@ -308,7 +309,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
                     T *tile = partial;
                     if (large)
                         tile += ((t - first_tile) * GEMM_PANELS + (p - first_panel)) * GEMM_ROWS * GEMM_WIDTH;
-                    if (large && !A_COLS_CONTIGUOUS) {
+                    if (large && GEMM_COPIES) {
                         if (wide) GEMM_TILE_ROWS(2, GEMM_COPIED);
                         else GEMM_TILE_ROWS(1, GEMM_COPIED);
                     } else {
@@ -344,6 +345,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef GEMM_TILES
 #undef GEMM_PANELS
 #undef GEMM_PACK
+#undef GEMM_COPIES
 #undef GEMM_COPY_STRIDE
 #undef GEMM_LARGE
 #undef GEMM_AFAR

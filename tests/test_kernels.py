@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import math
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from exprc import philox
+from exprc.runtime.compiler import _GCC_FLAGS
 
 FOLDER = pathlib.Path(__file__).parent.parent / "kernels" / "c"
 COMPILER = next((c for c in (os.environ.get("EXPRC_CC"), os.environ.get("CC"), "gcc", "clang", "cc") if c and shutil.which(c)), None)
@@ -43,10 +45,17 @@ def cpu_flags() -> list[str]:
     return ["-mavx2", "-mfma"] if {"avx2", "fma"} <= words else []
 
 
+@functools.cache
+def own_flags() -> tuple[str, ...]:
+    """What keeps gcc from what it does wrong, as programs are compiled."""
+    version = subprocess.run([str(COMPILER), "--version"], capture_output=True, text=True, check=True).stdout
+    return () if "clang" in version else _GCC_FLAGS
+
+
 def compile_text(text: str, folder: pathlib.Path, name: str) -> ctypes.CDLL:
     source, target = folder / f"{name}.c", folder / f"{name}.so"
     source.write_text(text)
-    done = subprocess.run([str(COMPILER), *FLAGS.split(), *cpu_flags(), str(source), "-o", str(target), "-lm"],
+    done = subprocess.run([str(COMPILER), *FLAGS.split(), *own_flags(), *cpu_flags(), str(source), "-o", str(target), "-lm"],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(target))

@@ -99,11 +99,19 @@ typedef __typeof__((CONV_VEC){0} < (CONV_VEC){0}) CONV_MASK;   /* all bits of a 
 #define CONV_CHOSEN(mask, x, y) ((CONV_VEC)(((CONV_MASK)(x) & (mask)) | ((CONV_MASK)(y) & ~(mask))))
 #endif
 
-/* A vector is in a register here: gcc would load it anew for each product, mostly across two lines of the cache. */
+/* A vector is in a register here: gcc would load it anew for each product, mostly across two lines of the cache. Vectors that are longer
+ * than a register are left to the compiler. */
+#if defined(__AVX512F__)
+#define CONV_REGISTER 64
+#elif defined(__AVX__)
+#define CONV_REGISTER 32
+#else
+#define CONV_REGISTER 16
+#endif
 #if defined(__x86_64__)
-#define CONV_HELD(vector) __asm__("" : "+v"(vector))
+#define CONV_HELD(vector) do { if (sizeof(vector) <= CONV_REGISTER) __asm__("" : "+v"(vector)); } while (0)
 #elif defined(__aarch64__)
-#define CONV_HELD(vector) __asm__("" : "+w"(vector))
+#define CONV_HELD(vector) do { if (sizeof(vector) <= CONV_REGISTER) __asm__("" : "+w"(vector)); } while (0)
 #else
 #define CONV_HELD(vector) (void)0
 #endif
@@ -146,7 +154,7 @@ __attribute__((unused)) static int64_t CONV_NAME(blocks)(PARAMS) {
                 T phases[SW][CONV_LANES] __attribute__((aligned(64)));                                    \
                 if (i > ((R) - 1) * (SH) + ((KH) - 1) * (DH) || h < 0 || h >= (H)) continue;              \
                 CONV_LOAD(EDGE, phases, h, w0 + CONV_SHIFT(v0) * (SW));                                   \
-                CONV_UNROLL for (int64_t v = v0; v < CONV_MIN(KW, v0 + (SW)); v++) {                      \
+                CONV_UNROLL for (int64_t v = 0; v < (KW); v++) {                                          \
                     if (CONV_SHIFT(v) != CONV_SHIFT(v0)) continue;                                        \
                     const int64_t w_v = w0 + v * (DW);                                                    \
                     const T inside0 = (T)CONV_MIN(CONV_LANES, CONV_CUT(-w_v, SW));                        \
@@ -218,6 +226,7 @@ static void KERNEL(PARAMS, int64_t begin, int64_t end) {
 #undef CONV_MOST
 #undef CONV_TALL
 #undef CONV_HELD
+#undef CONV_REGISTER
 #undef CONV_CHOSEN
 #undef CONV_SIZES
 #undef CONV_TILE

@@ -94,7 +94,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-function")
 def built(folder: Path, calls: int, *flags: str) -> Path:
     source, program = folder / "crew.c", folder / "crew"
     source.write_text(PROGRAM % {"crew": kernel_source("c/crew.h"), "calls": calls})
-    subprocess.run([str(COMPILER), "-O2", "-pthread", *WARNINGS, *flags, str(source), "-o", str(program)], check=True)
+    subprocess.run([*COMPILER, "-O2", "-pthread", *WARNINGS, *flags, str(source), "-o", str(program)], check=True)
     return program
 
 
@@ -119,7 +119,7 @@ def test_nobody_waits_for_a_thread_that_does_not_come(tmp_path: Path) -> None:
 
 def sanitized(folder: Path) -> bool:
     (folder / "plain.c").write_text("int main(void) { return 0; }")
-    done = subprocess.run([str(COMPILER), "-fsanitize=thread", "plain.c", "-o", "plain"], cwd=folder, capture_output=True, check=False)
+    done = subprocess.run([*COMPILER, "-fsanitize=thread", "plain.c", "-o", "plain"], cwd=folder, capture_output=True, check=False)
     return done.returncode == 0
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import itertools
 import math
-import os
 import pathlib
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,46 +14,35 @@ import numpy as np
 import pytest
 
 from exprc import philox
-from exprc.runtime.compiler import _GCC_FLAGS
+from exprc.errors import CompileError
+from exprc.runtime.compiler import find_compiler, flags
+from exprc.runtime.cpu import host_vectors
 
 FOLDER = pathlib.Path(__file__).parent.parent / "kernels" / "c"
-COMPILER = next((c for c in (os.environ.get("EXPRC_CC"), os.environ.get("CC"), "gcc", "clang", "cc") if c and shutil.which(c)), None)
-FLAGS = (
-    "-O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fwrapv -fopenmp-simd -fPIC -shared "
-    "-Wall -Wextra -Werror -Wno-unused-parameter -Wno-pass-failed -Wno-unknown-warning-option -Wno-psabi"
-)
-WIDE = "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mprefer-vector-width=512"
+WARNINGS = "-Wall -Wextra -Werror -Wno-unused-parameter -Wno-pass-failed -Wno-unknown-warning-option -Wno-psabi"
 DTYPES = {"float": np.float32, "double": np.float64}
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler (EXPRC_CC, CC, gcc, clang, cc) to compile the kernels with")
+
+def found() -> tuple[str, ...]:
+    try:
+        return find_compiler().command
+    except CompileError:
+        return ()
+
+
+COMPILER = found()
+pytestmark = pytest.mark.skipif(not COMPILER, reason="no C compiler (EXPRC_CC, CC, cc, gcc, clang) to compile the kernels with")
 
 Array = np.ndarray[Any, Any]
 Sizes = Mapping[str, int]
 
 
-def cpu_flags() -> list[str]:
-    """The AVX-512 or AVX2 flags, where this machine can run what they produce."""
-    try:
-        words = set(pathlib.Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return []
-    if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= words:
-        return WIDE.split()
-    return ["-mavx2", "-mfma"] if {"avx2", "fma"} <= words else []
-
-
-@functools.cache
-def own_flags() -> tuple[str, ...]:
-    """What keeps gcc from what it does wrong, as programs are compiled."""
-    version = subprocess.run([str(COMPILER), "--version"], capture_output=True, text=True, check=True).stdout
-    return () if "clang" in version else _GCC_FLAGS
-
-
 def compile_text(text: str, folder: pathlib.Path, name: str) -> ctypes.CDLL:
     source, target = folder / f"{name}.c", folder / f"{name}.so"
     source.write_text(text)
-    done = subprocess.run([str(COMPILER), *FLAGS.split(), *own_flags(), *cpu_flags(), str(source), "-o", str(target), "-lm"],
-                          capture_output=True, text=True)
+    told = [*flags(host_vectors()), *WARNINGS.split(), "-shared", "-fvisibility=default"]
+    command = [*COMPILER, *told, str(source), "-o", str(target), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return ctypes.CDLL(str(target))
 

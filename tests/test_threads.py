@@ -197,7 +197,6 @@ _FORKS = """
 import os, sys, threading, time
 import numpy as np, exprc, exprc.tensor as T
 from exprc.config import config
-from exprc.shorts import SHORTS, ByShapes, general
 
 config.threads = 2
 x, w = T.matrix("x"), exprc.shared(np.ones(300, "float32"))
